@@ -1,0 +1,50 @@
+# make reproduce | test | format | lock | weights MODEL=... ; see README.md
+CONFIG ?= config/config.yaml
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: reproduce test lint format lock images weights
+
+reproduce: $(INSTALLED)
+	$(BIN)/python workflow/run.py --configfile $(CONFIG) --report reports/report.html --report-after-run
+
+test: $(INSTALLED) lint
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+	$(BIN)/python workflow/lint.py
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/snakefmt Snakefile workflow
+
+# One lock for all platforms. The CUDA libraries of PyTorch are pinned by PyTorch itself, where its build needs them.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-annotate --no-header --no-emit-package torch \
+	  | grep -v -E '^(nvidia-|cuda-|triton)' > requirements.lock
+
+# The embedded images and weights, made anew and put under DVC: no part of a run, which pulls them.
+images: $(INSTALLED)
+	$(BIN)/python workflow/run.py --configfile $(CONFIG) -- fetch_cifar10
+	mkdir -p data && rm -rf data/cifar10 && cp -r results/cifar10-sample data/cifar10
+	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
+
+weights: $(INSTALLED)
+	$(BIN)/python workflow/run.py --configfile $(CONFIG) -- results/training/$(MODEL).safetensors
+	mkdir -p data/weights && cp results/training/$(MODEL).safetensors data/weights/
+	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
+
+$(INSTALLED): pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	if command -v uv > /dev/null; then \
+	  uv pip install --python $(BIN)/python --constraint requirements.lock --editable '.[dev]'; \
+	else \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'; \
+	fi
+	touch $@

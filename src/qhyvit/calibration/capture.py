@@ -1,0 +1,100 @@
+"""One forward and one backward pass over the calibration images, for all sites at once: ranges, sampled rows, Fisher gradients.
+
+The gradients are of -log p(y | x) with y drawn from the model's own softmax. Their second moment is the Fisher information, which takes the
+place of the Hessian in the reconstruction error E[dO^T diag(g^2) dO] (Q-HyViT, Eq. 9). The gradient of the KL divergence to the model
+itself, as PTQ4ViT takes it, is zero at this point up to rounding.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx
+
+from qhyvit.calibration.ranges import Range, merge, observe
+from qhyvit.calibration.rows import Rows, concatenate, draw_rows
+from qhyvit.errors import InputError
+from qhyvit.graph.sites import Site
+
+
+@dataclass(frozen=True)
+class SiteStatistics:
+    """What calibration knows of a site: the range of each activation operand and the sampled rows."""
+
+    ranges: dict[str, Range]
+    rows: Rows
+
+
+class _Recorder(fx.Interpreter):
+    """Runs the graph and keeps the operands and outputs of the sites; the outputs keep their gradients."""
+
+    def __init__(self, graph_module: fx.GraphModule, sites: list[Site]) -> None:
+        super().__init__(graph_module)
+        self.sites = {site.node: site for site in sites}
+        self.operands: dict[fx.Node, tuple[Tensor, Tensor]] = {}
+        self.outputs: dict[fx.Node, Tensor] = {}
+
+    def run_node(self, node: fx.Node) -> Any:
+        output = super().run_node(node)
+        if node in self.sites:
+            _require_finite(self.sites[node], output)
+            output.retain_grad()
+            self.outputs[node] = output
+            left, right = (self.env[argument] for argument in node.args[:2] if isinstance(argument, fx.Node))
+            self.operands[node] = (left.detach(), right.detach())
+        return output
+
+
+def capture(
+    graph_module: fx.GraphModule, sites: list[Site], batches: Iterable[Tensor], positions: int | None, seed: int
+) -> dict[str, SiteStatistics]:
+    """Statistics of every site over ``batches`` of images [B, 3, H, W], with ``positions`` sampled output positions an image (None: all).
+
+    Raises InputError, with the site's name, when an activation or gradient is not finite.
+    """
+    batches = list(batches)
+    generator = torch.Generator().manual_seed(seed)
+    parts: dict[str, list[SiteStatistics]] = {site.name: [] for site in sites}
+    for images in batches:
+        recorder = _Recorder(graph_module, sites)
+        logits = recorder.run(images.clone().requires_grad_())
+        fisher_loss(logits, generator).backward()
+        for site in sites:
+            gradient = recorder.outputs[site.node].grad
+            assert gradient is not None
+            operands = _broadcast(site, recorder.operands[site.node], gradient)
+            _require_finite(site, gradient)
+            ranges = {
+                name: observe(operand, site.axis(name), len(batches))
+                for name, operand in zip(site.operands, operands, strict=True)
+                if name != "weight"
+            }
+            rows = draw_rows(site, operands, gradient, len(images), positions, generator)
+            parts[site.name].append(SiteStatistics(ranges, rows))
+    return {site.name: _merged(site, parts[site.name]) for site in sites}
+
+
+def fisher_loss(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """The summed cross-entropy to labels drawn from the softmax of ``logits`` [B, classes] itself."""
+    labels = torch.multinomial(logits.detach().softmax(1), 1, generator=generator)[:, 0]
+    return F.cross_entropy(logits, labels, reduction="sum")
+
+
+def _broadcast(site: Site, operands: tuple[Tensor, Tensor], output: Tensor) -> tuple[Tensor, Tensor]:
+    """Both operands of a matrix product with the leading dimensions of its output."""
+    if site.kind != "matmul":
+        return operands
+    left, right = (operand.expand(*output.shape[:-2], *operand.shape[-2:]) for operand in operands)
+    return left, right
+
+
+def _merged(site: Site, parts: list[SiteStatistics]) -> SiteStatistics:
+    ranges = {name: merge([part.ranges[name] for part in parts]) for name in parts[0].ranges}
+    return SiteStatistics(ranges, concatenate([part.rows for part in parts]))
+
+
+def _require_finite(site: Site, tensor: Tensor) -> None:
+    if not bool(tensor.isfinite().all()):
+        raise InputError(f"site {site.name}: its output or gradient is not finite; check the weights and the calibration images")

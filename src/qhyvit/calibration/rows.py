@@ -1,0 +1,125 @@
+"""Draw the output positions of a site that matter, with what is needed to compute its error there.
+
+A site's product is brought to ``left @ right``: for a convolution or linear layer ``left`` holds rows of inputs [G, T, K] (patches, one
+problem a group) and ``right`` the weight [G, K, O]; for a matrix product ``left`` is [H, B, N, D] and ``right`` [H, B, D, M]. The gradient
+has the shape of the product.
+
+The error at a site is estimated from P positions an image, drawn with probability p that follows gradient and input energy. The
+square root of 1 / (P p) is multiplied into the gradient, so that the sum of squared gradient-weighted errors over the drawn positions is
+an unbiased estimate of the sum over all.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qhyvit.graph.sites import Site
+
+# The mixture keeps the estimate's variance low where errors scale with the input (first term) or not (second) and bounds it (third).
+JOINT_SHARE, GRADIENT_SHARE, UNIFORM_SHARE = 0.45, 0.25, 0.30
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Sampled rows of a site: ``left`` and ``gradient``, and ``right`` where it is an activation too."""
+
+    left: Tensor
+    gradient: Tensor
+    right: Tensor | None = None
+
+
+def draw_rows(
+    site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, images: int, positions: int | None, generator: torch.Generator
+) -> Rows:
+    """Rows of ``positions`` output positions an image, or of all when None, from the site's operands and output gradient on a batch."""
+    if site.kind == "conv":
+        return _conv_rows(site, operands, gradient, positions, generator)
+    if site.kind == "linear":
+        return _linear_rows(operands[0], gradient, None if positions is None else positions * images, generator)
+    return _matmul_rows(operands, gradient, images, positions, generator)
+
+
+def concatenate(parts: list[Rows]) -> Rows:
+    """The rows of several batches as one."""
+    left = torch.cat([part.left for part in parts], dim=1)
+    gradient = torch.cat([part.gradient for part in parts], dim=1)
+    rights = [part.right for part in parts if part.right is not None]
+    return Rows(left, gradient, torch.cat(rights, dim=1) if rights else None)
+
+
+def _draw(gradient_energy: Tensor, input_energy: Tensor, count: int | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw ``count`` of L positions for each row of energies [R, L]: indices [R, P] and gradient factors [R, P]."""
+    rows, length = gradient_energy.shape
+    if count is None or count >= length:
+        return torch.arange(length).expand(rows, length), torch.ones(rows, length)
+    probability = torch.full_like(gradient_energy, UNIFORM_SHARE / length)
+    for energy, share in ((gradient_energy * input_energy, JOINT_SHARE), (gradient_energy, GRADIENT_SHARE)):
+        total = energy.sum(dim=1, keepdim=True)
+        probability += torch.where(total > 0, share * energy / total, share / length)
+    index = torch.multinomial(probability, count, replacement=True, generator=generator)
+    return index, (count * probability.gather(1, index)).rsqrt()
+
+
+def _linear_rows(x: Tensor, gradient: Tensor, count: int | None, generator: torch.Generator) -> Rows:
+    tokens, gradients = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+    index, factor = _draw(gradients.square().sum(1)[None], tokens.square().sum(1)[None], count, generator)
+    return Rows(tokens[index], gradients[index] * factor[..., None])
+
+
+def _conv_rows(site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, positions: int | None, generator: torch.Generator) -> Rows:
+    x, weight = operands
+    stride, padding, dilation = conv_geometry(site)
+    batch, kernel = x.shape[0], list(weight.shape[2:])
+    groups = site.groups
+    grouped = gradient.reshape(batch, groups, -1, gradient.shape[2] * gradient.shape[3])
+    channel_energy = x.square().reshape(batch, groups, -1, *x.shape[2:]).sum(2)
+    patch_energy = F.conv2d(channel_energy, torch.ones(groups, 1, *kernel), None, stride, padding, dilation, groups)
+    index, factor = _draw(grouped.square().sum(2).flatten(0, 1), patch_energy.flatten(2).flatten(0, 1), positions, generator)
+    index, factor = index.view(batch, groups, -1), factor.view(batch, groups, -1)
+    picked = grouped.gather(3, index[:, :, None].expand(-1, -1, grouped.shape[2], -1)) * factor[:, :, None]
+    return Rows(
+        left=_patches(x, index, kernel, stride, padding, dilation, gradient.shape[3]),
+        gradient=picked.permute(1, 0, 3, 2).flatten(1, 2),
+    )
+
+
+def _patches(x: Tensor, index: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], width: int) -> Tensor:
+    """The input patches [G, B * P, C / G * kh * kw] behind the output positions ``index`` [B, G, P] of a map ``width`` wide."""
+    batch, groups, count = index.shape
+    padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    row_length = padded.shape[3]
+    rows, columns = torch.arange(kernel[0]) * dilation[0], torch.arange(kernel[1]) * dilation[1]
+    offsets = (rows[:, None] * row_length + columns).flatten()
+    corners = (index // width) * stride[0] * row_length + (index % width) * stride[1]
+    pixels = (corners[..., None] + offsets).flatten(2)
+    channels = padded.reshape(batch, groups, -1, padded.shape[2] * row_length)
+    picked = channels.gather(3, pixels[:, :, None].expand(-1, -1, channels.shape[2], -1))
+    picked = picked.view(batch, groups, channels.shape[2], count, len(offsets))
+    return picked.permute(1, 0, 3, 2, 4).reshape(groups, batch * count, -1)
+
+
+def conv_geometry(site: Site) -> tuple[list[int], list[int], list[int]]:
+    """Stride, padding and dilation of a convolution node, each as two numbers."""
+    arguments = list(site.node.args) + [None] * 7
+    stride, padding, dilation = (arguments[position] or [default] for position, default in ((3, 1), (4, 0), (5, 1)))
+    return tuple(list(value) * (2 // len(value)) for value in (stride, padding, dilation))  # type: ignore[arg-type]
+
+
+def _matmul_rows(operands: tuple[Tensor, Tensor], gradient: Tensor, images: int, positions: int | None, generator: torch.Generator) -> Rows:
+    leading = gradient.shape[:-2]
+    heads = leading[-1] if len(leading) > 1 else 1
+
+    def by_head(x: Tensor) -> Tensor:
+        return x.reshape(-1, heads, *x.shape[-2:]).transpose(0, 1)
+
+    left, right, gradients = (by_head(x) for x in (*operands, gradient))
+    count = None if positions is None else max(1, positions * images // left.shape[1])
+    index, factor = _draw(gradients.square().sum(3).flatten(0, 1), left.square().sum(3).flatten(0, 1), count, generator)
+    index, factor = index.view(*left.shape[:2], -1, 1), factor.view(*left.shape[:2], -1, 1)
+
+    def pick(x: Tensor) -> Tensor:
+        return x.gather(2, index.expand(-1, -1, -1, x.shape[3]))
+
+    return Rows(pick(left), pick(gradients) * factor, right.contiguous())

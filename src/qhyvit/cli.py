@@ -1,0 +1,167 @@
+"""The command line: one command a workflow rule. Exit codes: 0 done, 2 bad input (one line says what, where and how to mend it), 1 else."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qhyvit.config import load_config
+from qhyvit.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__.partition(":")[0])
+fetch = typer.Typer(no_args_is_help=True, help="Get images and weights, and check them.")
+plot = typer.Typer(no_args_is_help=True, help="Draw the figures.")
+app.add_typer(fetch, name="fetch")
+app.add_typer(plot, name="plot")
+
+Config = Annotated[Path, typer.Option(help="The experiment, a YAML file.")]
+Model = Annotated[str, typer.Option(help="A model of the experiment.")]
+Method = Annotated[str, typer.Option(help="A method of the experiment.")]
+Bits = Annotated[str, typer.Option(help="Bits of weights and activations, as in w8a8.")]
+Seed = Annotated[int, typer.Option(help="Draws the calibration images, their sampled labels and positions.")]
+Images = Annotated[Path, typer.Option(help="The manifest that `qhyvit fetch images` wrote.")]
+Output = Annotated[Path, typer.Option(help="The file to write.")]
+Threads = Annotated[int, typer.Option(help="CPU threads. Results are the same bytes only for the same number.")]
+
+
+@fetch.command("images")
+def fetch_images(config: Config, output: Output) -> None:
+    """Pull the image set with DVC where it is tracked, check every image, and write its manifest."""
+    from qhyvit.steps.fetch import fetch_images
+
+    fetch_images(load_config(config), output)
+
+
+@fetch.command("weights")
+def fetch_weights(config: Config, model: Model, output: Output) -> None:
+    """Pull a model's weights with DVC where they are tracked, check that they fit, and write a receipt with their hash."""
+    from qhyvit.steps.fetch import fetch_weights
+
+    fetch_weights(load_config(config), model, output)
+
+
+@fetch.command("cifar10")
+def fetch_cifar10(
+    output: Annotated[Path, typer.Option(help="The folder for the full set, as safetensors.")],
+    sample: Annotated[Path, typer.Option(help="The folder for the embedded sample, as PNG files.")],
+) -> None:
+    """Fetch the full CIFAR-10, which training needs, and cut the embedded sample out of it."""
+    from qhyvit.steps.fetch import fetch_cifar10
+
+    fetch_cifar10(output, sample)
+
+
+@app.command()
+def train(
+    config: Config,
+    model: Model,
+    data: Annotated[Path, typer.Option(help="The folder that `qhyvit fetch cifar10` wrote.")],
+    output: Output,
+    report: Annotated[Path, typer.Option(help="The JSON file for the accuracy on all 10,000 test images.")],
+    threads: Threads = 2,
+) -> None:
+    """Train a model's embedded weights from scratch; resumes where an earlier run stopped."""
+    _use_threads(threads)
+    from qhyvit.steps.train import train
+
+    train(load_config(config), model, data, output, report)
+
+
+@app.command()
+def calibrate(config: Config, model: Model, seed: Seed, images: Images, output: Output, threads: Threads = 1) -> None:
+    """Capture ranges, sampled rows and Fisher gradients of every site, for all methods to share."""
+    _use_threads(threads)
+    from qhyvit.steps.calibrate import calibrate
+
+    calibrate(load_config(config), model, seed, images, output)
+
+
+@app.command()
+def quantize(
+    config: Config,
+    model: Model,
+    method: Method,
+    bits: Bits,
+    calibration: Annotated[Path, typer.Option(help="What `qhyvit calibrate` wrote.")],
+    output: Output,
+    errors: Annotated[Path, typer.Option(help="The CSV file for the error of each site.")],
+    threads: Threads = 1,
+) -> None:
+    """Find the quantizers of every site with one method at one bit-width."""
+    _use_threads(threads)
+    from qhyvit.steps.quantize import quantize
+
+    quantize(load_config(config), model, method, bits, calibration, output, errors)
+
+
+@app.command()
+def evaluate(
+    config: Config,
+    model: Model,
+    images: Images,
+    output: Output,
+    logits: Annotated[Path, typer.Option(help="Logits of the FP32 network: written without --quantized, compared with otherwise.")],
+    quantized: Annotated[Path | None, typer.Option(help="What `qhyvit quantize` wrote; without it the FP32 network is evaluated.")] = None,
+    mode: Annotated[str, typer.Option(help="What is quantized: a mode of the experiment.")] = "partial",
+    threads: Threads = 1,
+) -> None:
+    """Measure the accuracy on the evaluation images."""
+    _use_threads(threads)
+    from qhyvit.steps.evaluate import evaluate_fp32, evaluate_quantized
+
+    if quantized is None:
+        evaluate_fp32(load_config(config), model, images, output, logits)
+    else:
+        evaluate_quantized(load_config(config), model, mode, quantized, logits, output)
+
+
+@app.command()
+def aggregate(
+    results: Annotated[list[Path], typer.Argument(help="What `qhyvit evaluate` wrote.")],
+    output: Annotated[Path, typer.Option(help="The CSV file for all results.")],
+    metrics: Annotated[Path, typer.Option(help="The JSON file for `dvc metrics diff`.")],
+    table: Annotated[Path, typer.Option(help="The CSV file for the table of accuracies.")],
+    markdown: Annotated[Path, typer.Option(help="The same table in Markdown.")],
+) -> None:
+    """Gather all results into one table, with intervals, and into the summaries made of it."""
+    from qhyvit.steps.aggregate import aggregate
+
+    aggregate(results, output, metrics, table, markdown)
+
+
+Svg = Annotated[Path, typer.Option(help="The SVG file to write.")]
+Png = Annotated[Path, typer.Option(help="The PNG file to write.")]
+
+
+@plot.command("accuracy")
+def plot_accuracy(results: Annotated[Path, typer.Argument(help="The results of `qhyvit aggregate`.")], svg: Svg, png: Png) -> None:
+    """Accuracy by method and bit-width, with intervals."""
+    from qhyvit.steps.plot import plot_accuracy
+
+    plot_accuracy(results, svg, png)
+
+
+@plot.command("site-errors")
+def plot_site_errors(
+    errors: Annotated[list[Path], typer.Argument(help="Site errors of one model, of `qhyvit quantize`.")], svg: Svg, png: Png
+) -> None:
+    """What quantization costs at each site of a model."""
+    from qhyvit.steps.plot import plot_site_errors
+
+    plot_site_errors(errors, svg, png)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except InputError as error:
+        print(f"qhyvit: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)

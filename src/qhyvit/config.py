@@ -1,0 +1,213 @@
+"""The configuration: what an experiment runs, the models and the methods, as typed values with one place for every rule.
+
+Three YAML files: the experiment (config/config.yaml), and the models and the methods that it names. The JSON schemas under workflow/schemas
+are made from these classes (`python -m qhyvit.config`) for editors that complete and check as one types; a test keeps them in step.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from qhyvit.errors import InputError
+
+T = TypeVar("T")
+Granularity = Literal["tensor", "channel"]
+Scheme = Literal["symmetric", "asymmetric"]
+Mode = Literal["partial"]
+BitWidth = Annotated[str, Field(pattern=r"^w[2-8]a[2-8]$", description="bits of weights and activations, as in w8a8")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+MethodName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+
+
+class _Strict(BaseModel):
+    """Unknown keys are errors, so that a misspelt one is found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dataset(_Strict):
+    """An image set: two folders, each with a `labels.csv` (columns filename, label) beside its images."""
+
+    name: Name
+    classes: int = Field(ge=2)
+    calibration: Path
+    evaluation: Path
+    input_size: int | None = Field(default=None, gt=0, description="side in pixels; default: the model's own")
+    crop_pct: float | None = Field(default=None, gt=0, le=1, description="default: the model's own")
+
+
+class Calibration(_Strict):
+    """What is captured of the network, once for all methods."""
+
+    images: int = Field(gt=0, description="how many calibration images a seed draws")
+    positions: int | None = Field(gt=0, description="sampled output positions per image and site; null: all")
+    batch_size: int = Field(gt=0)
+
+
+class Phase(_Strict):
+    """Some epochs of training at one image size."""
+
+    size: int = Field(gt=0, description="side of the square images, in pixels")
+    epochs: int = Field(gt=0)
+
+
+class Recipe(_Strict):
+    """How the embedded weights are trained."""
+
+    phases: list[Phase] = Field(min_length=1, description="progressive resizing: small images first")
+    batch_size: int = Field(gt=0)
+    learning_rate: float = Field(gt=0, description="the peak of the one-cycle schedule")
+    warmup: float = Field(gt=0, lt=1, description="share of the steps in which the learning rate rises")
+    weight_decay: float = Field(ge=0)
+    label_smoothing: float = Field(ge=0, lt=1)
+    seed: int = Field(ge=0)
+
+    @property
+    def epoch_sizes(self) -> list[int]:
+        """The image size of each epoch, in order."""
+        return [phase.size for phase in self.phases for _ in range(phase.epochs)]
+
+
+class Model(_Strict):
+    """A network of the zoo."""
+
+    family: str
+    constructor: Name = Field(description="a name in timm's registry")
+    arguments: dict[str, int | float | str | bool] = Field(default_factory=dict, description="of the constructor")
+
+
+class Choices(_Strict):
+    """The granularities and schemes that a method may use for one kind of operand; the first of each is the default."""
+
+    granularity: list[Granularity] = Field(min_length=1)
+    scheme: list[Scheme] = Field(min_length=1)
+
+
+class RangesMethod(_Strict):
+    """Scales straight from the observed ranges."""
+
+    algorithm: Literal["ranges"]
+    weights: Choices
+    activations: Choices
+    matmuls: Choices
+    percentile: float = Field(ge=99.9, le=100, description="percent of an activation tensor below (above) the upper (lower) end")
+
+
+class QhyvitMethod(_Strict):
+    """Scale, granularity and scheme by the Fisher-weighted reconstruction error."""
+
+    algorithm: Literal["qhyvit"]
+    weights: Choices
+    activations: Choices
+    matmuls: Choices
+    lowest: float = Field(gt=0, description="the smallest candidate scale, as a factor of the one that covers the full range")
+    highest: float = Field(gt=0, description="the largest")
+    candidates: int = Field(ge=2)
+    rounds: int = Field(ge=1)
+
+
+Method = Annotated[RangesMethod | QhyvitMethod, Field(discriminator="algorithm")]
+
+
+class Experiment(_Strict):
+    """One configuration file: which models, methods and bit-widths run on which images."""
+
+    dataset: Dataset
+    weights: str = Field(pattern=r"\{model\}", description="path of the weights; {model} stands for the model's name")
+    models: list[Name] = Field(min_length=1)
+    methods: list[MethodName] = Field(min_length=1)
+    modes: list[Mode] = Field(min_length=1)
+    bits: list[BitWidth] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    calibration: Calibration
+    training: Recipe | None = Field(default=None, description="needed by `qhyvit train` alone")
+    models_file: Path = Path("config/models.yaml")
+    methods_file: Path = Path("config/methods.yaml")
+    results: Path = Field(default=Path("results"), description="what a run makes on the way")
+    reports: Path = Field(default=Path("reports"), description="what a run concludes")
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> Self:
+        for name in ("models", "methods", "modes", "bits", "seeds"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} lists a value twice")
+        return self
+
+
+class Config(_Strict):
+    """An experiment with the models and methods that it names."""
+
+    experiment: Experiment
+    models: dict[str, Model]
+    methods: dict[str, Method]
+
+    def weights_path(self, model: str) -> Path:
+        """The weights file of a model in this experiment."""
+        return Path(self.experiment.weights.format(model=model))
+
+
+MODELS = TypeAdapter(dict[Name, Model])
+METHODS = TypeAdapter(dict[MethodName, Method])
+EXPERIMENT = TypeAdapter(Experiment)
+SCHEMAS: dict[str, TypeAdapter] = {"config": EXPERIMENT, "models": MODELS, "methods": METHODS}  # type: ignore[type-arg]
+
+
+def load_config(path: Path) -> Config:
+    """Read an experiment and the files that it names. Raises InputError with file, key, value and mend on any fault."""
+    experiment: Experiment = _read(path, EXPERIMENT)
+    models: dict[str, Model] = _read(experiment.models_file, MODELS)
+    methods: dict[str, Method] = _read(experiment.methods_file, METHODS)
+    return Config(
+        experiment=experiment,
+        models=_named(path, "model", experiment.models, models, experiment.models_file),
+        methods=_named(path, "method", experiment.methods, methods, experiment.methods_file),
+    )
+
+
+def parse_bits(bits: str) -> tuple[int, int]:
+    """Bits of weights and of activations: "w8a6" is (8, 6)."""
+    match = re.fullmatch(r"w([2-8])a([2-8])", bits)
+    if match is None:
+        raise InputError(f"bit-width {bits!r} is not of the form w8a8, with 2 to 8 bits each")
+    return int(match[1]), int(match[2])
+
+
+def _read(path: Path, schema: TypeAdapter[T]) -> T:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a configuration file") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    try:
+        return schema.validate_python(content)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']} (found {fault['input']!r})" for fault in error.errors())
+        raise InputError(f"{path}: {faults}") from error
+
+
+def _named(path: Path, kind: str, names: list[str], known: dict[str, T], source: Path) -> dict[str, T]:
+    for name in names:
+        if name not in known:
+            raise InputError(f"{path}: unknown {kind} {name!r}; {source} knows {', '.join(known)}")
+    return {name: known[name] for name in names}
+
+
+def _write_schemas(folder: Path) -> None:
+    for name, schema in SCHEMAS.items():
+        (folder / f"{name}.schema.json").write_text(schema_text(schema))
+
+
+def schema_text(schema: TypeAdapter) -> str:  # type: ignore[type-arg]
+    """The JSON schema as it stands in workflow/schemas."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | schema.json_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    _write_schemas(Path("workflow/schemas"))

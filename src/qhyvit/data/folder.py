@@ -1,0 +1,86 @@
+"""An ordinary image-folder data set: a `labels.csv` with the columns filename and label, beside the images."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from qhyvit.errors import InputError
+
+LABELS = "labels.csv"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of a folder with its label."""
+
+    path: Path
+    label: int
+
+
+def read_entries(folder: Path, classes: int) -> list[Entry]:
+    """The images of a folder, sorted by file name.
+
+    Raises InputError for a missing or malformed `labels.csv`, a label outside [0, ``classes``) and an image that is not there.
+    """
+    source = folder / LABELS
+    try:
+        table = pd.read_csv(source, dtype={"filename": str})[["filename", "label"]]
+    except FileNotFoundError as error:
+        raise InputError(f"{source}: no such file; run `qhyvit fetch images`, or write it with the columns filename and label") from error
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{source}: not a CSV file with the columns filename and label ({error})") from error
+    entries = []
+    for row, (filename, label) in enumerate(table.sort_values("filename").itertuples(index=False), start=1):
+        if not (str(label).isdigit() and 0 <= int(label) < classes):
+            raise InputError(f"{source}: label {label!r} of {filename} is outside 0..{classes - 1}; correct it or the config's classes")
+        path = folder / filename
+        if not path.is_file():
+            raise InputError(f"{path}: missing, but listed in {source} (row {row}); restore it with `dvc pull --force` or delete its row")
+        entries.append(Entry(path, int(label)))
+    if not entries:
+        raise InputError(f"{source}: lists no images")
+    return entries
+
+
+def read_image(path: Path) -> Image.Image:
+    """The image as RGB. Raises InputError when it is truncated or no image."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise InputError(f"{path}: not a whole image ({error}); restore it with `dvc pull --force` or replace it") from error
+
+
+def pixel_hash(image: Image.Image) -> str:
+    """The sha256 of size and RGB pixels: equal for equal pictures, however their files are named or compressed."""
+    return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
+
+
+class LabelledImages(Dataset[tuple[Tensor, int]]):
+    """The transformed images of some entries, with their labels."""
+
+    def __init__(self, entries: list[Entry], transform: Callable[[Image.Image], Tensor]) -> None:
+        self.entries = entries
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        entry = self.entries[index]
+        return self.transform(read_image(entry.path)), entry.label
+
+
+def draw(entries: list[Entry], count: int, seed: int) -> list[Entry]:
+    """``count`` entries without replacement, in the order of the folder. Raises InputError when there are fewer."""
+    if count > len(entries):
+        raise InputError(f"{entries[0].path.parent}: {count} calibration images are asked for, {len(entries)} are there")
+    chosen = torch.randperm(len(entries), generator=torch.Generator().manual_seed(seed))[:count]
+    return [entries[index] for index in sorted(chosen.tolist())]

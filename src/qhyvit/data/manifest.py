@@ -1,0 +1,42 @@
+"""The manifest of an image set: each image of both splits with its label and the hash of its pixels."""
+
+from pathlib import Path
+
+import pandas as pd
+from rich.progress import track
+
+from qhyvit.config import Dataset
+from qhyvit.data.folder import pixel_hash, read_entries, read_image
+from qhyvit.errors import InputError
+from qhyvit.files import written_whole
+
+COLUMNS = ["split", "filename", "label", "pixels_sha256"]
+
+
+def write_manifest(dataset: Dataset, path: Path) -> None:
+    """Decode every image of ``dataset`` and write the manifest as CSV.
+
+    Raises InputError for anything wrong with an image or label, and when an evaluation image is a calibration image too.
+    """
+    table = pd.DataFrame(
+        [
+            (split, entry.path.name, entry.label, pixel_hash(read_image(entry.path)))
+            for split in ("calibration", "evaluation")
+            for entry in track(read_entries(getattr(dataset, split), dataset.classes), f"checking the {split} images")
+        ],
+        columns=COLUMNS,
+    )
+    _refuse_overlap(dataset, table)
+    with written_whole(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _refuse_overlap(dataset: Dataset, table: pd.DataFrame) -> None:
+    calibration, evaluation = (table[table.split == split] for split in ("calibration", "evaluation"))
+    both = calibration.merge(evaluation, on="pixels_sha256", suffixes=("", "_evaluation"))
+    if len(both):
+        first = both.iloc[0]
+        raise InputError(
+            f"{dataset.calibration / first.filename}: also an evaluation image ({dataset.evaluation / first.filename_evaluation});"
+            f" {len(both)} overlap: remove them from one of the two {dataset.name} splits"
+        )

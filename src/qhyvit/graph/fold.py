@@ -1,0 +1,51 @@
+"""Fold BatchNorm into the convolution or linear layer before it, in the graph."""
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+aten = torch.ops.aten
+_FOLDABLE = {aten.conv2d.default, aten.linear.default}
+
+
+def fold_batch_norm(graph_module: GraphModule) -> int:
+    """Fold every BatchNorm whose input is a convolution or linear layer that nothing else reads; return how many were folded."""
+    folded = 0
+    for node in list(graph_module.graph.nodes):
+        if node.target is aten.batch_norm.default:
+            layer = node.args[0]
+            if layer.target in _FOLDABLE and len(layer.users) == 1:
+                _fold(graph_module, layer, node)
+                folded += 1
+    graph_module.graph.eliminate_dead_code()
+    graph_module.delete_all_unused_submodules()
+    graph_module.recompile()
+    return folded
+
+
+def tensor_of(graph_module: GraphModule, node: object) -> Tensor | None:
+    """The parameter or buffer that a get_attr node stands for; None for an absent optional argument."""
+    if node is None:
+        return None
+    assert isinstance(node, Node)
+    owner, _, name = str(node.target).rpartition(".")
+    tensor = getattr(graph_module.get_submodule(owner), name)
+    assert isinstance(tensor, Tensor)
+    return tensor
+
+
+def _fold(graph_module: GraphModule, layer: Node, norm: Node) -> None:
+    x, *parameters = layer.args[:3]
+    weight, bias = (tensor_of(graph_module, node) for node in (*parameters, *[None] * (2 - len(parameters))))
+    gamma, beta, mean, variance = (tensor_of(graph_module, node) for node in norm.args[1:5])
+    folded = fuse_conv_bn_weights(weight, bias, mean, variance, norm.args[7], gamma, beta)  # type: ignore[arg-type]
+    nodes = []
+    for kind, tensor in zip(("weight", "bias"), folded, strict=True):
+        name = f"{layer.name}_folded_{kind}"
+        graph_module.register_parameter(name, nn.Parameter(tensor.detach(), requires_grad=False))
+        with graph_module.graph.inserting_before(layer):
+            nodes.append(graph_module.graph.get_attr(name))
+    layer.args = (x, *nodes, *layer.args[3:])
+    norm.replace_all_uses_with(layer)
+    graph_module.graph.erase_node(norm)

@@ -1,0 +1,51 @@
+"""Put quantizers into the graph: fake-quantized weights, and a fake-quantizing module before each activation operand."""
+
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from qhyvit.graph.fold import tensor_of
+from qhyvit.graph.sites import Site
+from qhyvit.quantizers.store import Quantizers
+from qhyvit.quantizers.uniform import UniformQuantizer
+
+
+class FakeQuantize(nn.Module):
+    """Rounds an activation to its quantizer's grid."""
+
+    def __init__(self, quantizer: UniformQuantizer) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The activation ``x``, rounded."""
+        return self.quantizer.fake_quantize(x)
+
+
+def site_weight(graph_module: GraphModule, site: Site) -> Tensor | None:
+    """The weight of a convolution or linear site; None for a matrix product."""
+    return None if site.kind == "matmul" else tensor_of(graph_module, site.node.args[1])
+
+
+def insert_quantizers(graph_module: GraphModule, sites: list[Site], quantizers: Quantizers) -> None:
+    """Quantize every site that ``quantizers`` names, in place. Raises KeyError for a name that is no site."""
+    by_name = {site.name: site for site in sites}
+    for name, operands in quantizers.items():
+        site = by_name[name]
+        for position, operand in enumerate(site.operands):
+            if operand in operands:
+                _insert(graph_module, site, position, operand, operands[operand])
+    graph_module.recompile()
+
+
+def _insert(graph_module: GraphModule, site: Site, position: int, operand: str, quantizer: UniformQuantizer) -> None:
+    attribute = f"quantized_{site.node.name}_{operand}"
+    with graph_module.graph.inserting_before(site.node):
+        if operand == "weight":
+            weight = tensor_of(graph_module, site.node.args[1])
+            assert weight is not None
+            graph_module.register_buffer(attribute, quantizer.fake_quantize(weight))
+            replacement = graph_module.graph.get_attr(attribute)
+        else:
+            graph_module.add_submodule(attribute, FakeQuantize(quantizer))
+            replacement = graph_module.graph.call_module(attribute, (site.node.args[position],))
+    site.node.update_arg(position, replacement)

@@ -1,0 +1,65 @@
+"""Quantization sites: the nodes of the graph that multiply matrices, found by what they compute and never by their names."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch.fx import GraphModule, Node
+
+from qhyvit.graph.trace import module_path
+
+aten = torch.ops.aten
+Kind = Literal["conv", "linear", "matmul"]
+_KINDS: dict[object, Kind] = {
+    aten.conv2d.default: "conv",
+    aten.linear.default: "linear",
+    aten.matmul.default: "matmul",
+    aten.bmm.default: "matmul",
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """One product of two operands: input and weight of a convolution or linear layer, left and right of a product of two activations."""
+
+    name: str
+    kind: Kind
+    node: Node
+    groups: int
+
+    @property
+    def operands(self) -> tuple[str, str]:
+        """The names of the two operands, in the order of the node's arguments."""
+        return ("left", "right") if self.kind == "matmul" else ("input", "weight")
+
+    def axis(self, operand: str) -> int | None:
+        """The axis of the operand's finest quantization units: input channels, output channels of a weight, heads of a matrix product.
+
+        None for a matrix product without heads.
+        """
+        if operand == "weight":
+            return 0
+        if self.kind == "matmul":
+            return -3 if self.node.meta["val"].ndim > 3 else None
+        return {"conv": 1, "linear": -1}[self.kind]
+
+
+def find_sites(graph_module: GraphModule) -> list[Site]:
+    """All sites in the order of execution. A convolution or linear layer counts only if its weight is a parameter."""
+    seen: Counter[str] = Counter()
+    sites = []
+    for node in graph_module.graph.nodes:
+        kind = _KINDS.get(node.target)
+        if kind is None or (kind != "matmul" and node.args[1].op != "get_attr"):
+            continue
+        name = module_path(node) + (".matmul" if kind == "matmul" else "")
+        seen[name] += 1
+        if kind == "matmul" or seen[name] > 1:
+            name += str(seen[name])
+        sites.append(Site(name, kind, node, groups=_groups(node) if kind == "conv" else 1))
+    return sites
+
+
+def _groups(node: Node) -> int:
+    return int(node.args[6]) if len(node.args) > 6 else 1  # type: ignore[arg-type]

@@ -1,0 +1,54 @@
+"""A model as one flat graph of ATen operators: torch.export, then only functional operators and none without effect."""
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+aten = torch.ops.aten
+_IDENTITIES_IN_EVAL = {aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default, aten.alpha_dropout.default}
+
+
+def trace(model: nn.Module, example: Tensor) -> GraphModule:
+    """Trace ``model`` in eval mode on ``example`` [B, 3, H, W], B > 1; the graph takes any batch size and keeps each node's module path.
+
+    Raises ValueError when the graph does not compute what the model computes.
+    """
+    model.eval()
+    batch = torch.export.Dim("batch")
+    graph_module = torch.export.export(model, (example,), dynamic_shapes=({0: batch},)).module()
+    assert isinstance(graph_module, GraphModule)
+    for node in list(graph_module.graph.nodes):
+        if node.op == "call_module":  # the guards on the input's shape
+            graph_module.graph.erase_node(node)
+        elif node.target in _IDENTITIES_IN_EVAL:
+            node.replace_all_uses_with(node.args[0])
+            graph_module.graph.erase_node(node)
+        elif node.op == "call_function" and str(node.target).partition(".")[0] == "aten" and _is_in_place(node):
+            _make_functional(node)
+    graph_module.graph.lint()
+    graph_module.recompile()
+    with torch.no_grad():
+        expected, got = model(example), graph_module(example)
+    if not torch.allclose(got, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())):
+        raise ValueError(f"the traced graph differs from the model by {float((got - expected).abs().max()):.3g}")
+    return graph_module.requires_grad_(False)
+
+
+def module_path(node: Node) -> str:
+    """The dotted path of the innermost module that the node came from."""
+    paths = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
+    return str(paths[-1]) if paths else ""
+
+
+def _is_in_place(node: Node) -> bool:
+    return bool(node.target._schema.is_mutable)  # type: ignore[union-attr]
+
+
+def _make_functional(node: Node) -> None:
+    """Compute into a new tensor; what read the changed input afterwards reads the result instead."""
+    packet, _, overload = str(node.target).removeprefix("aten.").partition(".")
+    changed = node.args[0]
+    assert isinstance(changed, Node)
+    node.target = getattr(getattr(aten, packet.removesuffix("_")), overload)
+    order = {other: position for position, other in enumerate(node.graph.nodes)}
+    changed.replace_all_uses_with(node, delete_user_cb=lambda user: order[user] > order[node])

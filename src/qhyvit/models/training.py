@@ -1,0 +1,110 @@
+"""Train the embedded weights from scratch: progressive resizing, AdamW with one-cycle, label smoothing, bf16 autocast.
+
+Every epoch ends with a checkpoint and draws its random numbers from its own seed, so that a run that was stopped and resumed takes
+the same steps as one that was not.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from qhyvit.config import Recipe
+from qhyvit.files import written_whole
+
+CROP_PADDING = 4  # pixels at the images' own size, the usual augmentation of CIFAR-10
+
+
+def normalize(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Bytes [B, 3, H, W] to a model's input: bicubic to ``size`` pixels a side (the filter of Pillow), then (x / 255 - mean) / std."""
+    resized = F.interpolate(images.float(), size=(size, size), mode="bicubic", antialias=True).clamp(0, 255)
+    mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (mean, std))
+    return ((resized / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Random crop out of a reflected border and random horizontal flip, for each image: uint8 [B, 3, H, W] to the same."""
+    batch, _, height, width = images.shape
+    padded = F.pad(images.float(), [CROP_PADDING] * 4, mode="reflect").to(images.dtype)
+    top, left = torch.randint(0, 2 * CROP_PADDING + 1, (2, batch, 1), generator=generator)
+    rows = (top + torch.arange(height))[:, None, :, None]
+    columns = left + torch.arange(width)
+    flipped = torch.rand(batch, 1, generator=generator) < 0.5
+    columns = torch.where(flipped, columns.flip(1), columns)[:, None, None, :]
+    return padded[torch.arange(batch)[:, None, None, None], torch.arange(3)[None, :, None, None], rows, columns]
+
+
+def train(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    settings: Mapping[str, Any],
+    recipe: Recipe,
+    checkpoint: Path,
+    device: torch.device,
+) -> None:
+    """Train ``model`` in place on uint8 ``images`` [N, 3, H, W] and ``labels`` [N]; resume from ``checkpoint`` where it exists.
+
+    ``settings`` holds the mean and std of the model's input.
+    """
+    torch.set_flush_denormal(True)
+    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sizes = recipe.epoch_sizes
+    steps = len(images) // recipe.batch_size
+    optimizer = torch.optim.AdamW(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=len(sizes) * steps, pct_start=recipe.warmup)
+    done = _resume(checkpoint, model, optimizer, schedule)
+    with Progress() as progress:
+        for epoch in range(done, len(sizes)):
+            task = progress.add_task(f"epoch {epoch + 1}/{len(sizes)} at {sizes[epoch]} px", total=steps)
+            model.train()
+            total = 0.0
+            for batch in _batches(len(images), recipe.batch_size, recipe.seed, epoch):
+                generator = torch.Generator().manual_seed(int(batch[0]) + len(images) * (epoch + recipe.seed))
+                inputs = normalize(augment(images[batch], generator).to(device), sizes[epoch], settings["mean"], settings["std"])
+                with torch.autocast(device.type, torch.bfloat16):
+                    logits = model(inputs)
+                loss = F.cross_entropy(logits.float(), labels[batch].to(device), label_smoothing=recipe.label_smoothing)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                total += loss.item()
+                progress.advance(task)
+            progress.console.print(f"epoch {epoch + 1}: {sizes[epoch]} px, mean loss {total / steps:.4f}")
+            _save(checkpoint, epoch + 1, model, optimizer, schedule)
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Biases and normalization parameters are not decayed."""
+    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _batches(count: int, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(1000 * seed + epoch))
+    return (order[start : start + size] for start in range(0, count - size + 1, size))
+
+
+def _save(
+    path: Path, epochs: int, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
+) -> None:
+    state = {"epochs": epochs, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+    with written_whole(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> int:
+    """Load the checkpoint and return the number of epochs that it has behind it; 0 where there is none."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    return int(state["epochs"])

@@ -1,0 +1,75 @@
+"""From a name in the configuration to a network with weights, and to the transform of its input."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from qhyvit.config import Dataset, Model
+from qhyvit.errors import InputError
+from qhyvit.torchvision_guard import ensure_torchvision
+
+ensure_torchvision()
+
+import timm  # noqa: E402
+from timm.data import create_transform, resolve_data_config  # noqa: E402
+from timm.layers import set_fused_attn  # noqa: E402
+
+Transform = Callable[[Image.Image], Tensor]
+
+set_fused_attn(False)  # both attention products must be visible in the traced graph
+
+
+def build(spec: Model, classes: int) -> nn.Module:
+    """The network of ``spec`` with random weights. Raises InputError when timm does not know it."""
+    try:
+        return timm.create_model(spec.constructor, num_classes=classes, exportable=True, **spec.arguments)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"model constructor {spec.constructor!r}: {error}; correct config/models.yaml") from error
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a safetensors state dict into ``model``, every key and every shape.
+
+    Raises InputError for a missing file, a file of another format (pickles are never opened) and weights that do not fit.
+    """
+    try:
+        state = load_file(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such weights; fetch them with `qhyvit fetch weights`") from error
+    except SafetensorError as error:
+        raise InputError(
+            f"{path}: not a safetensors file ({error}); pickled checkpoints are not opened, convert it to safetensors"
+        ) from error
+    try:
+        model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()})
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: does not fit the model ({' '.join(str(error).split())}); name the right weights or the right model"
+        ) from error
+
+
+def input_shape(model: nn.Module, dataset: Dataset) -> tuple[int, int, int]:
+    """Channels, height and width of the model's input on this image set."""
+    channels, height, width = _data_config(model, dataset)["input_size"]
+    return channels, height, width
+
+
+def make_transform(model: nn.Module, dataset: Dataset) -> Transform:
+    """timm's evaluation transform, with the image set's own size and crop where it states them."""
+    return create_transform(**_data_config(model, dataset), is_training=False)
+
+
+def _data_config(model: nn.Module, dataset: Dataset) -> dict:  # type: ignore[type-arg]
+    size = None if dataset.input_size is None else (3, dataset.input_size, dataset.input_size)
+    stated = {"input_size": size, "crop_pct": dataset.crop_pct}
+    return resolve_data_config({key: value for key, value in stated.items() if value is not None}, model=model)
+
+
+def example_input(model: nn.Module, dataset: Dataset) -> Tensor:
+    """A batch of two images for tracing: tracing specializes a batch of one."""
+    return torch.zeros(2, *input_shape(model, dataset))

@@ -1,0 +1,93 @@
+"""Uniform affine quantization: x is represented by the integer q = clamp(round(x / scale) + zero_point, qmin, qmax).
+
+Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, Section 2.1;
+in the notation of Q-HyViT (arXiv 2303.12557), Section III.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Scheme = Literal["symmetric", "asymmetric"]
+SMALLEST_SCALE = torch.finfo(torch.float32).eps  # a dead channel has range 0; its scale must not be
+
+
+@dataclass(frozen=True)
+class UniformQuantizer:
+    """A b-bit grid for each quantization unit (the tensor, a channel or a head).
+
+    ``scale`` and ``zero_point`` are float32 of one shape: [] for the whole tensor, [C] for the C slices along ``axis``. Symmetric grids
+    are signed with zero point 0; asymmetric grids are unsigned, and 0 is always one of their points.
+    """
+
+    bits: int
+    scheme: Scheme
+    scale: Tensor
+    zero_point: Tensor
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 8:
+            raise ValueError(f"bits must be 2 to 8, not {self.bits}")
+        if self.scale.shape != self.zero_point.shape or (self.scale.ndim == 0) != (self.axis is None):
+            raise ValueError(
+                f"scale {list(self.scale.shape)}, zero point {list(self.zero_point.shape)} and axis {self.axis} do not fit together"
+            )
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The smallest and the largest integer of the grid."""
+        return grid_limits(self.bits, self.scheme)
+
+    def quantize(self, x: Tensor) -> Tensor:
+        """The integers that represent ``x``, as floats of the same shape."""
+        scale, zero_point = self._broadcast(x.ndim)
+        return torch.clamp(torch.round(x / scale) + zero_point, *self.limits)
+
+    def dequantize(self, q: Tensor) -> Tensor:
+        """The real values that the integers ``q`` stand for. Raises ValueError when one is not an integer of the grid."""
+        low, high = self.limits
+        if not bool(((q == torch.round(q)) & (q >= low) & (q <= high)).all()):
+            raise ValueError(f"not integers in [{low}, {high}]")
+        scale, zero_point = self._broadcast(q.ndim)
+        return (q - zero_point) * scale
+
+    def fake_quantize(self, x: Tensor) -> Tensor:
+        """The real values nearest to ``x`` on the grid: dequantize(quantize(x))."""
+        scale, zero_point = self._broadcast(x.ndim)
+        return fake_quantize(x, scale, zero_point, *self.limits)
+
+    def _broadcast(self, ndim: int) -> tuple[Tensor, Tensor]:
+        if self.axis is None:
+            return self.scale, self.zero_point
+        shape = [1] * max(ndim, -self.axis)
+        shape[self.axis] = -1
+        return self.scale.view(shape), self.zero_point.view(shape)
+
+
+def grid_limits(bits: int, scheme: Scheme) -> tuple[int, int]:
+    """The smallest and the largest integer: two's complement when symmetric, unsigned when asymmetric."""
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if scheme == "symmetric" else (0, 2**bits - 1)
+
+
+def range_to_grid(low: Tensor, high: Tensor, bits: int, scheme: Scheme) -> tuple[Tensor, Tensor]:
+    """Scale and zero point, of the shape of ``low`` and ``high``, of the grid that just covers [low, high] and 0.
+
+    A range on one side of 0 is widened to contain it. Otherwise its zero point would leave the grid (the zero-point overflow of
+    Q-HyViT, Section III) and zero padding would not be exact.
+    """
+    low, high = low.clamp(max=0), high.clamp(min=0)
+    qmin, qmax = grid_limits(bits, scheme)
+    if scheme == "symmetric":
+        scale = torch.maximum(-low, high) / qmax
+        return scale.clamp(min=SMALLEST_SCALE), torch.zeros_like(scale)
+    scale = ((high - low) / (qmax - qmin)).clamp(min=SMALLEST_SCALE)
+    return scale, torch.round(-low / scale).clamp(qmin, qmax)
+
+
+def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:
+    """Round ``x`` to the grid; ``scale`` and ``zero_point`` broadcast against it."""
+    # round(x / scale) + zero_point is clamped in the shifted form, which saves two passes over the data.
+    return torch.div(x, scale).round_().clamp_(qmin - zero_point, qmax - zero_point).mul_(scale)

@@ -1,0 +1,61 @@
+"""All results of a run as one table, with intervals, and as metrics for `dvc metrics diff`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qhyvit.evaluation.statistics import drop_interval
+
+COLUMNS = [
+    *("dataset", "model", "family", "method", "mode", "w_bits", "a_bits", "seed", "images"),
+    *("top1", "top5", "top1_fp32", "drop", "drop_low", "drop_high", "kl"),
+]
+FP32 = "fp32"
+
+
+def results_table(paths: list[Path]) -> pd.DataFrame:
+    """One row a result file; accuracies and drops in percent, the drop against the FP32 result of the same model."""
+    results = [json.loads(path.read_text()) for path in paths]
+    references = {(result["dataset"], result["model"]): result for result in results if result["method"] == FP32}
+    rows = [_row(result, references[result["dataset"], result["model"]]) for result in results]
+    order = ["dataset", "model", "mode", "method", "w_bits", "a_bits", "seed"]
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values(order, ascending=[True, True, True, True, False, False, True], ignore_index=True)
+
+
+def write_results(table: pd.DataFrame, path: Path) -> None:
+    """Write the table as CSV, numbers with four decimals."""
+    table.to_csv(path, index=False, float_format="%.4f")
+
+
+def read_results(path: Path) -> pd.DataFrame:
+    """Read back what `write_results` wrote."""
+    return pd.read_csv(path, keep_default_na=True, dtype={"mode": "string"}).fillna({"mode": ""})
+
+
+def metrics_tree(table: pd.DataFrame) -> dict[str, Any]:
+    """``{dataset: {model: {method-mode: {w8a8: {top1, drop}}}}}``, the mean over seeds, with ``{fp32: {top1}}`` beside the methods."""
+    tree: dict[str, Any] = {}
+    means = table.groupby(["dataset", "model", "method", "mode", "w_bits", "a_bits"], as_index=False)[["top1", "drop"]].mean().round(4)
+    for row in means.to_dict("records"):
+        methods = tree.setdefault(row["dataset"], {}).setdefault(row["model"], {})
+        if row["method"] == FP32:
+            methods[FP32] = {"top1": row["top1"]}
+        else:
+            bits = methods.setdefault(f"{row['method']}-{row['mode']}", {})
+            bits[f"w{row['w_bits']}a{row['a_bits']}"] = {"top1": row["top1"], "drop": row["drop"]}
+    return tree
+
+
+def _row(result: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    row = {name: result.get(name) for name in COLUMNS} | {"top1_fp32": reference["top1"]}
+    if result["method"] == FP32:
+        return row
+    low, high = drop_interval(_hits(reference), _hits(result))
+    return row | {"drop": reference["top1"] - result["top1"], "drop_low": low, "drop_high": high}
+
+
+def _hits(result: dict[str, Any]) -> np.ndarray:
+    return np.array([hit == "1" for hit in result["correct"]])

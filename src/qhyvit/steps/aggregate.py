@@ -1,0 +1,22 @@
+"""Step `aggregate`: results.csv, metrics.json and the tables."""
+
+import json
+from pathlib import Path
+
+from qhyvit.files import written_whole
+from qhyvit.reporting.results import metrics_tree, results_table, write_results
+from qhyvit.reporting.tables import accuracy_table, to_markdown
+
+
+def aggregate(results: list[Path], output: Path, metrics: Path, table: Path, markdown: Path) -> None:
+    """Write all ``results`` (JSON files) to ``output`` (CSV), ``metrics`` (JSON), ``table`` (CSV) and ``markdown``."""
+    gathered = results_table(results)
+    with written_whole(output) as path:
+        write_results(gathered, path)
+    with written_whole(metrics) as path:
+        path.write_text(json.dumps(metrics_tree(gathered), indent=2, sort_keys=True) + "\n")
+    accuracy = accuracy_table(gathered)
+    with written_whole(table) as path:
+        accuracy.to_csv(path, index=False)
+    with written_whole(markdown) as path:
+        path.write_text(to_markdown(accuracy))

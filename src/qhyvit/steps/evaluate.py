@@ -1,0 +1,76 @@
+"""Step `evaluate`: accuracy on the evaluation images, of the FP32 network or of a quantized one against it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from qhyvit.config import Config, parse_bits
+from qhyvit.data.folder import LabelledImages, read_entries
+from qhyvit.evaluation.accuracy import mean_kl, predict, signal_to_noise, top_k_correct
+from qhyvit.files import written_whole
+from qhyvit.graph.insert import insert_quantizers
+from qhyvit.network import Network, load_network
+from qhyvit.provenance import provenance
+from qhyvit.quantizers.store import load_quantizers
+
+BATCH_SIZE = 50
+
+
+def evaluate_fp32(config: Config, model: str, images: Path, output: Path, logits: Path) -> None:
+    """Write the FP32 network's result to ``output`` (JSON) and its ``logits`` [N, classes] (safetensors); ``images`` is the manifest."""
+    network = load_network(config, model)
+    predictions, labels = predict(network.graph_module, _evaluation_images(config, network), BATCH_SIZE)
+    with written_whole(logits) as temporary:
+        save_file({"logits": predictions, "labels": labels}, temporary)
+    record = provenance({"weights": config.weights_path(model), "images": images}, {})
+    _write_result(output, _describe(config, model, "fp32", "", "w32a32", 0) | _accuracy(predictions, labels) | {"provenance": record})
+
+
+def evaluate_quantized(config: Config, model: str, mode: str, quantized: Path, fp32: Path, output: Path) -> None:
+    """Write the result of the ``quantized`` network to ``output``; ``fp32`` holds the logits to compare with."""
+    network = load_network(config, model)
+    quantizers, record = load_quantizers(quantized)
+    insert_quantizers(network.graph_module, network.sites, quantizers)
+    predictions, labels = predict(network.graph_module, _evaluation_images(config, network), BATCH_SIZE)
+    reference = load_file(fp32)["logits"]
+    compared = {"kl": mean_kl(reference, predictions), "sqnr_db": signal_to_noise(reference, predictions)}
+    settings, seed = record["settings"], record["calibrated"]["settings"]["seed"]
+    description = _describe(config, model, settings["method"], mode, settings["bits"], seed)
+    _write_result(output, description | _accuracy(predictions, labels) | compared | {"provenance": record})
+
+
+def _evaluation_images(config: Config, network: Network) -> LabelledImages:
+    dataset = config.experiment.dataset
+    return LabelledImages(read_entries(dataset.evaluation, dataset.classes), network.transform)
+
+
+def _describe(config: Config, model: str, method: str, mode: str, bits: str, seed: int) -> dict[str, Any]:
+    weight_bits, activation_bits = (32, 32) if method == "fp32" else parse_bits(bits)
+    return {
+        "dataset": config.experiment.dataset.name,
+        "model": model,
+        "family": config.models[model].family,
+        "method": method,
+        "mode": mode,
+        "w_bits": weight_bits,
+        "a_bits": activation_bits,
+        "seed": seed,
+    }
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> dict[str, Any]:
+    correct = top_k_correct(logits, labels, 1)
+    return {
+        "images": len(labels),
+        "top1": 100 * float(correct.double().mean()),
+        "top5": 100 * float(top_k_correct(logits, labels, 5).double().mean()),
+        "correct": "".join(str(int(hit)) for hit in correct),
+    }
+
+
+def _write_result(path: Path, result: dict[str, Any]) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n")

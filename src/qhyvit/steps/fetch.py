@@ -1,0 +1,38 @@
+"""Step `fetch`: images and weights, pulled where DVC tracks them, and checked."""
+
+import json
+from pathlib import Path
+
+from qhyvit.config import Config
+from qhyvit.data import cifar10
+from qhyvit.data.dvc import pull, tracked_hash
+from qhyvit.data.manifest import write_manifest
+from qhyvit.data.sample import write_sample
+from qhyvit.files import written_whole
+from qhyvit.models.zoo import build, load_weights
+from qhyvit.provenance import file_sha256
+
+
+def fetch_images(config: Config, output: Path) -> None:
+    """Pull both splits of the image set and write its manifest to ``output``."""
+    dataset = config.experiment.dataset
+    for folder in (dataset.calibration, dataset.evaluation):
+        if tracked_hash(folder):
+            pull(folder)
+    write_manifest(dataset, output)
+
+
+def fetch_weights(config: Config, model: str, output: Path) -> None:
+    """Pull the weights of ``model``, load them once, and write their path and hash to ``output`` (JSON)."""
+    path = config.weights_path(model)
+    if tracked_hash(path):
+        pull(path)
+    load_weights(build(config.models[model], config.experiment.dataset.classes), path)
+    with written_whole(output) as temporary:
+        temporary.write_text(json.dumps({"path": str(path), "sha256": file_sha256(path)}) + "\n")
+
+
+def fetch_cifar10(output: Path, sample: Path) -> None:
+    """Fetch the full set to ``output`` and write the embedded sample to ``sample``."""
+    cifar10.fetch(output)
+    write_sample(cifar10.load(output, "train"), cifar10.load(output, "test"), sample)

@@ -1,0 +1,23 @@
+"""Step `plot`: the figures."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from qhyvit.reporting.figures import accuracy_figure, save_figure, site_error_figure
+from qhyvit.reporting.results import read_results
+
+
+def plot_accuracy(results: Path, svg: Path, png: Path) -> None:
+    """Draw accuracy by method and bit-width from results.csv to ``svg`` and ``png``."""
+    save_figure(accuracy_figure(read_results(results)), svg, png)
+
+
+def plot_site_errors(errors: list[Path], svg: Path, png: Path) -> None:
+    """Draw the site errors of one model, from files named ``<method>-<mode>-<bits>.sites.csv``, to ``svg`` and ``png``."""
+    save_figure(site_error_figure(pd.concat([_read_errors(path) for path in errors])), svg, png)
+
+
+def _read_errors(path: Path) -> pd.DataFrame:
+    method, mode, bits = path.name.removesuffix(".sites.csv").rsplit("-", 2)
+    return pd.read_csv(path).assign(method=method, mode=mode, bits=bits)

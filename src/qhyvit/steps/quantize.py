@@ -1,0 +1,39 @@
+"""Step `quantize`: one method at one bit-width."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from qhyvit.calibration.store import load_statistics
+from qhyvit.config import Config, parse_bits
+from qhyvit.files import written_whole
+from qhyvit.methods import quantize as run_method
+from qhyvit.methods.task import Task
+from qhyvit.network import load_network
+from qhyvit.provenance import provenance
+from qhyvit.quantizers.store import Quantizers, save_quantizers
+from qhyvit.search.naive import objective
+
+
+def quantize(config: Config, model: str, method: str, bits: str, calibration: Path, output: Path, errors: Path) -> None:
+    """Write the quantizers of ``model`` to ``output``, and to ``errors`` a CSV of what each site's quantization costs."""
+    weight_bits, activation_bits = parse_bits(bits)
+    statistics, calibrated = load_statistics(calibration)
+    task = Task(load_network(config, model), statistics, config.methods[method], weight_bits, activation_bits)
+    quantizers = run_method(task)
+    settings = {"method": method, "bits": bits, **task.method.model_dump()}
+    with written_whole(errors) as temporary:
+        site_errors(task, quantizers).to_csv(temporary, index=False, float_format="%.6g")
+    save_quantizers(output, quantizers, provenance({"calibration": calibration}, settings) | {"calibrated": calibrated})
+
+
+def site_errors(task: Task, quantizers: Quantizers) -> pd.DataFrame:
+    """A row a site: what was chosen for each operand, and the Fisher-weighted squared error relative to the output's energy."""
+    rows = []
+    for site in task.network.sites:
+        problem = task.problem(site)
+        energy = float((problem.reference * problem.gradient).square().sum())
+        error = objective(problem, quantizers[site.name])
+        chosen = [f"{'tensor' if quantizer.axis is None else 'channel'} {quantizer.scheme}" for quantizer in quantizers[site.name].values()]
+        rows.append((site.name, site.kind, site.groups, *chosen, error, error / energy if energy else 0.0))
+    return pd.DataFrame(rows, columns=["site", "kind", "groups", "first_operand", "second_operand", "error", "relative_error"])

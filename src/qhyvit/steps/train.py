@@ -1,0 +1,54 @@
+"""Step `train`: the embedded weights, from scratch."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from qhyvit.config import Config
+from qhyvit.data import cifar10
+from qhyvit.errors import InputError
+from qhyvit.evaluation.accuracy import top_k_correct
+from qhyvit.files import written_whole
+from qhyvit.models.training import train as train_network
+from qhyvit.models.zoo import Transform, build, load_weights, make_transform
+
+
+def train(config: Config, name: str, data: Path, output: Path, report: Path) -> None:
+    """Train ``name`` on the full training set, write fp16 weights to ``output`` and their test accuracy to ``report`` (JSON).
+
+    The checkpoint beside ``output`` lets an interrupted run go on. The accuracy is that of the weights as stored.
+    """
+    experiment = config.experiment
+    recipe = experiment.training
+    if recipe is None:
+        raise InputError(f"{name}: the experiment has no section `training`; see config/config.yaml for one")
+    torch.manual_seed(recipe.seed)
+    model = build(config.models[name], experiment.dataset.classes)
+    images, labels = (torch.from_numpy(array) for array in cifar10.load(data, "train"))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    checkpoint = output.with_suffix(".checkpoint")
+    train_network(model, images.permute(0, 3, 1, 2).contiguous(), labels, model.pretrained_cfg, recipe, checkpoint, device)
+    state = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in model.state_dict().items()}
+    with written_whole(output) as temporary:
+        save_file({key: tensor.contiguous().cpu() for key, tensor in state.items()}, temporary)
+    stored = build(config.models[name], experiment.dataset.classes).eval()
+    load_weights(stored, output)
+    top1 = test_accuracy(stored, make_transform(stored, experiment.dataset), *cifar10.load(data, "test"))
+    with written_whole(report) as temporary:
+        temporary.write_text(json.dumps({"model": name, "test_images": len(cifar10.load(data, "test")[1]), "top1": top1}) + "\n")
+
+
+@torch.no_grad()
+def test_accuracy(model: nn.Module, transform: Transform, images: np.ndarray, labels: np.ndarray) -> float:
+    """Top-1 in percent on uint8 ``images`` [N, H, W, 3], through the evaluation transform."""
+
+    def predict(batch: np.ndarray) -> Tensor:
+        return model(torch.stack([transform(Image.fromarray(image)) for image in batch]))
+
+    logits = torch.cat([predict(images[start : start + 100]) for start in range(0, len(images), 100)])
+    return 100 * float(top_k_correct(logits, torch.from_numpy(labels), 1).double().mean())

@@ -1,0 +1,30 @@
+"""Make torchvision importable beside a PyTorch build that its compiled operators do not fit.
+
+timm needs torchvision's image transforms, which are plain Python. The published torchvision wheels carry operators linked
+against CUDA; beside a CPU build of PyTorch these do not load, and the import stops because two operators are not declared.
+Nothing here calls them, so declaring them is enough. Any other error is passed on.
+"""
+
+import importlib
+import sys
+
+_UNUSED_OPERATORS = ("nms", "qnms")
+_declarations: list[object] = []  # a torch.library.Library undoes its declarations when it is collected
+
+
+def ensure_torchvision() -> None:
+    """Import torchvision, declaring its unused operators when exactly their absence stops the import."""
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        import torch
+
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for operator in _UNUSED_OPERATORS:
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _declarations.append(library)
+        importlib.import_module("torchvision")

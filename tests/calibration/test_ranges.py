@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+import torch
+
+from qhyvit.calibration.ranges import merge, observe
+
+
+@pytest.mark.parametrize("percent", [99.9, 99.95, 99.99, 100])
+def test_percentiles_over_batches_equal_numpys_over_everything(percent):
+    x = torch.randn(40, 3, 20, 20) ** 3
+    found = merge([observe(batch, 1, 4) for batch in x.split(10)])
+    low, high = found.percentile(percent)
+    expected = np.percentile(x.numpy().astype(np.float64), [100 - percent, percent])
+    np.testing.assert_allclose([float(low), float(high)], expected, rtol=1e-5)
+
+
+def test_extremes_lie_in_one_batch():
+    x = torch.randn(4, 1000)
+    x[0] += 100
+    found = merge([observe(batch, None, 4) for batch in x.split(1)])
+    assert float(found.percentile(99.9)[1]) == pytest.approx(np.percentile(x.numpy(), 99.9), rel=1e-6)
+
+
+def test_channel_extremes():
+    x = torch.randn(4, 3, 5, 5)
+    found = merge([observe(batch, 1, 2) for batch in x.split(2)])
+    assert torch.equal(found.low, x.amin((0, 2, 3)))
+    assert torch.equal(found.high, x.amax((0, 2, 3)))
+
+
+def test_percentiles_that_the_tails_do_not_hold_are_refused():
+    with pytest.raises(ValueError, match="percentile 99"):
+        observe(torch.randn(100000), None, 1).percentile(99)

@@ -1,0 +1,64 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from qhyvit.calibration.rows import draw_rows
+from qhyvit.graph.sites import find_sites
+from qhyvit.graph.trace import trace
+
+
+class Attention(nn.Module):
+    def forward(self, x):
+        return (x @ x.transpose(-2, -1)) @ x
+
+
+CONVOLUTIONS = [
+    nn.Conv2d(6, 4, 3, padding=1, bias=False),
+    nn.Conv2d(6, 12, 3, stride=2, padding=1, groups=6, bias=False),
+    nn.Conv2d(6, 4, 3, padding=(2, 1), dilation=(2, 1), groups=2, bias=False),
+    nn.Conv2d(6, 4, 1, stride=2, bias=False),
+]
+
+
+def all_rows(module: nn.Module, x: torch.Tensor, operands, positions=None, seed=0):
+    """The rows of the module's only site, with the output itself in place of the gradient."""
+    site = find_sites(trace(module, x))[0]
+    output = F.linear(*operands) if site.kind == "linear" else module(x)
+    return site, draw_rows(site, operands, output, len(x), positions, torch.Generator().manual_seed(seed)), output
+
+
+@pytest.mark.parametrize("conv", CONVOLUTIONS, ids=["dense", "depthwise", "grouped-dilated", "pointwise"])
+def test_patches_times_weights_are_the_convolution(conv):
+    x = torch.randn(3, 6, 9, 7)
+    site, rows, output = all_rows(conv, x, (x, conv.weight.detach()))
+    product = rows.left @ conv.weight.reshape(site.groups, -1, rows.left.shape[2]).transpose(1, 2)
+    torch.testing.assert_close(product, rows.gradient, atol=1e-5, rtol=1e-5)
+    assert rows.gradient.numel() == output.numel()
+
+
+def test_linear_rows_are_the_tokens():
+    linear, x = nn.Linear(5, 7, bias=False), torch.randn(2, 4, 5)
+    _, rows, output = all_rows(linear, x, (x, linear.weight.detach()))
+    torch.testing.assert_close(rows.left[0], x.reshape(-1, 5))
+    torch.testing.assert_close(rows.gradient[0], output.reshape(-1, 7))
+
+
+def test_matmul_rows_keep_heads_apart():
+    x = torch.randn(2, 3, 5, 4)
+    site = find_sites(trace(Attention(), x))[0]
+    left, right = x, x.transpose(-2, -1)
+    rows = draw_rows(site, (left, right), left @ right, 2, None, torch.Generator())
+    for head in range(3):
+        torch.testing.assert_close(rows.left[head] @ rows.right[head], (left @ right)[:, head])
+
+
+@pytest.mark.parametrize("conv", CONVOLUTIONS, ids=["dense", "depthwise", "grouped-dilated", "pointwise"])
+def test_the_sampled_sum_of_squares_is_an_unbiased_estimate(conv):
+    x = torch.randn(2, 6, 8, 8) * torch.linspace(0.1, 3, 8)
+    exact = float(all_rows(conv, x, (x, conv.weight.detach()))[2].square().sum())
+    estimates = torch.tensor(
+        [float(all_rows(conv, x, (x, conv.weight.detach()), 5, seed)[1].gradient.square().sum()) for seed in range(12)]
+    )
+    assert estimates.std() > 0
+    assert abs(float(estimates.mean()) - exact) < 4 * float(estimates.std()) / 12**0.5

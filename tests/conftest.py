@@ -1,0 +1,133 @@
+"""Shared fixtures: reproducible random numbers, one thread an operator, and a small project that the workflow can run in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _reproducible():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@dataclass
+class Project:
+    """A copy of the repository's workflow and source with a small image set and network of its own, under a real DVC remote."""
+
+    root: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        binaries = str(Path(sys.executable).parent)
+        self.environment = os.environ | {"PYTHONPATH": str(self.root / "src"), "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run(
+            [sys.executable, *command],
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert not check or result.returncode == 0, result.stdout
+        return result
+
+    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("workflow/run.py", *arguments, check=check)
+
+    def configure(self, **changes: object) -> None:
+        path = self.root / "config" / "config.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+    def bytes_of(self, *names: str) -> list[bytes]:
+        return [(self.root / name).read_bytes() for name in names]
+
+
+def write_images(folder: Path, count: int, seed: int, classes: int = 2) -> None:
+    """A folder of ``count`` random images with labels.csv."""
+    generator = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    names = [f"{index:03d}.png" for index in range(count)]
+    for name in names:
+        Image.fromarray(generator.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / name)
+    pd.DataFrame({"filename": names, "label": [index % classes for index in range(count)]}).to_csv(folder / "labels.csv", index=False)
+
+
+TINY_EXPERIMENT = {
+    "dataset": {
+        "name": "tiny",
+        "classes": 2,
+        "calibration": "data/tiny/calibration",
+        "evaluation": "data/tiny/evaluation",
+        "input_size": 64,
+        "crop_pct": 1.0,
+    },
+    "weights": "data/weights/{model}.safetensors",
+    "models": ["mobilevit_xxs"],
+    "methods": ["minmax", "qhyvit"],
+    "modes": ["partial"],
+    "bits": ["w8a8"],
+    "seeds": [0],
+    "calibration": {"images": 4, "positions": 4, "batch_size": 4},
+}
+
+
+def write_data(root: Path) -> None:
+    """Images and random weights of the tiny experiment."""
+    from qhyvit.config import Model
+    from qhyvit.models.zoo import build
+
+    write_images(root / "data/tiny/calibration", 6, seed=1)
+    write_images(root / "data/tiny/evaluation", 12, seed=2)
+    torch.manual_seed(0)
+    model = build(Model(family="MobileViTv1", constructor="mobilevit_xxs"), classes=2)
+    (root / "data/weights").mkdir()
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, root / "data/weights/mobilevit_xxs.safetensors")
+
+
+def make_project(root: Path) -> Project:
+    """A project in ``root`` whose data are only in its DVC remote."""
+    root.mkdir(parents=True)
+    for name in ("workflow", "src", "profiles", "config"):
+        shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "Snakefile", root)
+    methods = yaml.safe_load((root / "config/methods.yaml").read_text())
+    methods["qhyvit"] |= {"candidates": 3, "rounds": 1}
+    (root / "config/methods.yaml").write_text(yaml.safe_dump(methods, sort_keys=False))
+    (root / "config/config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT))
+    project = Project(root)
+    subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
+    (root / ".gitignore").write_text("/data/\n")
+    (root / ".dvc").mkdir()
+    shutil.copy(REPOSITORY / ".dvc/config", root / ".dvc")
+    write_data(root)
+    (root / "data.dvc").write_text("outs:\n- path: data/tiny\n- path: data/weights/mobilevit_xxs.safetensors\n")
+    for command in (["commit", "--force", "data.dvc"], ["push"]):
+        project.run("-m", "dvc", "--quiet", *command)
+    shutil.rmtree(root / "data")
+    shutil.rmtree(root / ".dvc/cache")
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Project:
+    """A tiny project after a whole run. Tests must leave its files as they are."""
+    project = make_project(tmp_path_factory.mktemp("finished") / "project")
+    project.snakemake()
+    return project

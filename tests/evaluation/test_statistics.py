@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from qhyvit.evaluation.statistics import accuracy_interval, drop_interval
+
+
+def test_the_paired_interval_agrees_with_the_normal_approximation():
+    generator = np.random.default_rng(0)
+    reference = generator.random(2000) < 0.9
+    correct = np.where(generator.random(2000) < 0.05, ~reference, reference)
+    differences = reference.astype(float) - correct
+    half_width = 1.96 * differences.std() / np.sqrt(2000)
+    low, high = drop_interval(reference, correct)
+    assert low == pytest.approx(100 * (differences.mean() - half_width), abs=0.1)
+    assert high == pytest.approx(100 * (differences.mean() + half_width), abs=0.1)
+
+
+def test_equal_hits_have_an_empty_interval_and_the_same_input_the_same_interval():
+    hits = np.arange(100) % 3 == 0
+    assert drop_interval(hits, hits) == (0, 0)
+    other = np.arange(100) % 4 == 0
+    assert drop_interval(hits, other) == drop_interval(hits, other)
+
+
+def test_wilson_interval_of_a_published_example():
+    # Newcombe, Statistics in Medicine 17 (1998), Table I: 81 of 263 gives 0.2553 to 0.3662.
+    low, high = accuracy_interval(np.arange(263) < 81)
+    assert (low, high) == pytest.approx((25.53, 36.62), abs=0.005)

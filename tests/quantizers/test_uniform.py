@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
+
+BITS = st.integers(2, 8)
+SCHEMES = st.sampled_from(["symmetric", "asymmetric"])
+VALUES = arrays(np.float32, st.integers(1, 40), elements=st.floats(-100, 100, width=32, allow_subnormal=False))
+
+
+def covering(x: torch.Tensor, bits: int, scheme: str) -> UniformQuantizer:
+    return UniformQuantizer(bits, scheme, *range_to_grid(x.amin(), x.amax(), bits, scheme))
+
+
+def grid_points(quantizer: UniformQuantizer) -> np.ndarray:
+    """Every value that the quantizer can represent, in float64."""
+    low, high = quantizer.limits
+    return (np.arange(low, high + 1, dtype=np.float64) - float(quantizer.zero_point)) * float(quantizer.scale)
+
+
+@given(VALUES, BITS, SCHEMES)
+def test_fake_quantize_takes_the_nearest_grid_point(values, bits, scheme):
+    quantizer = covering(torch.from_numpy(values), bits, scheme)
+    points = grid_points(quantizer)
+    nearest = np.abs(values[:, None].astype(np.float64) - points).min(axis=1)
+    got = np.abs(values - quantizer.fake_quantize(torch.from_numpy(values)).numpy().astype(np.float64))
+    np.testing.assert_allclose(got, nearest, atol=1e-5 * max(1.0, float(np.abs(values).max())))
+
+
+@given(VALUES, BITS, SCHEMES)
+def test_integers_are_on_the_grid_and_stand_for_the_fake_quantized_values(values, bits, scheme):
+    x = torch.from_numpy(values)
+    quantizer = covering(x, bits, scheme)
+    integers = quantizer.quantize(x)
+    expected_limits = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if scheme == "symmetric" else (0, 2**bits - 1)
+    assert quantizer.limits == expected_limits
+    torch.testing.assert_close(quantizer.dequantize(integers), quantizer.fake_quantize(x))
+
+
+@given(VALUES, BITS, SCHEMES)
+def test_zero_is_exact_and_a_zero_point_never_overflows(values, bits, scheme):
+    quantizer = covering(torch.from_numpy(np.abs(values) + 1), bits, scheme)  # an all-positive channel
+    assert float(quantizer.fake_quantize(torch.zeros(()))) == 0
+    low, high = quantizer.limits
+    assert low <= float(quantizer.zero_point) <= high
+
+
+@pytest.mark.parametrize(("scheme", "scale", "zero_point"), [("symmetric", 2.0 / 127, 0), ("asymmetric", 3.0 / 255, 85)])
+def test_hand_worked_grid(scheme, scale, zero_point):
+    got_scale, got_zero_point = range_to_grid(torch.tensor(-1.0), torch.tensor(2.0), 8, scheme)
+    assert float(got_scale) == pytest.approx(scale)
+    assert float(got_zero_point) == zero_point
+
+
+def test_channels_are_quantized_by_themselves():
+    x = torch.randn(5, 3, 4, 4) * torch.tensor([0.1, 1.0, 10.0]).view(3, 1, 1)
+    low, high = x.amin((0, 2, 3)), x.amax((0, 2, 3))
+    together = UniformQuantizer(4, "asymmetric", *range_to_grid(low, high, 4, "asymmetric"), axis=1).fake_quantize(x)
+    for channel in range(3):
+        alone = UniformQuantizer(4, "asymmetric", *range_to_grid(low[channel], high[channel], 4, "asymmetric")).fake_quantize(x[:, channel])
+        torch.testing.assert_close(together[:, channel], alone)
+
+
+def test_a_dead_channel_stays_finite():
+    quantizer = covering(torch.zeros(4), 8, "symmetric")
+    assert torch.equal(quantizer.fake_quantize(torch.zeros(4)), torch.zeros(4))
+
+
+@pytest.mark.parametrize("integers", [[0.5], [256.0], [-1.0]])
+def test_dequantize_refuses_what_is_not_on_the_grid(integers):
+    quantizer = covering(torch.tensor([0.0, 1.0]), 8, "asymmetric")
+    with pytest.raises(ValueError, match="not integers in"):
+        quantizer.dequantize(torch.tensor(integers))
+
+
+@pytest.mark.parametrize("bits", [1, 9])
+def test_bits_outside_two_to_eight_are_refused(bits):
+    with pytest.raises(ValueError, match="bits must be 2 to 8"):
+        UniformQuantizer(bits, "symmetric", torch.tensor(1.0), torch.tensor(0.0))
+
+
+def test_scale_and_axis_must_fit():
+    with pytest.raises(ValueError, match="do not fit together"):
+        UniformQuantizer(8, "symmetric", torch.ones(3), torch.zeros(3))

@@ -1,0 +1,141 @@
+"""The search against a loop in float64 that runs the real layer with every combination of candidates."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from qhyvit.calibration.capture import capture
+from qhyvit.graph.insert import site_weight
+from qhyvit.graph.sites import find_sites
+from qhyvit.graph.trace import trace
+from qhyvit.search.naive import Choices, make_quantizer, objective, search
+from qhyvit.search.problem import Problem
+
+FACTORS = torch.tensor([0.4, 0.6, 0.8, 1.0])
+
+
+class OneLayer(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x).flatten(1)
+
+
+class OneProduct(nn.Module):
+    def forward(self, x):
+        return (x @ (x * 2 + 1).transpose(-2, -1)).flatten(1)
+
+
+LAYERS = {
+    "dense": nn.Conv2d(4, 6, 3, padding=1),
+    "depthwise": nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4),
+    "linear": nn.Linear(5, 6),
+}
+
+
+def make_problem(name):
+    model = OneProduct() if name == "matmul" else OneLayer(LAYERS[name])
+    x = F.silu(torch.randn(3, 4, 6, 5)) * torch.tensor([0.2, 1.0, 3.0, 9.0]).view(4, 1, 1)
+    graph_module = trace(model, x)
+    site = find_sites(graph_module)[0]
+    statistics = capture(graph_module, [site], [x], None, seed=0)[site.name]
+    return Problem(site, site_weight(graph_module, site), statistics), x
+
+
+def true_objective(name, problem, x, quantizers):
+    """The sum of squared gradient-weighted output errors, by running the layer itself in float64."""
+
+    def fake(operand, tensor):
+        grid = quantizers[operand]
+        shape = [1] * tensor.ndim
+        if grid.axis is not None:
+            shape[grid.axis] = -1
+        scale, zero = grid.scale.double().view(shape), grid.zero_point.double().view(shape)
+        return (torch.clamp(torch.round(tensor.double() / scale) + zero, *grid.limits) - zero) * scale
+
+    if name == "matmul":
+        right = (x * 2 + 1).transpose(-2, -1)
+        error = fake("left", x) @ fake("right", right) - x.double() @ right.double()
+        gradient = problem.gradient.transpose(0, 1)
+    else:
+        layer = LAYERS[name]
+        weight, bias = layer.weight.detach(), layer.bias.detach().double()
+
+        def run(a, w):
+            return F.linear(a, w, bias) if name == "linear" else F.conv2d(a, w, bias, layer.stride, layer.padding, 1, layer.groups)
+
+        error = run(fake("input", x), fake("weight", weight)) - run(x.double(), weight.double())
+        if name == "linear":
+            gradient = problem.gradient[0].view(error.shape)
+        else:
+            per_position = problem.gradient.unflatten(1, (x.shape[0], -1)).permute(1, 0, 3, 2)
+            gradient = per_position.reshape(error.shape)
+    return float((gradient.double() * error).square().sum())
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "matmul"])
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_the_objective_is_the_error_of_the_real_layer(name, granularity):
+    problem, x = make_problem(name)
+    quantizers = {operand: make_quantizer(problem, operand, 4, granularity, "asymmetric", 0.7) for operand in problem.site.operands}
+    assert objective(problem, quantizers) == pytest.approx(true_objective(name, problem, x, quantizers), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "matmul"])
+def test_one_operand_alone_gets_the_best_of_all_combinations(name):
+    problem, x = make_problem(name)
+    first, second = problem.site.operands
+    combinations = (("tensor", "asymmetric"), ("tensor", "symmetric"))
+    choices = {first: Choices(4, combinations), second: Choices(8, (("tensor", "symmetric"),))}
+    found = search(problem, choices, FACTORS, rounds=3)
+
+    def candidates(granularity, scheme):
+        return [found | {first: make_quantizer(problem, first, 4, granularity, scheme, float(factor))} for factor in FACTORS]
+
+    losses = [true_objective(name, problem, x, q) for combination in combinations for q in candidates(*combination)]
+    assert true_objective(name, problem, x, found) == pytest.approx(min(losses), rel=1e-4)
+    assert min(losses) < 0.99 * max(losses)
+
+
+def test_every_channel_of_a_weight_gets_its_own_best_scale():
+    problem, x = make_problem("dense")
+    choices = {"input": Choices(8, (("tensor", "asymmetric"),)), "weight": Choices(3, (("channel", "symmetric"),))}
+    found = search(problem, choices, FACTORS, rounds=1)
+    start = make_quantizer(problem, "input", 8, "tensor", "asymmetric")
+    best = min(
+        true_objective("dense", problem, x, {"input": start, "weight": make_quantizer(problem, "weight", 3, "channel", "symmetric", f)})
+        for f in (torch.tensor(factors) for factors in itertools.product(FACTORS.tolist(), repeat=6))
+    )
+    got = true_objective("dense", problem, x, {"input": start, "weight": found["weight"]})
+    assert got == pytest.approx(best, rel=1e-4)
+
+
+def test_every_channel_of_a_depthwise_input_gets_its_own_best_scale():
+    problem, x = make_problem("depthwise")
+    choices = {"input": Choices(3, (("channel", "asymmetric"),)), "weight": Choices(8, (("channel", "symmetric"),))}
+    found = search(problem, choices, FACTORS, rounds=1)
+    best = min(
+        true_objective("depthwise", problem, x, found | {"input": make_quantizer(problem, "input", 3, "channel", "asymmetric", f)})
+        for f in (torch.tensor(factors) for factors in itertools.product(FACTORS.tolist(), repeat=4))
+    )
+    assert true_objective("depthwise", problem, x, found) == pytest.approx(best, rel=1e-4)
+
+
+def test_channels_of_different_width_make_the_search_choose_channel_granularity():
+    problem, _ = make_problem("depthwise")
+    combinations = (("tensor", "asymmetric"), ("channel", "asymmetric"))
+    choices = {"input": Choices(4, combinations), "weight": Choices(8, (("channel", "symmetric"),))}
+    assert search(problem, choices, FACTORS, rounds=2)["input"].axis == 1
+
+
+def test_a_second_round_never_makes_it_worse():
+    problem, _ = make_problem("dense")
+    choices = {"input": Choices(3, (("tensor", "asymmetric"),)), "weight": Choices(3, (("channel", "symmetric"),))}
+    losses = [objective(problem, search(problem, choices, FACTORS, rounds)) for rounds in (1, 2, 3)]
+    assert np.all(np.diff(losses) <= 1e-6 * losses[0])

@@ -1,0 +1,20 @@
+rule calibrate:
+    input:
+        images=f"{RESULTS}/images.csv",
+        weights=f"{RESULTS}/{{model}}/weights.json",
+    output:
+        f"{RESULTS}/{{model}}/seed{{seed}}/calibration.safetensors",
+    log:
+        f"{LOGS}/calibrate/{{model}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/calibrate/{{model}}-seed{{seed}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        config=CONFIG,
+        settings=settings(EXPERIMENT.calibration),
+        code=code("qhyvit.steps.calibrate"),
+    shell:
+        "qhyvit calibrate --config {params.config} --model {wildcards.model} --seed {wildcards.seed}"
+        " --images {input.images} --output {output} --threads {threads} > {log} 2>&1"

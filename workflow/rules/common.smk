@@ -1,0 +1,72 @@
+import os
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import grimp
+from snakemake.exceptions import WorkflowError
+
+from qhyvit.config import load_config
+from qhyvit.data.dvc import tracked_hash
+from qhyvit.errors import InputError
+
+# The jobs read the configuration file themselves, so there must be exactly one and nothing beside it.
+if len(workflow.configfiles) != 1 or workflow.config_settings.config:
+    raise WorkflowError("give one --configfile and no --config: settings are changed in a configuration file")
+
+CONFIG = os.path.relpath(workflow.configfiles[0])
+
+try:
+    SETTINGS = load_config(Path(CONFIG))
+except InputError as error:
+    raise WorkflowError(str(error))
+
+EXPERIMENT = SETTINGS.experiment
+RESULTS = f"{EXPERIMENT.results}/{EXPERIMENT.dataset.name}"
+BENCHMARKS = f"{EXPERIMENT.results}/benchmarks/{EXPERIMENT.dataset.name}"
+LOGS = f"logs/{EXPERIMENT.dataset.name}"
+REPORTS = str(EXPERIMENT.reports)
+IMPORTS = grimp.build_graph("qhyvit", cache_dir=None)
+
+# Jobs use the commands of the environment that Snakemake runs in.
+shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+
+
+wildcard_constraints:
+    model="|".join(EXPERIMENT.models),
+    method="|".join(EXPERIMENT.methods),
+    mode="|".join(EXPERIMENT.modes),
+    bits="|".join(EXPERIMENT.bits),
+    seed=r"\d+",
+
+
+def code(*modules):
+    """Fingerprint of the given modules and all that they import: as a param, it reruns a rule when code that it uses has changed."""
+    used = set(modules).union(*(IMPORTS.find_upstream_modules(module) for module in modules))
+    files = [Path(sys.modules["qhyvit"].__path__[0], *module.split(".")[1:]) for module in sorted(used)]
+    digest = sha256()
+    for path in files:
+        digest.update((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def settings(part):
+    """A part of the configuration as plain data: as a param, it reruns a rule when settings that it uses have changed."""
+    return part.model_dump(mode="json")
+
+
+def runs(template):
+    """``template`` for every model, seed, method, mode and bit-width of the experiment."""
+    return expand(
+        template,
+        model=EXPERIMENT.models,
+        seed=EXPERIMENT.seeds,
+        method=EXPERIMENT.methods,
+        mode=EXPERIMENT.modes,
+        bits=EXPERIMENT.bits,
+    )
+
+
+def untracked(*paths):
+    """Inputs that DVC does not track are watched by their time stamps instead."""
+    return [str(path) for path in paths if tracked_hash(path) is None]

@@ -1,0 +1,38 @@
+rule fetch_images:
+    input:
+        untracked(EXPERIMENT.dataset.calibration / "labels.csv", EXPERIMENT.dataset.evaluation / "labels.csv"),
+    output:
+        f"{RESULTS}/images.csv",
+    log:
+        f"{LOGS}/fetch_images.log",
+    benchmark:
+        f"{BENCHMARKS}/fetch_images.tsv"
+    resources:
+        mem_mb=500,
+    params:
+        config=CONFIG,
+        data=[tracked_hash(EXPERIMENT.dataset.calibration), tracked_hash(EXPERIMENT.dataset.evaluation)],
+        dataset=settings(EXPERIMENT.dataset),
+        code=code("qhyvit.data.manifest"),
+    shell:
+        "qhyvit fetch images --config {params.config} --output {output} > {log} 2>&1"
+
+
+rule fetch_weights:
+    input:
+        lambda wildcards: untracked(SETTINGS.weights_path(wildcards.model)),
+    output:
+        f"{RESULTS}/{{model}}/weights.json",
+    log:
+        f"{LOGS}/fetch_weights/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/fetch_weights/{{model}}.tsv"
+    resources:
+        mem_mb=1000,
+    params:
+        config=CONFIG,
+        data=lambda wildcards: tracked_hash(SETTINGS.weights_path(wildcards.model)),
+        model=lambda wildcards: settings(SETTINGS.models[wildcards.model]),
+        code=code("qhyvit.models.zoo"),
+    shell:
+        "qhyvit fetch weights --config {params.config} --model {wildcards.model} --output {output} > {log} 2>&1"

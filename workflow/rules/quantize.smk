@@ -1,0 +1,22 @@
+rule quantize:
+    input:
+        f"{RESULTS}/{{model}}/seed{{seed}}/calibration.safetensors",
+    output:
+        quantized=f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.safetensors",
+        errors=f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.sites.csv",
+    log:
+        f"{LOGS}/quantize/{{model}}-seed{{seed}}-{{method}}-{{mode}}-{{bits}}.log",
+    benchmark:
+        f"{BENCHMARKS}/quantize/{{model}}-seed{{seed}}-{{method}}-{{mode}}-{{bits}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        config=CONFIG,
+        settings=lambda wildcards: settings(SETTINGS.methods[wildcards.method]),
+        code=lambda wildcards: code(
+            "qhyvit.steps.quantize", f"qhyvit.methods.{SETTINGS.methods[wildcards.method].algorithm}"
+        ),
+    shell:
+        "qhyvit quantize --config {params.config} --model {wildcards.model} --method {wildcards.method} --bits {wildcards.bits}"
+        " --calibration {input} --output {output.quantized} --errors {output.errors} --threads {threads} > {log} 2>&1"

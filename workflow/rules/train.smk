@@ -1,0 +1,37 @@
+# How the embedded weights and images came to be. No part of the default run: their outputs are tracked by DVC and pulled.
+
+
+rule fetch_cifar10:
+    output:
+        full=directory(f"{EXPERIMENT.results}/cifar10-full"),
+        sample=directory(f"{EXPERIMENT.results}/cifar10-sample"),
+    log:
+        "logs/fetch_cifar10.log",
+    resources:
+        mem_mb=2000,
+    params:
+        code=code("qhyvit.data.cifar10", "qhyvit.data.sample"),
+    shell:
+        "qhyvit fetch cifar10 --output {output.full} --sample {output.sample} > {log} 2>&1"
+
+
+rule train_weights:
+    input:
+        rules.fetch_cifar10.output.full,
+    output:
+        weights=f"{EXPERIMENT.results}/training/{{model}}.safetensors",
+        report=f"{EXPERIMENT.results}/training/{{model}}.json",
+    log:
+        "logs/train_weights/{model}.log",
+    benchmark:
+        f"{BENCHMARKS}/train_weights/{{model}}.tsv"
+    threads: 2
+    resources:
+        mem_mb=4000,
+    params:
+        config=CONFIG,
+        recipe=settings(EXPERIMENT.training) if EXPERIMENT.training else None,
+        code=code("qhyvit.steps.train"),
+    shell:
+        "qhyvit train --config {params.config} --model {wildcards.model} --data {input}"
+        " --output {output.weights} --report {output.report} --threads {threads} > {log} 2>&1"
