@@ -82,7 +82,7 @@ TINY_EXPERIMENT = {
     "models": ["mobilevit_xxs"],
     "methods": ["minmax", "qhyvit"],
     "modes": ["partial"],
-    "bits": ["w8a8"],
+    "bits": ["w4a4"],
     "seeds": [0],
     "calibration": {"images": 4, "positions": 4, "batch_size": 4},
 }

@@ -41,6 +41,17 @@ def fetch_weights(config: Config, model: Model, output: Output) -> None:
     fetch_weights(load_config(config), model, output)
 
 
+@fetch.command("checkpoint")
+def fetch_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="A PyTorch checkpoint that holds a state dict.")],
+    output: Annotated[Path, typer.Option(help="The safetensors file to write.")],
+) -> None:
+    """Convert a checkpoint fetched by hand, as Mobile-Former's, to safetensors; nothing but tensors is unpickled."""
+    from qhyvit.models.weights import convert_checkpoint
+
+    convert_checkpoint(checkpoint, output)
+
+
 @fetch.command("cifar10")
 def fetch_cifar10(
     output: Annotated[Path, typer.Option(help="The folder for the full set, as safetensors.")],

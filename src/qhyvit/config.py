@@ -72,12 +72,27 @@ class Recipe(_Strict):
         return [phase.size for phase in self.phases for _ in range(phase.epochs)]
 
 
+class Published(_Strict):
+    """What is published of a network."""
+
+    top1: float | None = Field(gt=0, lt=100, description="ImageNet-1k, in percent")
+    parameters: float | None = Field(gt=0, description="in millions")
+
+
+class HubSource(_Strict):
+    """A repository on the Hugging Face hub that holds the weights as model.safetensors."""
+
+    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+
+
 class Model(_Strict):
     """A network of the zoo."""
 
     family: str
     constructor: Name = Field(description="a name in timm's registry")
     arguments: dict[str, int | float | str | bool] = Field(default_factory=dict, description="of the constructor")
+    published: Published | None = None
+    source: HubSource | None = Field(default=None, description="where weights come from that are neither tracked nor at hand")
 
 
 class Choices(_Strict):
@@ -125,6 +140,7 @@ class Experiment(_Strict):
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     calibration: Calibration
     training: Recipe | None = Field(default=None, description="needed by `qhyvit train` alone")
+    weights_lock: Path = Field(default=Path("config/weights.lock.yaml"), description="sha256 of all downloaded weights, by path")
     models_file: Path = Path("config/models.yaml")
     methods_file: Path = Path("config/methods.yaml")
     results: Path = Field(default=Path("results"), description="what a run makes on the way")

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from qhyvit.config import Model
 from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
 from qhyvit.models.zoo import build
-from qhyvit.config import Model
 
 
 def randomize_batch_norms(model: nn.Module) -> nn.Module:

@@ -31,14 +31,14 @@ def read_entries(folder: Path, classes: int) -> list[Entry]:
     """
     source = folder / LABELS
     try:
-        table = pd.read_csv(source, dtype={"filename": str})[["filename", "label"]]
+        table = pd.read_csv(source, dtype=str, keep_default_na=False)[["filename", "label"]]
     except FileNotFoundError as error:
         raise InputError(f"{source}: no such file; run `qhyvit fetch images`, or write it with the columns filename and label") from error
     except (KeyError, ValueError) as error:
         raise InputError(f"{source}: not a CSV file with the columns filename and label ({error})") from error
     entries = []
     for row, (filename, label) in enumerate(table.sort_values("filename").itertuples(index=False), start=1):
-        if not (str(label).isdigit() and 0 <= int(label) < classes):
+        if not (label.isdecimal() and 0 <= int(label) < classes):
             raise InputError(f"{source}: label {label!r} of {filename} is outside 0..{classes - 1}; correct it or the config's classes")
         path = folder / filename
         if not path.is_file():

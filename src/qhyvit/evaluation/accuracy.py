@@ -20,8 +20,8 @@ def predict(network: Callable[[Tensor], Tensor], images: LabelledImages, batch_s
 
 
 def top_k_correct(logits: Tensor, labels: Tensor, k: int) -> Tensor:
-    """Whether each label [N] is among the ``k`` largest of its logits [N, classes]: bool [N]."""
-    return (logits.topk(k, dim=1).indices == labels[:, None]).any(dim=1)
+    """Whether each label [N] is among the ``k`` largest of its logits [N, classes] (all, where there are fewer): bool [N]."""
+    return (logits.topk(min(k, logits.shape[1]), dim=1).indices == labels[:, None]).any(dim=1)
 
 
 def mean_kl(reference: Tensor, logits: Tensor) -> float:

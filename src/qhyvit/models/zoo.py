@@ -19,6 +19,8 @@ import timm  # noqa: E402
 from timm.data import create_transform, resolve_data_config  # noqa: E402
 from timm.layers import set_fused_attn  # noqa: E402
 
+import qhyvit.models.mobile_former  # noqa: E402, F401  (registers its models with timm)
+
 Transform = Callable[[Image.Image], Tensor]
 
 set_fused_attn(False)  # both attention products must be visible in the traced graph

@@ -26,8 +26,8 @@ def results_table(paths: list[Path]) -> pd.DataFrame:
 
 
 def write_results(table: pd.DataFrame, path: Path) -> None:
-    """Write the table as CSV, numbers with four decimals."""
-    table.to_csv(path, index=False, float_format="%.4f")
+    """Write the table as CSV, numbers with six significant digits."""
+    table.to_csv(path, index=False, float_format="%.6g")
 
 
 def read_results(path: Path) -> pd.DataFrame:

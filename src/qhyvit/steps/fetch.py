@@ -9,6 +9,7 @@ from qhyvit.data.dvc import pull, tracked_hash
 from qhyvit.data.manifest import write_manifest
 from qhyvit.data.sample import write_sample
 from qhyvit.files import written_whole
+from qhyvit.models.weights import download, hold_to_hash
 from qhyvit.models.zoo import build, load_weights
 from qhyvit.provenance import file_sha256
 
@@ -23,11 +24,18 @@ def fetch_images(config: Config, output: Path) -> None:
 
 
 def fetch_weights(config: Config, model: str, output: Path) -> None:
-    """Pull the weights of ``model``, load them once, and write their path and hash to ``output`` (JSON)."""
-    path = config.weights_path(model)
+    """Get the weights of ``model``, load them once, and write their path and hash to ``output`` (JSON).
+
+    What DVC tracks is pulled. Any other file is downloaded if it is not there, and held to the hash that it had at first.
+    """
+    path, source = config.weights_path(model), config.models[model].source
     if tracked_hash(path):
         pull(path)
+    elif source and not path.exists():
+        download(source, path)
     load_weights(build(config.models[model], config.experiment.dataset.classes), path)
+    if not tracked_hash(path):
+        hold_to_hash(path, config.experiment.weights_lock)
     with written_whole(output) as temporary:
         temporary.write_text(json.dumps({"path": str(path), "sha256": file_sha256(path)}) + "\n")
 

@@ -1,0 +1,56 @@
+"""Weights that DVC does not track: downloaded once, converted from a checkpoint, and held to their hash from then on."""
+
+import shutil
+from pathlib import Path
+
+import torch
+import yaml
+from filelock import FileLock
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors.torch import save_file
+
+from qhyvit.config import HubSource
+from qhyvit.errors import InputError
+from qhyvit.files import written_whole
+from qhyvit.provenance import file_sha256
+
+
+def download(source: HubSource, path: Path) -> None:
+    """Copy `model.safetensors` of a hub repository to ``path``. Raises InputError when the hub cannot be reached or does not know it."""
+    try:
+        cached = hf_hub_download(source.hub, "model.safetensors")
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{path}: {source.hub} could not be downloaded ({said}); connect, or put the file there by hand") from error
+    with written_whole(path) as temporary:
+        shutil.copyfile(cached, temporary)
+
+
+def convert_checkpoint(checkpoint: Path, path: Path) -> None:
+    """Write the state dict of a PyTorch checkpoint to ``path`` as safetensors.
+
+    Only tensors and plain containers are unpickled. Raises InputError when the checkpoint holds anything else.
+    """
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the unpickler met
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"{checkpoint}: cannot be opened safely ({said}); save its state dict alone and convert that") from error
+    state = content.get("state_dict", content)
+    tensors = {name.removeprefix("module."): tensor.contiguous() for name, tensor in state.items()}
+    with written_whole(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def hold_to_hash(path: Path, lock: Path) -> None:
+    """Record the sha256 of ``path`` in the YAML file ``lock`` at first sight. Raises InputError when it is another than before."""
+    found = file_sha256(path)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock.with_suffix(".guard")):
+        hashes: dict[str, str] = yaml.safe_load(lock.read_text()) if lock.exists() else {}
+        recorded = hashes.setdefault(str(path), found)
+        if recorded != found:
+            raise InputError(f"{path}: sha256 {found} is not {recorded}, which {lock} recorded; restore the file or delete its line there")
+        with written_whole(lock) as temporary:
+            temporary.write_text(yaml.safe_dump(hashes))

@@ -1,0 +1,55 @@
+import pytest
+import torch
+from torch import nn
+
+from qhyvit.calibration.capture import capture
+from qhyvit.config import RangesMethod
+from qhyvit.graph.sites import find_sites
+from qhyvit.graph.trace import trace
+from qhyvit.methods import quantize
+from qhyvit.methods.task import Task
+from qhyvit.network import Network
+
+
+class Layers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        tokens = self.conv(x).flatten(2)
+        return (tokens @ tokens.transpose(-2, -1)).flatten(1)
+
+
+def quantized(percentile):
+    torch.manual_seed(0)
+    model, x = Layers(), torch.randn(8, 3, 20, 20)
+    graph_module = trace(model, x)
+    network = Network(graph_module, find_sites(graph_module), transform=None)
+    plain = {"granularity": ["tensor"], "scheme": ["asymmetric"]}
+    method = RangesMethod(
+        algorithm="ranges",
+        weights={"granularity": ["channel"], "scheme": ["symmetric"]},
+        activations=plain,
+        matmuls=plain,
+        percentile=percentile,
+    )
+    task = Task(network, capture(graph_module, network.sites, [x], 4, seed=0), method, weight_bits=4, activation_bits=8)
+    return model, x, quantize(task)
+
+
+def test_minmax_covers_the_whole_range_of_activations_and_of_each_weight_channel():
+    model, x, quantizers = quantized(100)
+    weight, activation = quantizers["conv"]["weight"], quantizers["conv"]["input"]
+    torch.testing.assert_close(weight.scale, model.conv.weight.detach().abs().amax((1, 2, 3)) / 7)
+    assert float(activation.scale) == pytest.approx(float(x.max() - x.min()) / 255, rel=1e-6)
+    assert (weight.bits, activation.bits) == (4, 8)
+    assert len(quantizers) == 2
+
+
+def test_a_percentile_cuts_the_tails_of_activations_alone():
+    _, x, whole = quantized(100)
+    _, _, cut = quantized(99.9)
+    low, high = torch.quantile(x.flatten(), torch.tensor([0.001, 0.999]))
+    assert float(cut["conv"]["input"].scale) == pytest.approx(float(high - low) / 255, rel=1e-5)
+    assert torch.equal(cut["conv"]["weight"].scale, whole["conv"]["weight"].scale)

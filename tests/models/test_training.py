@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from qhyvit.config import Dataset, Model, Recipe
+from qhyvit.models import training
+from qhyvit.models.zoo import build, make_transform
+
+RECIPE = Recipe(
+    phases=[{"size": 8, "epochs": 2}, {"size": 16, "epochs": 1}],
+    batch_size=8,
+    learning_rate=0.01,
+    warmup=0.3,
+    weight_decay=0.05,
+    label_smoothing=0.1,
+    seed=0,
+)
+SETTINGS = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
+
+
+def small_network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+
+
+def bright_or_dark(count=64):
+    labels = torch.arange(count) % 2
+    images = torch.randint(0, 100, (count, 3, 8, 8)) + 120 * labels.view(-1, 1, 1, 1)
+    return images.to(torch.uint8), labels
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch):
+    images, labels = bright_or_dark()
+    whole = small_network()
+    training.train(whole, images, labels, SETTINGS, RECIPE, tmp_path / "whole", torch.device("cpu"))
+
+    saves = iter([None, KeyboardInterrupt])
+    save = training._save
+
+    def save_then_stop(*arguments):
+        save(*arguments)
+        if next(saves):
+            raise KeyboardInterrupt
+
+    interrupted = small_network()
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_save", save_then_stop)
+        with pytest.raises(KeyboardInterrupt):
+            training.train(interrupted, images, labels, SETTINGS, RECIPE, tmp_path / "parts", torch.device("cpu"))
+    resumed = small_network()
+    training.train(resumed, images, labels, SETTINGS, RECIPE, tmp_path / "parts", torch.device("cpu"))
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_training_learns(tmp_path):
+    images, labels = bright_or_dark()
+    model = small_network()
+    training.train(model, images, labels, SETTINGS, RECIPE, tmp_path / "checkpoint", torch.device("cpu"))
+    model.eval()
+    predicted = model(training.normalize(images, 16, SETTINGS["mean"], SETTINGS["std"])).argmax(1)
+    assert float((predicted == labels).double().mean()) > 0.9
+
+
+def test_images_are_normalized_as_by_the_evaluation_transform():
+    model = build(Model(family="", constructor="efficientformerv2_s0"), classes=10)
+    dataset = Dataset(name="x", classes=10, calibration="c", evaluation="e", input_size=128, crop_pct=1.0)
+    pixels = np.random.default_rng(0).integers(80, 176, (32, 32, 3), dtype=np.uint8)  # bicubic overshoot stays in range
+    expected = make_transform(model, dataset)(Image.fromarray(pixels))
+    settings = model.pretrained_cfg
+    got = training.normalize(torch.from_numpy(pixels).permute(2, 0, 1)[None], 128, settings["mean"], settings["std"])[0]
+    assert float((got - expected).abs().max()) < 1.1 / 255 / min(settings["std"])  # Pillow rounds to bytes twice
+
+
+def test_augmented_images_are_crops_of_the_reflected_image_or_of_its_mirror():
+    image = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
+    padded = np.pad(image[0].numpy(), ((0, 0), (4, 4), (4, 4)), mode="reflect")
+    crops = [padded[:, top : top + 8, left : left + 8] for top in range(9) for left in range(9)]
+    allowed = {crop.tobytes() for crop in crops} | {np.ascontiguousarray(crop[:, :, ::-1]).tobytes() for crop in crops}
+    got = training.augment(image.expand(50, -1, -1, -1), torch.Generator().manual_seed(0))
+    found = {np.ascontiguousarray(one.numpy()).tobytes() for one in got}
+    assert found <= allowed
+    assert len(found) > 10

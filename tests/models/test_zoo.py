@@ -1,0 +1,57 @@
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from qhyvit.config import Model
+from qhyvit.errors import InputError
+from qhyvit.models.zoo import build, load_weights
+
+SPEC = Model(family="MobileViTv1", constructor="mobilevit_xxs")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build(SPEC, classes=3)
+
+
+def test_half_precision_weights_are_loaded_as_float32(model, tmp_path):
+    state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
+    save_file(state, tmp_path / "weights.safetensors")
+    load_weights(model, tmp_path / "weights.safetensors")
+    weight = model.state_dict()["stem.conv.weight"]
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, state["stem.conv.weight"].float())
+
+
+def test_weights_of_another_shape_are_refused(model, tmp_path):
+    save_file(build(SPEC, classes=4).state_dict(), tmp_path / "weights.safetensors")
+    with pytest.raises(InputError, match=r"weights\.safetensors: does not fit the model .*head\.fc\.weight"):
+        load_weights(model, tmp_path / "weights.safetensors")
+
+
+def test_missing_weights_are_refused(model, tmp_path):
+    with pytest.raises(InputError, match="no such weights"):
+        load_weights(model, tmp_path / "weights.safetensors")
+
+
+class Trap:
+    def __reduce__(self):
+        return (open, ("trap-was-sprung", "w"))
+
+
+def test_a_pickle_is_refused_and_never_opened(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.safetensors").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(InputError, match="not a safetensors file"):
+        load_weights(model, tmp_path / "weights.safetensors")
+    torch.save({"stem.conv.weight": torch.zeros(1)}, tmp_path / "weights.pth")
+    with pytest.raises(InputError, match="not a safetensors file"):
+        load_weights(model, tmp_path / "weights.pth")
+    assert not (tmp_path / "trap-was-sprung").exists()
+
+
+def test_an_unknown_constructor_is_refused():
+    with pytest.raises(InputError, match="model constructor 'mobilevit_xxxs'"):
+        build(Model(family="", constructor="mobilevit_xxxs"), classes=3)

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from qhyvit.config import SCHEMAS, load_config, parse_bits, schema_text
+from qhyvit.errors import InputError
+
+CONFIG = REPOSITORY / "config"
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """Write a changed copy of the embedded experiment and return its path."""
+    monkeypatch.chdir(REPOSITORY)
+
+    def write(**changes: object) -> Path:
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load((CONFIG / "config.yaml").read_text()) | changes))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schemas_are_in_step_with_the_classes_and_hold_for_the_files(name):
+    path = REPOSITORY / "workflow/schemas" / f"{name}.schema.json"
+    assert path.read_text() == schema_text(SCHEMAS[name]), "run python -m qhyvit.config"
+    jsonschema.validate(yaml.safe_load((CONFIG / f"{name}.yaml").read_text()), yaml.safe_load(path.read_text()))
+
+
+def test_the_embedded_experiment_loads(experiment):
+    config = load_config(experiment())
+    assert list(config.models) == config.experiment.models
+    assert list(config.methods) == config.experiment.methods
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": ["mobilevit_xxl"]}, r"config\.yaml: unknown model 'mobilevit_xxl'; config/models\.yaml knows mobilevit_xxs"),
+        ({"methods": ["minmaxx"]}, r"config\.yaml: unknown method 'minmaxx'; config/methods\.yaml knows minmax"),
+        ({"modles": ["mobilevit_xxs"]}, r"config\.yaml: modles: Extra inputs are not permitted"),
+        ({"bits": ["w9a8"]}, r"config\.yaml: bits\.0: .*found 'w9a8'"),
+        ({"bits": ["w8a8", "w8a8"]}, "bits lists a value twice"),
+        ({"weights": "data/weights.safetensors"}, r"weights: .*\{model"),
+        ({"models_file": "config/model.yaml"}, r"config/model\.yaml: cannot be read"),
+    ],
+)
+def test_faults_are_named(experiment, changes, message):
+    with pytest.raises(InputError, match=message) as error:
+        load_config(experiment(**changes))
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_yaml_is_refused(tmp_path):
+    (tmp_path / "config.yaml").write_text("a: [1,")
+    with pytest.raises(InputError, match="not YAML"):
+        load_config(tmp_path / "config.yaml")
+
+
+def test_bits():
+    assert parse_bits("w4a8") == (4, 8)
+    with pytest.raises(InputError, match="bit-width 'w44'"):
+        parse_bits("w44")

@@ -1,0 +1,128 @@
+"""The workflow end to end, on a tiny project with a real DVC remote."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from conftest import Project, make_project
+
+from qhyvit.reporting.results import COLUMNS
+
+CONCLUSIONS = ("reports/results.csv", "reports/metrics.json")
+
+
+def planned(project: Project) -> dict[str, int]:
+    """How often each rule would run."""
+    output = project.run("-m", "snakemake", "--dry-run", "--quiet", "host").stdout
+    table = re.search(r"^job +count\n[- ]+\n(.*?)^total", output, flags=re.MULTILINE | re.DOTALL)
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table[1], flags=re.MULTILINE)} if table else {}
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Project:
+    """A copy of the finished project, time stamps included."""
+    shutil.copytree(finished.root, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+def test_a_run_concludes_with_results_tables_and_figures(finished):
+    results = pd.read_csv(finished.root / "reports/results.csv")
+    assert list(results.columns) == COLUMNS
+    assert results.method.tolist() == ["fp32", "minmax", "qhyvit"]
+    assert (results.images == 12).all()
+    fp32 = results[results.method == "fp32"].iloc[0]
+    assert fp32.w_bits == 32
+    assert (results.top1_fp32 == fp32.top1).all()
+    quantized = results[results.method != "fp32"]
+    assert (quantized.drop_low <= quantized["drop"]).all()
+    assert (quantized["drop"] <= quantized.drop_high).all()
+    assert (quantized.kl > 0).all()
+    for name in ("tables/accuracy.md", "tables/accuracy.csv", "figures/accuracy.png", "figures/site_errors-mobilevit_xxs.svg"):
+        assert (finished.root / "reports" / name).stat().st_size > 100
+
+
+def test_a_second_run_does_nothing_and_says_so(finished):
+    assert "Nothing to be done" in finished.snakemake().stdout
+
+
+def test_a_killed_run_is_completed_to_the_same_bytes(finished, tmp_path):
+    project = make_project(tmp_path / "project")
+    run = subprocess.Popen(
+        [sys.executable, "workflow/run.py"], cwd=project.root, env=project.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list(project.root.glob("results/tiny/*/seed0/calibration.safetensors")):
+        assert time.monotonic() < deadline
+        assert run.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.2)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert not (project.root / "reports/results.csv").exists()
+    project.snakemake()
+    assert project.bytes_of(*CONCLUSIONS) == finished.bytes_of(*CONCLUSIONS)
+
+
+def test_a_second_run_beside_a_running_one_is_refused(copy):
+    (copy.root / "src/qhyvit/steps/aggregate.py").open("a").write("\nimport time\n\ntime.sleep(5)\n")
+    with subprocess.Popen([sys.executable, "workflow/run.py"], cwd=copy.root, env=copy.environment, stdout=subprocess.DEVNULL) as first:
+        time.sleep(2)
+        second = copy.snakemake(check=False)
+        assert first.wait() == 0
+    assert second.returncode == 1
+    assert "another run is active" in second.stdout
+
+
+def test_an_edit_to_a_method_reruns_what_that_method_makes(copy):
+    assert planned(copy) == {}
+    (copy.root / "README.md").write_text("edited")
+    assert planned(copy) == {}
+    with (copy.root / "src/qhyvit/methods/qhyvit.py").open("a") as file:
+        file.write("# edited\n")
+    assert planned(copy) == {"quantize": 1, "evaluate": 1, "aggregate": 1, "plot_accuracy": 1, "plot_site_errors": 1, "all": 1}
+    dry_run = copy.run("-m", "snakemake", "--dry-run").stdout
+    assert "qhyvit-partial-w4a4.safetensors" in dry_run
+    assert not re.search(r"output: .*minmax", dry_run)
+
+
+def test_an_edit_to_shared_code_reruns_what_uses_it(copy):
+    with (copy.root / "src/qhyvit/evaluation/accuracy.py").open("a") as file:
+        file.write("# edited\n")
+    assert {"evaluate": 2, "evaluate_fp32": 1}.items() <= planned(copy).items()
+    assert "quantize" not in planned(copy)
+
+
+def test_a_changed_setting_of_a_method_reruns_that_method(copy):
+    path = copy.root / "config/methods.yaml"
+    path.write_text(path.read_text().replace("candidates: 3", "candidates: 4"))
+    assert planned(copy)["quantize"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"modles": []}, "config/config.yaml: modles: Extra inputs are not permitted"),
+        ({"methods": ["magic"]}, "config/config.yaml: unknown method 'magic'"),
+    ],
+)
+def test_a_bad_configuration_stops_the_workflow(copy, change, message):
+    copy.configure(**change)
+    result = copy.snakemake(check=False)
+    assert result.returncode == 1
+    assert message in result.stdout
+
+
+def test_a_corrupted_object_in_the_remote_stops_the_workflow(tmp_path):
+    project = make_project(tmp_path / "project")
+    victim = next(path for path in (project.root / "dvc-store/files").rglob("*") if path.is_file() and path.read_bytes()[1:4] == b"PNG")
+    victim.chmod(0o644)
+    victim.write_bytes(victim.read_bytes()[:-1] + b"x")
+    result = project.snakemake("--until", "fetch_images", check=False)
+    assert result.returncode == 1
+    assert "data/tiny" in result.stdout
+    assert "holds a corrupted one" in result.stdout
+    assert not (project.root / "results/tiny/images.csv").exists()
