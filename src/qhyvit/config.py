@@ -90,6 +90,7 @@ class Model(_Strict):
 
     family: str
     constructor: Name = Field(description="a name in timm's registry")
+    module: str | None = Field(default=None, description="a module that registers the constructor, where timm itself does not have it")
     arguments: dict[str, int | float | str | bool] = Field(default_factory=dict, description="of the constructor")
     published: Published | None = None
     source: HubSource | None = Field(default=None, description="where weights come from that are neither tracked nor at hand")

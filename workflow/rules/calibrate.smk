@@ -14,7 +14,7 @@ rule calibrate:
     params:
         config=CONFIG,
         settings=settings(EXPERIMENT.calibration),
-        code=code("qhyvit.steps.calibrate"),
+        code=model_code("qhyvit.steps.calibrate"),
     shell:
         "qhyvit calibrate --config {params.config} --model {wildcards.model} --seed {wildcards.seed}"
         " --images {input.images} --output {output} --threads {threads} > {log} 2>&1"

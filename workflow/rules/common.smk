@@ -50,6 +50,11 @@ def code(*modules):
     return digest.hexdigest()[:16]
 
 
+def model_code(*modules):
+    """The same for a rule that builds the network of its wildcard {model}."""
+    return lambda wildcards: code(*modules, *filter(None, [SETTINGS.models[wildcards.model].module]))
+
+
 def settings(part):
     """A part of the configuration as plain data: as a param, it reruns a rule when settings that it uses have changed."""
     return part.model_dump(mode="json")

@@ -14,7 +14,7 @@ rule evaluate_fp32:
         mem_mb=2000,
     params:
         config=CONFIG,
-        code=code("qhyvit.steps.evaluate"),
+        code=model_code("qhyvit.steps.evaluate"),
     shell:
         "qhyvit evaluate --config {params.config} --model {wildcards.model} --images {input.images}"
         " --output {output.result} --logits {output.logits} --threads {threads} > {log} 2>&1"
@@ -36,7 +36,7 @@ rule evaluate:
         mem_mb=2000,
     params:
         config=CONFIG,
-        code=code("qhyvit.steps.evaluate"),
+        code=model_code("qhyvit.steps.evaluate"),
     shell:
         "qhyvit evaluate --config {params.config} --model {wildcards.model} --mode {wildcards.mode} --images {input.images}"
         " --quantized {input.quantized} --logits {input.logits} --output {output} --threads {threads} > {log} 2>&1"

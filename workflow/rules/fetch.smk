@@ -33,6 +33,6 @@ rule fetch_weights:
         config=CONFIG,
         data=lambda wildcards: tracked_hash(SETTINGS.weights_path(wildcards.model)),
         model=lambda wildcards: settings(SETTINGS.models[wildcards.model]),
-        code=code("qhyvit.models.zoo"),
+        code=model_code("qhyvit.models.zoo"),
     shell:
         "qhyvit fetch weights --config {params.config} --model {wildcards.model} --output {output} > {log} 2>&1"

@@ -14,9 +14,8 @@ rule quantize:
     params:
         config=CONFIG,
         settings=lambda wildcards: settings(SETTINGS.methods[wildcards.method]),
-        code=lambda wildcards: code(
-            "qhyvit.steps.quantize", f"qhyvit.methods.{SETTINGS.methods[wildcards.method].algorithm}"
-        ),
+        code=model_code("qhyvit.steps.quantize"),
+        method_code=lambda wildcards: code(f"qhyvit.methods.{SETTINGS.methods[wildcards.method].algorithm}"),
     shell:
         "qhyvit quantize --config {params.config} --model {wildcards.model} --method {wildcards.method} --bits {wildcards.bits}"
         " --calibration {input} --output {output.quantized} --errors {output.errors} --threads {threads} > {log} 2>&1"

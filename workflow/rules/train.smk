@@ -31,7 +31,7 @@ rule train_weights:
     params:
         config=CONFIG,
         recipe=settings(EXPERIMENT.training) if EXPERIMENT.training else None,
-        code=code("qhyvit.steps.train"),
+        code=model_code("qhyvit.steps.train"),
     shell:
         "qhyvit train --config {params.config} --model {wildcards.model} --data {input}"
         " --output {output.weights} --report {output.report} --threads {threads} > {log} 2>&1"

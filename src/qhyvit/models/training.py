@@ -22,8 +22,8 @@ CROP_PADDING = 4  # pixels at the images' own size, the usual augmentation of CI
 def normalize(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Bytes [B, 3, H, W] to a model's input: bicubic to ``size`` pixels a side (the filter of Pillow), then (x / 255 - mean) / std."""
     resized = F.interpolate(images.float(), size=(size, size), mode="bicubic", antialias=True).clamp(0, 255)
-    mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (mean, std))
-    return ((resized / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+    center, spread = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (mean, std))
+    return ((resized / 255 - center) / spread).contiguous(memory_format=torch.channels_last)
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,7 +1,9 @@
 """From a name in the configuration to a network with weights, and to the transform of its input."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -16,10 +18,8 @@ from qhyvit.torchvision_guard import ensure_torchvision
 ensure_torchvision()
 
 import timm  # noqa: E402
-from timm.data import create_transform, resolve_data_config  # noqa: E402
+from timm.data import create_transform  # noqa: E402
 from timm.layers import set_fused_attn  # noqa: E402
-
-import qhyvit.models.mobile_former  # noqa: E402, F401  (registers its models with timm)
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -28,6 +28,8 @@ set_fused_attn(False)  # both attention products must be visible in the traced g
 
 def build(spec: Model, classes: int) -> nn.Module:
     """The network of ``spec`` with random weights. Raises InputError when timm does not know it."""
+    if spec.module:
+        import_module(spec.module)
     try:
         return timm.create_model(spec.constructor, num_classes=classes, exportable=True, **spec.arguments)
     except (RuntimeError, TypeError) as error:
@@ -57,19 +59,21 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 def input_shape(model: nn.Module, dataset: Dataset) -> tuple[int, int, int]:
     """Channels, height and width of the model's input on this image set."""
-    channels, height, width = _data_config(model, dataset)["input_size"]
+    channels, height, width = data_config(model, dataset)["input_size"]
     return channels, height, width
 
 
 def make_transform(model: nn.Module, dataset: Dataset) -> Transform:
     """timm's evaluation transform, with the image set's own size and crop where it states them."""
-    return create_transform(**_data_config(model, dataset), is_training=False)
+    return create_transform(**data_config(model, dataset), is_training=False)
 
 
-def _data_config(model: nn.Module, dataset: Dataset) -> dict:  # type: ignore[type-arg]
+def data_config(model: nn.Module, dataset: Dataset) -> dict[str, Any]:
+    """timm's description of the model's input: input_size, interpolation, mean, std, crop_pct, crop_mode."""
     size = None if dataset.input_size is None else (3, dataset.input_size, dataset.input_size)
     stated = {"input_size": size, "crop_pct": dataset.crop_pct}
-    return resolve_data_config({key: value for key, value in stated.items() if value is not None}, model=model)
+    config: dict[str, Any] = resolve_data_config({key: value for key, value in stated.items() if value is not None}, model=model)
+    return config
 
 
 def example_input(model: nn.Module, dataset: Dataset) -> Tensor:

@@ -15,7 +15,7 @@ from qhyvit.errors import InputError
 from qhyvit.evaluation.accuracy import top_k_correct
 from qhyvit.files import written_whole
 from qhyvit.models.training import train as train_network
-from qhyvit.models.zoo import Transform, build, load_weights, make_transform
+from qhyvit.models.zoo import Transform, build, data_config, load_weights, make_transform
 
 
 def train(config: Config, name: str, data: Path, output: Path, report: Path) -> None:
@@ -30,17 +30,21 @@ def train(config: Config, name: str, data: Path, output: Path, report: Path) -> 
     torch.manual_seed(recipe.seed)
     model = build(config.models[name], experiment.dataset.classes)
     images, labels = (torch.from_numpy(array) for array in cifar10.load(data, "train"))
+    settings = data_config(model, experiment.dataset)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    checkpoint = output.with_suffix(".checkpoint")
-    train_network(model, images.permute(0, 3, 1, 2).contiguous(), labels, model.pretrained_cfg, recipe, checkpoint, device)
-    state = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in model.state_dict().items()}
-    with written_whole(output) as temporary:
-        save_file({key: tensor.contiguous().cpu() for key, tensor in state.items()}, temporary)
-    stored = build(config.models[name], experiment.dataset.classes).eval()
-    load_weights(stored, output)
-    top1 = test_accuracy(stored, make_transform(stored, experiment.dataset), *cifar10.load(data, "test"))
+    train_network(model, images.permute(0, 3, 1, 2), labels, settings, recipe, output.with_suffix(".checkpoint"), device)
+    _store(model, output)
+    load_weights(model.cpu(), output)
+    test = cifar10.load(data, "test")
+    top1 = test_accuracy(model.eval(), make_transform(model, experiment.dataset), *test)
     with written_whole(report) as temporary:
-        temporary.write_text(json.dumps({"model": name, "test_images": len(cifar10.load(data, "test")[1]), "top1": top1}) + "\n")
+        temporary.write_text(json.dumps({"model": name, "test_images": len(test[1]), "top1": top1}) + "\n")
+
+
+def _store(model: nn.Module, path: Path) -> None:
+    state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
+    with written_whole(path) as temporary:
+        save_file({name: tensor.contiguous().cpu() for name, tensor in state.items()}, temporary)
 
 
 @torch.no_grad()
