@@ -18,7 +18,7 @@ from qhyvit.torchvision_guard import ensure_torchvision
 ensure_torchvision()
 
 import timm  # noqa: E402
-from timm.data import create_transform  # noqa: E402
+from timm.data import create_transform, resolve_data_config  # noqa: E402
 from timm.layers import set_fused_attn  # noqa: E402
 
 Transform = Callable[[Image.Image], Tensor]
