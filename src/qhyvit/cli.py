@@ -124,7 +124,7 @@ def evaluate(
     if quantized is None:
         evaluate_fp32(load_config(config), model, images, output, logits)
     else:
-        evaluate_quantized(load_config(config), model, mode, quantized, logits, output)
+        evaluate_quantized(load_config(config), model, mode, images, quantized, logits, output)
 
 
 @app.command()

@@ -1,10 +1,13 @@
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import write_images
 from PIL import Image
 
-from qhyvit.data.folder import draw, pixel_hash, read_entries, read_image
+from qhyvit.data.folder import draw, pixel_hash, read_checked, read_entries, read_image
 from qhyvit.errors import InputError
 
 
@@ -66,6 +69,15 @@ def test_the_hash_is_of_the_pixels_and_not_of_the_file(folder):
     pixels = np.asarray(image).copy()
     pixels[0, 0, 0] ^= 1
     assert pixel_hash(Image.fromarray(pixels)) != pixel_hash(image)
+
+
+def test_an_image_that_was_changed_after_the_check_is_refused(folder):
+    entry = read_entries(folder, 2)[0]
+    checked = replace(entry, pixels_sha256=pixel_hash(read_image(entry.path)))
+    assert read_checked(checked).size == (16, 16)
+    shutil.copy(folder / "001.png", entry.path)
+    with pytest.raises(InputError, match=r"000\.png: has changed since"):
+        read_checked(checked)
 
 
 def test_a_seed_draws_the_same_images_and_another_seed_others(folder):

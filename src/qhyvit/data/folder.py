@@ -18,10 +18,11 @@ LABELS = "labels.csv"
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a folder with its label."""
+    """One image of a folder with its label and, once it was checked, the hash of its pixels."""
 
     path: Path
     label: int
+    pixels_sha256: str | None = None
 
 
 def read_entries(folder: Path, classes: int) -> list[Entry]:
@@ -63,6 +64,14 @@ def pixel_hash(image: Image.Image) -> str:
     return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
 
 
+def read_checked(entry: Entry) -> Image.Image:
+    """The image of an entry. Raises InputError when its pixels are not those that were checked."""
+    image = read_image(entry.path)
+    if entry.pixels_sha256 not in (None, pixel_hash(image)):
+        raise InputError(f"{entry.path}: has changed since `qhyvit fetch images` checked it; run that again")
+    return image
+
+
 class LabelledImages(Dataset[tuple[Tensor, int]]):
     """The transformed images of some entries, with their labels."""
 
@@ -75,7 +84,7 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         entry = self.entries[index]
-        return self.transform(read_image(entry.path)), entry.label
+        return self.transform(read_checked(entry)), entry.label
 
 
 def draw(entries: list[Entry], count: int, seed: int) -> list[Entry]:

@@ -6,7 +6,7 @@ import pandas as pd
 from rich.progress import track
 
 from qhyvit.config import Dataset
-from qhyvit.data.folder import pixel_hash, read_entries, read_image
+from qhyvit.data.folder import Entry, pixel_hash, read_entries, read_image
 from qhyvit.errors import InputError
 from qhyvit.files import written_whole
 
@@ -29,6 +29,15 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
     _refuse_overlap(dataset, table)
     with written_whole(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def read_manifest(dataset: Dataset, path: Path, split: str) -> list[Entry]:
+    """The images of one split as `write_manifest` found them."""
+    table = pd.read_csv(path, dtype={"filename": str})
+    rows = table[table.split == split]
+    folder: Path = getattr(dataset, split)
+    columns = (rows[name].tolist() for name in ("filename", "label", "pixels_sha256"))
+    return [Entry(folder / filename, label, pixels) for filename, label, pixels in zip(*columns, strict=True)]
 
 
 def _refuse_overlap(dataset: Dataset, table: pd.DataFrame) -> None:

@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from qhyvit.config import Config, parse_bits
-from qhyvit.data.folder import LabelledImages, read_entries
+from qhyvit.data.folder import LabelledImages
+from qhyvit.data.manifest import read_manifest
 from qhyvit.evaluation.accuracy import mean_kl, predict, signal_to_noise, top_k_correct
 from qhyvit.files import written_whole
 from qhyvit.graph.insert import insert_quantizers
@@ -22,19 +23,19 @@ BATCH_SIZE = 50
 def evaluate_fp32(config: Config, model: str, images: Path, output: Path, logits: Path) -> None:
     """Write the FP32 network's result to ``output`` (JSON) and its ``logits`` [N, classes] (safetensors); ``images`` is the manifest."""
     network = load_network(config, model)
-    predictions, labels = predict(network.graph_module, _evaluation_images(config, network), BATCH_SIZE)
+    predictions, labels = predict(network.graph_module, _evaluation_images(config, network, images), BATCH_SIZE)
     with written_whole(logits) as temporary:
         save_file({"logits": predictions, "labels": labels}, temporary)
     record = provenance({"weights": config.weights_path(model), "images": images}, {})
     _write_result(output, _describe(config, model, "fp32", "", "w32a32", 0) | _accuracy(predictions, labels) | {"provenance": record})
 
 
-def evaluate_quantized(config: Config, model: str, mode: str, quantized: Path, fp32: Path, output: Path) -> None:
-    """Write the result of the ``quantized`` network to ``output``; ``fp32`` holds the logits to compare with."""
+def evaluate_quantized(config: Config, model: str, mode: str, images: Path, quantized: Path, fp32: Path, output: Path) -> None:
+    """Write the result of the ``quantized`` network to ``output``; ``images`` is the manifest, ``fp32`` has the logits to compare with."""
     network = load_network(config, model)
     quantizers, record = load_quantizers(quantized)
     insert_quantizers(network.graph_module, network.sites, quantizers)
-    predictions, labels = predict(network.graph_module, _evaluation_images(config, network), BATCH_SIZE)
+    predictions, labels = predict(network.graph_module, _evaluation_images(config, network, images), BATCH_SIZE)
     reference = load_file(fp32)["logits"]
     compared = {"kl": mean_kl(reference, predictions), "sqnr_db": signal_to_noise(reference, predictions)}
     settings, seed = record["settings"], record["calibrated"]["settings"]["seed"]
@@ -42,9 +43,8 @@ def evaluate_quantized(config: Config, model: str, mode: str, quantized: Path, f
     _write_result(output, description | _accuracy(predictions, labels) | compared | {"provenance": record})
 
 
-def _evaluation_images(config: Config, network: Network) -> LabelledImages:
-    dataset = config.experiment.dataset
-    return LabelledImages(read_entries(dataset.evaluation, dataset.classes), network.transform)
+def _evaluation_images(config: Config, network: Network, manifest: Path) -> LabelledImages:
+    return LabelledImages(read_manifest(config.experiment.dataset, manifest, "evaluation"), network.transform)
 
 
 def _describe(config: Config, model: str, method: str, mode: str, bits: str, seed: int) -> dict[str, Any]:
