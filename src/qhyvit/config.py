@@ -55,8 +55,8 @@ class Phase(_Strict):
     epochs: int = Field(gt=0)
 
 
-class Recipe(_Strict):
-    """How the embedded weights are trained."""
+class Cycle(_Strict):
+    """One one-cycle schedule of the training of the embedded weights."""
 
     phases: list[Phase] = Field(min_length=1, description="progressive resizing: small images first")
     batch_size: int = Field(gt=0)
@@ -140,7 +140,7 @@ class Experiment(_Strict):
     bits: list[BitWidth] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     calibration: Calibration
-    training: Recipe | None = Field(default=None, description="needed by `qhyvit train` alone")
+    training: list[Cycle] = Field(default=[], description="one after the other, each from the weights of the last; for `qhyvit train`")
     weights_lock: Path = Field(default=Path("config/weights.lock.yaml"), description="sha256 of all downloaded weights, by path")
     models_file: Path = Path("config/models.yaml")
     methods_file: Path = Path("config/methods.yaml")
@@ -176,9 +176,9 @@ SCHEMAS: dict[str, TypeAdapter] = {"config": EXPERIMENT, "models": MODELS, "meth
 
 def load_config(path: Path) -> Config:
     """Read an experiment and the files that it names. Raises InputError with file, key, value and mend on any fault."""
-    experiment: Experiment = _read(path, EXPERIMENT)
-    models: dict[str, Model] = _read(experiment.models_file, MODELS)
-    methods: dict[str, Method] = _read(experiment.methods_file, METHODS)
+    experiment: Experiment = read_yaml(path, EXPERIMENT)
+    models: dict[str, Model] = read_yaml(experiment.models_file, MODELS)
+    methods: dict[str, Method] = read_yaml(experiment.methods_file, METHODS)
     return Config(
         experiment=experiment,
         models=_named(path, "model", experiment.models, models, experiment.models_file),
@@ -194,7 +194,8 @@ def parse_bits(bits: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _read(path: Path, schema: TypeAdapter[T]) -> T:
+def read_yaml(path: Path, schema: TypeAdapter[T]) -> T:
+    """The content of a YAML file, as ``schema`` types it. Raises InputError for a file that is missing, no YAML, or at fault."""
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:

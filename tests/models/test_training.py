@@ -4,11 +4,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from qhyvit.config import Dataset, Model, Recipe
+from qhyvit.config import Cycle, Dataset, Model
 from qhyvit.models import training
 from qhyvit.models.zoo import build, make_transform
 
-RECIPE = Recipe(
+CYCLE = Cycle(
     phases=[{"size": 8, "epochs": 2}, {"size": 16, "epochs": 1}],
     batch_size=8,
     learning_rate=0.01,
@@ -34,7 +34,7 @@ def bright_or_dark(count=64):
 def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch):
     images, labels = bright_or_dark()
     whole = small_network()
-    training.train(whole, images, labels, SETTINGS, RECIPE, tmp_path / "whole", torch.device("cpu"))
+    training.train_cycle(whole, images, labels, SETTINGS, CYCLE, tmp_path / "whole", torch.device("cpu"))
 
     saves = iter([None, KeyboardInterrupt])
     save = training._save
@@ -48,9 +48,9 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training, "_save", save_then_stop)
         with pytest.raises(KeyboardInterrupt):
-            training.train(interrupted, images, labels, SETTINGS, RECIPE, tmp_path / "parts", torch.device("cpu"))
+            training.train_cycle(interrupted, images, labels, SETTINGS, CYCLE, tmp_path / "parts", torch.device("cpu"))
     resumed = small_network()
-    training.train(resumed, images, labels, SETTINGS, RECIPE, tmp_path / "parts", torch.device("cpu"))
+    training.train_cycle(resumed, images, labels, SETTINGS, CYCLE, tmp_path / "parts", torch.device("cpu"))
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
@@ -58,7 +58,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch):
 def test_training_learns(tmp_path):
     images, labels = bright_or_dark()
     model = small_network()
-    training.train(model, images, labels, SETTINGS, RECIPE, tmp_path / "checkpoint", torch.device("cpu"))
+    training.train_cycle(model, images, labels, SETTINGS, CYCLE, tmp_path / "checkpoint", torch.device("cpu"))
     model.eval()
     predicted = model(training.normalize(images, 16, SETTINGS["mean"], SETTINGS["std"])).argmax(1)
     assert float((predicted == labels).double().mean()) > 0.9

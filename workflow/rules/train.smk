@@ -30,7 +30,7 @@ rule train_weights:
         mem_mb=4000,
     params:
         config=CONFIG,
-        recipe=settings(EXPERIMENT.training) if EXPERIMENT.training else None,
+        cycles=[settings(cycle) for cycle in EXPERIMENT.training],
         code=model_code("qhyvit.steps.train"),
     shell:
         "qhyvit train --config {params.config} --model {wildcards.model} --data {input}"

@@ -1,4 +1,4 @@
-"""Train the embedded weights from scratch: progressive resizing, AdamW with one-cycle, label smoothing, bf16 autocast.
+"""Train the embedded weights: progressive resizing, AdamW with one-cycle, label smoothing, bf16 autocast.
 
 Every epoch ends with a checkpoint and draws its random numbers from its own seed, so that a run that was stopped and resumed takes
 the same steps as one that was not.
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from qhyvit.config import Recipe
+from qhyvit.config import Cycle
 from qhyvit.files import written_whole
 
 CROP_PADDING = 4  # pixels at the images' own size, the usual augmentation of CIFAR-10
@@ -38,37 +38,38 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded[torch.arange(batch)[:, None, None, None], torch.arange(3)[None, :, None, None], rows, columns]
 
 
-def train(
+def train_cycle(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
     settings: Mapping[str, Any],
-    recipe: Recipe,
+    cycle: Cycle,
     checkpoint: Path,
     device: torch.device,
 ) -> None:
-    """Train ``model`` in place on uint8 ``images`` [N, 3, H, W] and ``labels`` [N]; resume from ``checkpoint`` where it exists.
+    """Train ``model`` in place for one cycle on uint8 ``images`` [N, 3, H, W] and ``labels`` [N].
 
+    Goes on from ``checkpoint`` where it exists, and leaves the end of the cycle there.
     ``settings`` holds the mean and std of the model's input.
     """
     torch.set_flush_denormal(True)
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    sizes = recipe.epoch_sizes
-    steps = len(images) // recipe.batch_size
-    optimizer = torch.optim.AdamW(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=len(sizes) * steps, pct_start=recipe.warmup)
+    sizes = cycle.epoch_sizes
+    steps = len(images) // cycle.batch_size
+    optimizer = torch.optim.AdamW(_parameter_groups(model, cycle.weight_decay), lr=cycle.learning_rate, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cycle.learning_rate, total_steps=len(sizes) * steps, pct_start=cycle.warmup)
     done = _resume(checkpoint, model, optimizer, schedule)
     with Progress() as progress:
         for epoch in range(done, len(sizes)):
             task = progress.add_task(f"epoch {epoch + 1}/{len(sizes)} at {sizes[epoch]} px", total=steps)
             model.train()
             total = 0.0
-            for batch in _batches(len(images), recipe.batch_size, recipe.seed, epoch):
-                generator = torch.Generator().manual_seed(int(batch[0]) + len(images) * (epoch + recipe.seed))
+            for batch in _batches(len(images), cycle.batch_size, cycle.seed, epoch):
+                generator = torch.Generator().manual_seed(int(batch[0]) + len(images) * (epoch + cycle.seed))
                 inputs = normalize(augment(images[batch], generator).to(device), sizes[epoch], settings["mean"], settings["std"])
                 with torch.autocast(device.type, torch.bfloat16):
                     logits = model(inputs)
-                loss = F.cross_entropy(logits.float(), labels[batch].to(device), label_smoothing=recipe.label_smoothing)
+                loss = F.cross_entropy(logits.float(), labels[batch].to(device), label_smoothing=cycle.label_smoothing)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -14,25 +14,26 @@ from qhyvit.data import cifar10
 from qhyvit.errors import InputError
 from qhyvit.evaluation.accuracy import top_k_correct
 from qhyvit.files import written_whole
-from qhyvit.models.training import train as train_network
+from qhyvit.models.training import train_cycle
 from qhyvit.models.zoo import Transform, build, data_config, load_weights, make_transform
 
 
 def train(config: Config, name: str, data: Path, output: Path, report: Path) -> None:
     """Train ``name`` on the full training set, write fp16 weights to ``output`` and their test accuracy to ``report`` (JSON).
 
-    The checkpoint beside ``output`` lets an interrupted run go on. The accuracy is that of the weights as stored.
+    The checkpoints beside ``output`` let an interrupted run go on. The accuracy is that of the weights as stored.
     """
     experiment = config.experiment
-    recipe = experiment.training
-    if recipe is None:
+    if not experiment.training:
         raise InputError(f"{name}: the experiment has no section `training`; see config/config.yaml for one")
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(experiment.training[0].seed)
     model = build(config.models[name], experiment.dataset.classes)
     images, labels = (torch.from_numpy(array) for array in cifar10.load(data, "train"))
     settings = data_config(model, experiment.dataset)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    train_network(model, images.permute(0, 3, 1, 2), labels, settings, recipe, output.with_suffix(".checkpoint"), device)
+    for number, cycle in enumerate(experiment.training, start=1):
+        checkpoint = output.with_suffix(f".cycle{number}.checkpoint")
+        train_cycle(model, images.permute(0, 3, 1, 2), labels, settings, cycle, checkpoint, device)
     _store(model, output)
     load_weights(model.cpu(), output)
     test = cifar10.load(data, "test")

@@ -1,0 +1,192 @@
+"""Bridge blocks (Q-HyViT, arXiv 2303.12557, section 3.2): where a network passes between local maps and global tokens.
+
+They are found from what the tensors hold and how they depend on each other, in two kinds. A *conversion* makes tokens of a map: it
+runs from the layers that write the map to the first ones that read the tokens. A network that leaves a map of the same size again
+crosses the same bridge, so the first conversion at each size counts. An *exchange* is an attention between the pixels of a map and
+tokens of another origin, with its projections; each one counts.
+
+Table I of the paper has 3 blocks for MobileViTv1 and MobileViTv2, 1 for EfficientFormerV1 and 2 for EfficientFormerV2, as found here.
+It has 15 for Mobile-Former, which no size has: one exchange each way in every block and one more before the classifier make 17 up to
+96M and 23 above. Which 15 are meant is not known, so all of them count.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch.fx import GraphModule, Node
+
+from qhyvit.graph.layout import Layout, find_layouts, shape_of
+from qhyvit.graph.sites import Site
+
+
+@dataclass(frozen=True)
+class BridgeBlock:
+    """A joint unit: the output of its last site is a function of the quantizers of all ``sites``, which are in the order of execution.
+
+    ``before`` are the sites on the near side, ``after`` those on the far side: of a conversion the layers that write the map and those
+    that read the tokens, of an exchange the projections that feed the products, and the products with the projection of their result.
+    ``map_shape`` and ``token_shape`` are the shapes on both sides without the first axis.
+    """
+
+    kind: Literal["conversion", "exchange"]
+    before: tuple[Site, ...]
+    after: tuple[Site, ...]
+    sites: tuple[Site, ...]
+    map_shape: tuple[int, ...]
+    token_shape: tuple[int, ...]
+
+
+def find_bridge_blocks(graph_module: GraphModule, sites: list[Site]) -> list[BridgeBlock]:
+    """All bridge blocks in the order of execution; none in a network without tokens."""
+    flow = _Flow(find_layouts(graph_module), sites)
+    units = flow.units()
+    exchanges = [block for unit in units if (block := _exchange(flow, unit))]
+    exchanging = {site for block in exchanges for site in block.sites}
+    conversions = _conversions(flow, [unit for unit in units if not exchanging & {*unit}])
+    return sorted([*exchanges, *conversions], key=lambda block: flow.order[block.sites[-1]])
+
+
+def _conversions(flow: "_Flow", units: list[list[Site]]) -> list[BridgeBlock]:
+    blocks = []
+    left: set[Node] = set()
+    grids: set[tuple[int, int] | None] = set()
+    for unit in units:
+        if not any(flow.kind(site.node) == "tokens" for site in unit):  # what it computes is a map again, or pooled
+            continue
+        reads = [(source, operand, site) for site in unit for operand in _operands(site) for source in flow.maps(operand)]
+        reads = [(source, operand, site) for source, operand, site in reads if source not in left]
+        new = [(source, operand) for source, operand, _ in reads if flow.layouts[source].grid not in grids]
+        left |= {source for source, _, _ in reads}
+        grids |= {flow.layouts[source].grid for source, _ in new}
+        if new:
+            writers = {site for source, _, _ in reads for site in flow.nearest(source, beyond="neither")}
+            blocks.append(_block(flow, "conversion", writers, {site for _, _, site in reads}, *new[0]))
+    return blocks
+
+
+def _exchange(flow: "_Flow", products: list[Site]) -> BridgeBlock | None:
+    operands = _operands(products[0])
+    for pixels, tokens in zip(operands, operands[::-1], strict=True):
+        maps = flow.maps(pixels, through_projections=True)
+        if not maps or not flow.is_other_stream(tokens):
+            continue
+        after = {*products, *flow.projections(products[-1])[:1]}
+        fed = [operand for site in after for operand in _operands(site)]
+        feeding = {site for operand in fed for site in flow.nearest(operand, beyond="map")} - {*flow.between(products, after)}
+        stream = [_operands(site)[0] for site in flow.nearest(tokens, beyond="map")] or [tokens]
+        return _block(flow, "exchange", feeding, after, maps[0], stream[0])
+    return None
+
+
+def _block(
+    flow: "_Flow", kind: Literal["conversion", "exchange"], before: set[Site], after: set[Site], source: Node, tokens: Node
+) -> BridgeBlock:
+    last = max(after, key=flow.order.__getitem__)
+    sites = flow.between(before | after, [last])
+    near, far = (tuple(site for site in sites if site in side) for side in (before, after))
+    return BridgeBlock(kind, near, far, sites, shape_of(source)[1:], shape_of(tokens)[1:])
+
+
+class _Flow:
+    """Which sites the data of a graph pass on the way."""
+
+    def __init__(self, layouts: dict[Node, Layout], sites: list[Site]) -> None:
+        self.layouts = layouts
+        self.sites = {site.node: site for site in sites}
+        self.order = {site: position for position, site in enumerate(sites)}
+
+    def kind(self, node: Node) -> str:
+        return self.layouts.get(node, Layout()).kind
+
+    def units(self) -> list[list[Site]]:
+        """Each site by itself, but the matrix products of one attention together."""
+        units: dict[Site, list[Site]] = {}
+        for site in self.sites.values():
+            earlier = self._scores(site) if site.kind == "matmul" else None
+            units[site] = units[earlier] if earlier else []
+            units[site].append(site)
+        return [unit for site, unit in units.items() if site is unit[0]]
+
+    def maps(self, operand: Node, through_projections: bool = False) -> list[Node]:
+        """The maps that reach the tokens without a layer on the way, or all that they are projected from; none for other tensors."""
+
+        def passes(node: Node) -> bool:
+            return self.kind(node) == "tokens" and (node not in self.sites or (through_projections and not self._is_product(node)))
+
+        visited = _visit([operand], passes)
+        is_mixed = any(self._is_product(node) and self.kind(node) == "tokens" for node in visited)
+        if self.kind(operand) != "tokens" or (through_projections and is_mixed):
+            return []
+        return [node for node in visited if self.kind(node) == "map"]
+
+    def nearest(self, node: Node, beyond: str) -> list[Site]:
+        """The last sites on the ways to the node, none of which leads to another one; tensors of the kind ``beyond`` are not passed."""
+        visited = _visit([node], lambda other: other not in self.sites and self.kind(other) != beyond)
+        found = [other for other in visited if other in self.sites and self.kind(other) != beyond]
+        return [self.sites[site] for site in found if not any(site in _ancestors(other) for other in found)]
+
+    def between(self, first: Iterable[Site], last: Iterable[Site]) -> tuple[Site, ...]:
+        """All sites on the ways from the first to the last, both included."""
+        down = _visit([site.node for site in first], lambda _: True, lambda node: node.users)
+        up = _visit([site.node for site in last], lambda _: True)
+        return tuple(site for node, site in self.sites.items() if node in down and node in up)
+
+    def projections(self, product: Site) -> list[Site]:
+        """The layers, in order, that read the product before it joins a tensor that it was computed from, like the residual stream."""
+        origins = {node for node in _ancestors(product.node) if node in self.layouts}
+
+        def is_free(node: Node) -> bool:
+            return not origins & {*node.all_input_nodes}
+
+        visited = _visit(product.node.users, lambda node: is_free(node) and node not in self.sites, lambda node: node.users)
+        return [site for node, site in self.sites.items() if node in visited and is_free(node) and not self._is_product(node)]
+
+    def is_other_stream(self, node: Node) -> bool:
+        """Whether the tensor is computed for every image, but is not made of single pixels."""
+        return self.kind(node) == "neither" and any(source.op == "placeholder" for source in _ancestors(node))
+
+    def _scores(self, product: Site) -> Site | None:
+        """The earlier product whose result this one multiplies."""
+        return next((self.sites[node] for operand in _operands(product) for node in self._products_behind(operand)), None)
+
+    def _products_behind(self, operand: Node) -> list[Node]:
+        """The products that the operand is, but for what acts on each element or mixes the heads, so that its last two axes persist."""
+        axes = _last_axes(operand)
+        visited = _visit([operand], lambda node: _last_axes(node) == axes and self._is_transparent(node))
+        return [node for node in visited if self._is_product(node) and _last_axes(node) == axes]
+
+    def _is_transparent(self, node: Node) -> bool:
+        return node not in self.sites or self.sites[node].kind == "conv"
+
+    def _is_product(self, node: Node) -> bool:
+        return node in self.sites and self.sites[node].kind == "matmul"
+
+
+def _operands(site: Site) -> list[Any]:
+    return list(site.node.args[: 2 if site.kind == "matmul" else 1])
+
+
+def _last_axes(node: Node) -> list[int] | None:
+    value = node.meta.get("val")
+    return sorted(shape_of(node)[-2:]) if hasattr(value, "shape") else None
+
+
+def _ancestors(node: Node) -> dict[Node, None]:
+    return _visit(node.all_input_nodes, lambda _: True)
+
+
+def _visit(
+    start: Iterable[Node],
+    passes: Callable[[Node], bool],
+    step: Callable[[Node], Iterable[Node]] = lambda node: node.all_input_nodes,
+) -> dict[Node, None]:
+    """The nodes reached from the start, itself included, where only those that pass lead further."""
+    visited: dict[Node, None] = {}
+    waiting = list(start)
+    while waiting:
+        node = waiting.pop()
+        if node not in visited:
+            visited[node] = None
+            waiting.extend(step(node) if passes(node) else [])
+    return visited

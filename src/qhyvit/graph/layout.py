@@ -1,0 +1,244 @@
+"""What the tensors of a graph hold: feature maps, tokens made of their pixels, or neither.
+
+Every tensor is accompanied by the pixel that each of its elements belongs to. An operator that only moves data is run on these
+pixels themselves, so that any unfolding into patches or windows, and the way back, is followed exactly where shapes alone are
+ambiguous; matrix products and convolutions carry over the axes that they do not contract.
+"""
+
+import operator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import zip_longest
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
+from torch.utils._pytree import tree_leaves
+
+from qhyvit.graph.fold import tensor_of
+
+aten = torch.ops.aten
+_COPYING_MOVES = {
+    aten.flip.default,
+    aten.im2col.default,
+    aten.index.Tensor,
+    aten.index_select.default,
+    aten.pixel_shuffle.default,
+    aten.pixel_unshuffle.default,
+    aten.repeat.default,
+    aten.repeat_interleave.self_int,
+    aten.roll.default,
+}
+_VIEWS = {aten.view.default, aten._unsafe_view.default}  # restricted to the strides of the values, which those of the pixels are not
+_MATMULS = {aten.matmul.default, aten.bmm.default}
+_CONVOLUTIONS = {aten.conv2d.default, aten.conv2d.padding}
+_REDUCTIONS = {aten.mean.dim, aten.sum.dim_IntList, aten.amax.default, aten.amin.default}
+
+
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """The pixel of every element of a tensor.
+
+    ``index`` has the tensor's shape and holds 1 + (image * H + row) * W + column, or 0 for no pixel; ``grid`` is the (H, W) of the
+    feature map that the pixels were taken from.
+    """
+
+    index: Tensor
+    grid: tuple[int, int]
+
+    @cached_property
+    def map_axes(self) -> tuple[int, int] | None:
+        """The axis that carries the rows and nothing else, and the one that carries the columns; None where the tensor is no map."""
+        (height, width), ndim = self.grid, self.index.ndim
+        lines = [self.index[tuple(slice(None if other == axis else 1) for other in range(ndim))] for axis in range(ndim)]
+        pixels = [line.flatten() - 1 for line in lines]
+        images = _varying([line // (height * width) for line in pixels])
+        rows = _varying([line // width % height for line in pixels])
+        columns = _varying([line % width for line in pixels])
+        if len(rows) != 1 or len(columns) != 1 or rows == columns or {*rows, *columns} & {*images}:
+            return None
+        if _recurs(pixels[rows[0]] // width) or _recurs(pixels[columns[0]] % width):
+            return None
+        separable = sum(lines) - (ndim - 1) * (pixels[0][0] + 1)
+        return (rows[0], columns[0]) if bool((self.index == separable).all()) else None
+
+    @cached_property
+    def is_spread(self) -> bool:
+        """Whether the elements belong to more than one pixel of an image."""
+        index = self.index[tuple(slice(1 if stride == 0 else None) for stride in self.index.stride())]
+        pixels = (index[index > 0] - 1) % (self.grid[0] * self.grid[1])
+        return pixels.numel() > 0 and bool(pixels.min() < pixels.max())
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All that a tensor carries: the positions of one grid, or of two in a product of queries and keys, or none."""
+
+    positions: tuple[Positions, ...] = ()
+
+    @cached_property
+    def grid(self) -> tuple[int, int] | None:
+        """Height and width of the map; None where the tensor is no map."""
+        for positions in self.positions:
+            if positions.map_axes:
+                row, column = positions.map_axes
+                return positions.index.shape[row], positions.index.shape[column]
+        return None
+
+    @property
+    def kind(self) -> Literal["map", "tokens", "neither"]:
+        """A map has an axis of rows and an axis of columns; tokens carry several pixels in any other way."""
+        return "map" if self.grid else "tokens" if self.positions else "neither"
+
+
+def find_layouts(graph_module: GraphModule) -> dict[Node, Layout]:
+    """The layout of every tensor that the graph computes from its input [B, C, H, W], for a tuple that of the tensor it was made from.
+
+    Parameters have none.
+    """
+    layouts: dict[Node, Layout] = {}
+    for node in graph_module.graph.nodes:
+        value = node.meta.get("val")
+        if node.op in ("placeholder", "call_function") and isinstance(value, Tensor):
+            layouts[node] = _merge(_propagate(graph_module, layouts, node))
+        elif isinstance(value, (tuple, list)):
+            layouts[node] = layouts.get(node.all_input_nodes[0], Layout())
+    return layouts
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """The shape of the node's tensor for the batch on which the graph was traced."""
+    return tuple(_hint(size) for size in node.meta["val"].shape)
+
+
+def _propagate(graph_module: GraphModule, layouts: dict[Node, Layout], node: Node) -> Iterable[Positions]:
+    shape, arguments = shape_of(node), list[Any](node.args)
+    inputs = [layouts.get(source, Layout()) for source in node.all_input_nodes]
+    if node.op == "placeholder":
+        return [_new_map(shape)]
+    if node.target is operator.getitem:
+        source, part = arguments
+        return [Positions(moved[part], grid) for moved, grid in _move(graph_module, layouts, source)]
+    if _moves_data(node):
+        return [Positions(moved, grid) for moved, grid in _move(graph_module, layouts, node)]
+    if node.target in _REDUCTIONS:
+        axes, keepdim = [*arguments[1:3], False][:2]
+        return [Positions(old.index.amin(axes or (), keepdim), old.grid) for old in inputs[0].positions]
+    if node.target in _MATMULS:
+        left, right = (layouts.get(operand, Layout()) for operand in arguments)
+        return _contract([(left, -1), (right, -2)], shape)
+    if node.target is aten.linear.default:
+        return _contract([(inputs[0], -1)], shape)
+    if node.target in _CONVOLUTIONS and arguments[1].op == "get_attr":
+        return _convolve(inputs[0], tensor_of(graph_module, arguments[1]), shape)
+    if node.target is aten.cat.default:
+        return _inherit(inputs, shape) or _concatenate(layouts, *arguments)
+    return _inherit(inputs, shape)
+
+
+def _moves_data(node: Node) -> bool:
+    """Whether the output holds the values of the first input in another order, which constants determine."""
+    others = (leaf for leaf in tree_leaves(node.args[1:]) if isinstance(leaf, Node) and leaf.op == "call_function")
+    if any(isinstance(other.meta["val"], Tensor) for other in others):
+        return False
+    schema: Any = getattr(node.target, "_schema", None)
+    is_view = schema and schema.returns[0].alias_info and not {"dtype", "stride"} & {argument.name for argument in schema.arguments}
+    return bool(is_view) or node.target in _COPYING_MOVES
+
+
+def _move(graph_module: GraphModule, layouts: dict[Node, Layout], node: Node) -> Iterator[tuple[Any, tuple[int, int]]]:
+    """Run the operator on the pixels of its first input."""
+
+    def resolve(source: Node) -> Any:
+        return tensor_of(graph_module, source) if source.op == "get_attr" else _hint(source.meta["val"])
+
+    target: Any = aten.reshape.default if node.target in _VIEWS else node.target
+    moved, *constants = list[Any](node.args)
+    if _moves_data(node):
+        for old in layouts.get(moved, Layout()).positions:
+            yield target(old.index, *map_arg(constants, resolve), **map_arg(node.kwargs, resolve)), old.grid
+
+
+def _contract(operands: list[tuple[Layout, int]], shape: tuple[int, ...]) -> list[Positions]:
+    """A sum over one axis of each operand: pixels that do not vary along it stay; failing these, the first stands for all in the sum."""
+    pairs = [(old, max(axis, -old.index.ndim)) for layout, axis in operands for old in layout.positions]
+    whole = [(old, axis) for old, axis in pairs if _is_constant(old.index, axis)]
+    return _inherit([Layout(tuple(Positions(old.index.narrow(axis, 0, 1), old.grid) for old, axis in whole or pairs))], shape)
+
+
+def _convolve(layout: Layout, weight: Tensor | None, shape: tuple[int, ...]) -> Iterable[Positions]:
+    """Tokens, and any pixel under a pointwise kernel, stay what they are; everything else that is convolved is a map of [B, C, H, W]."""
+    assert weight is not None
+    carried = _merge(_contract([(layout, 1)], shape))
+    is_pointwise = max(weight.shape[2:]) == 1 and bool(carried.positions or not layout.positions)
+    return carried.positions if is_pointwise or carried.kind == "tokens" else [_new_map(shape)]
+
+
+def _concatenate(layouts: dict[Node, Layout], sources: list[Node], axis: int = 0) -> Iterator[Positions]:
+    """Other tokens, like a class token, belong to no pixel."""
+    for column in zip_longest(*(layouts.get(source, Layout()).positions for source in sources)):
+        grid = next(old.grid for old in column if old)
+        blank = (torch.zeros(shape_of(source), dtype=torch.float64) for source in sources)
+        yield Positions(torch.cat([old.index if old else zeros for old, zeros in zip(column, blank, strict=True)], axis), grid)
+
+
+def _inherit(inputs: list[Layout], shape: tuple[int, ...]) -> list[Positions]:
+    """Elementwise and unknown operators: the pixels of every input that broadcasts; failing these, a map of another size is a new one."""
+    fitted = [(old, _fit(old.index, shape)) for layout in inputs for old in layout.positions]
+    inherited = [old if index is old.index else Positions(index, old.grid) for old, index in fitted if index is not None]
+    resized = [old.map_axes for old, _ in fitted if old.map_axes and old.index.ndim == len(shape)]
+    return inherited or [_new_map(shape, *axes) for axes in resized[:1]]
+
+
+def _fit(index: Tensor, shape: tuple[int, ...]) -> Tensor | None:
+    """Broadcast to the shape, where axes along which the pixels do not vary may have any size; None where that is impossible."""
+    if index.shape == shape:
+        return index
+    for axis in range(index.ndim):
+        if _is_constant(index, axis):
+            index = index.narrow(axis, 0, 1)
+    fits = index.ndim <= len(shape) and all(size in (1, other) for size, other in zip(index.shape[::-1], shape[::-1], strict=False))
+    return index.expand(shape) if fits else None
+
+
+def _new_map(shape: tuple[int, ...], row_axis: int = -2, column_axis: int = -1) -> Positions:
+    """A map of images along the first axis."""
+
+    def along(axis: int) -> Tensor:
+        sizes = [1] * len(shape)
+        sizes[axis] = shape[axis]
+        return torch.arange(shape[axis], dtype=torch.float64).view(sizes)  # im2col takes no integers
+
+    height, width = shape[row_axis], shape[column_axis]
+    index = 1 + (along(0) * height + along(row_axis)) * width + along(column_axis)
+    return Positions(index.expand(shape), (height, width))
+
+
+def _merge(found: Iterable[Positions]) -> Layout:
+    """Without duplicates, and without those that no longer tell pixels apart."""
+    kept: list[Positions] = []
+    for new in found:
+        is_known = any(new is old or (new.grid == old.grid and torch.equal(new.index, old.index)) for old in kept)
+        if new.is_spread and not is_known:
+            kept.append(new)
+    return Layout(tuple(kept))
+
+
+def _is_constant(index: Tensor, axis: int) -> bool:
+    return index.stride(axis) == 0 or bool((index == index.narrow(axis, 0, 1)).all())
+
+
+def _varying(lines: list[Tensor]) -> list[int]:
+    return [axis for axis, line in enumerate(lines) if bool((line != line[0]).any())]
+
+
+def _recurs(line: Tensor) -> bool:
+    """Whether a coordinate comes back after another one, as where an axis is made of channels and rows."""
+    return len(line.unique_consecutive()) > len(line.unique())
+
+
+def _hint(size: Any) -> int:
+    return int(size if isinstance(size, int) else size.node.hint)
