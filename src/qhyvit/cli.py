@@ -128,6 +128,18 @@ def evaluate(
 
 
 @app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(help="A model of the zoo, or any constructor of timm's.")],
+    zoo: Annotated[Path, typer.Option(help="The zoo, a YAML file.")] = Path("config/models.yaml"),
+    json: Annotated[Path | None, typer.Option(help="A JSON file to write the same to.")] = None,
+) -> None:
+    """Show the quantization sites, bridge blocks and norms of a network."""
+    from qhyvit.steps.inspect import inspect
+
+    inspect(model, zoo, json)
+
+
+@app.command()
 def aggregate(
     results: Annotated[list[Path], typer.Argument(help="What `qhyvit evaluate` wrote.")],
     output: Annotated[Path, typer.Option(help="The CSV file for all results.")],

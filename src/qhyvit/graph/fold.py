@@ -46,6 +46,7 @@ def _fold(graph_module: GraphModule, layer: Node, norm: Node) -> None:
         graph_module.register_parameter(name, nn.Parameter(tensor.detach(), requires_grad=False))
         with graph_module.graph.inserting_before(layer):
             nodes.append(graph_module.graph.get_attr(name))
+        nodes[-1].meta["val"] = tensor
     layer.args = (x, *nodes, *layer.args[3:])
     norm.replace_all_uses_with(layer)
     graph_module.graph.erase_node(norm)

@@ -1,0 +1,69 @@
+"""What a traced network is made of: sites, bridge blocks, norms, parameters, as plain data."""
+
+from collections import Counter
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Node
+
+from qhyvit.graph.bridge import BridgeBlock, find_bridge_blocks
+from qhyvit.graph.fold import fold_batch_norm
+from qhyvit.graph.layout import shape_of
+from qhyvit.graph.sites import Site, find_sites
+from qhyvit.graph.trace import trace
+
+aten = torch.ops.aten
+_NORMS = {aten.batch_norm.default: "batch_norm", aten.layer_norm.default: "layer_norm", aten.group_norm.default: "group_norm"}
+
+
+def describe(model: nn.Module, example: Tensor) -> dict[str, Any]:
+    """The description of ``model`` on a batch of two images ``example`` [2, 3, H, W]; shapes and MACs are those of one image."""
+    graph_module = trace(model, example)
+    norms = Counter(_NORMS[node.target] for node in graph_module.graph.nodes if node.target in _NORMS)
+    folded = fold_batch_norm(graph_module)
+    sites = find_sites(graph_module)
+    return {
+        "input": list(example.shape[1:]),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "norms": dict(norms) | {"batch_norm_folded": folded},
+        "sites": [_describe_site(site, len(example)) for site in sites],
+        "bridge_blocks": [_describe_bridge(block) for block in find_bridge_blocks(graph_module, sites)],
+    }
+
+
+def multiply_accumulates(site: Site, batch: int) -> int:
+    """Multiplications of one image at a site, from the shapes on a batch of ``batch`` images."""
+    left, right = _operand_shapes(site)
+    terms = left[-1] if site.kind == "matmul" else prod(right[1:])
+    return prod(shape_of(site.node)) * terms // batch
+
+
+def _operand_shapes(site: Site) -> list[tuple[int, ...]]:
+    return [shape_of(argument) for argument in site.node.args[:2] if isinstance(argument, Node)]
+
+
+def _describe_site(site: Site, batch: int) -> dict[str, Any]:
+    first, second = site.operands
+    left, right = _operand_shapes(site)
+    return {
+        "name": site.name,
+        "kind": site.kind,
+        "groups": site.groups,
+        first: list(left[1:]),
+        second: list(right if second == "weight" else right[1:]),
+        "output": list(shape_of(site.node)[1:]),
+        "granularity": ["tensor"] if site.axis(first) is None else ["tensor", "head" if site.kind == "matmul" else "channel"],
+        "macs": multiply_accumulates(site, batch),
+    }
+
+
+def _describe_bridge(block: BridgeBlock) -> dict[str, Any]:
+    return {
+        "kind": block.kind,
+        "before": [site.name for site in block.before],
+        "after": [site.name for site in block.after],
+        "map": list(block.map_shape),
+        "tokens": list(block.token_shape),
+    }

@@ -1,0 +1,41 @@
+"""Step `inspect`: what quantization meets in a network, before any weights are at hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from qhyvit.config import MODELS, Model, read_yaml
+from qhyvit.files import written_whole
+from qhyvit.graph.describe import describe
+from qhyvit.models.zoo import build
+
+
+def inspect(name: str, zoo: Path, output: Path | None) -> None:
+    """Print the sites and bridge blocks of ``name``, a model of the ``zoo`` or any of timm's; write them to ``output`` (JSON) if given."""
+    spec = read_yaml(zoo, MODELS).get(name, Model(family="", constructor=name))
+    model = build(spec, classes=1000)
+    description = {"model": name} | describe(model, torch.zeros(2, *model.pretrained_cfg["input_size"]))  # type: ignore[index]
+    if output is not None:
+        with written_whole(output) as path:
+            path.write_text(json.dumps(description, indent=1) + "\n")
+    _show(description, Console())
+
+
+def _show(description: dict[str, Any], console: Console) -> None:
+    sites = Table("site", "kind", "groups", "operands", "output", "granularity", "MACs", title=f"{description['model']}: sites")
+    for site in description["sites"]:
+        operands = [site[name] for name in ("input", "weight", "left", "right") if name in site]
+        shapes = " x ".join(str(shape) for shape in operands)
+        granularity = "/".join(site["granularity"])
+        sites.add_row(site["name"], site["kind"], str(site["groups"]), shapes, str(site["output"]), granularity, f"{site['macs']:,}")
+    bridges = Table("kind", "before", "after", "map", "tokens", title="bridge blocks")
+    for block in description["bridge_blocks"]:
+        bridges.add_row(block["kind"], "\n".join(block["before"]), "\n".join(block["after"]), str(block["map"]), str(block["tokens"]))
+    console.print(sites, bridges)
+    norms = ", ".join(f"{count} {name}" for name, count in description["norms"].items())
+    macs = sum(site["macs"] for site in description["sites"])
+    console.print(f"{description['parameters']:,} parameters, {macs:,} MACs at {description['input']}; {norms}")

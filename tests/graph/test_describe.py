@@ -1,0 +1,39 @@
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from qhyvit.config import Model
+from qhyvit.graph.describe import describe
+from qhyvit.models.zoo import build
+
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.depthwise = nn.Conv2d(8, 8, 3, groups=8, padding=1)
+        self.layer_norm = nn.LayerNorm(8)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        tokens = self.layer_norm(self.depthwise(self.norm(self.conv(x))).flatten(2).transpose(1, 2))
+        return self.head((tokens @ tokens.transpose(1, 2) @ tokens).mean(1))
+
+
+def test_hand_counted_multiplications_and_norms():
+    description = describe(Small(), torch.zeros(2, 3, 8, 8))
+    macs = {site["name"]: site["macs"] for site in description["sites"]}
+    assert [macs["conv"], macs["depthwise"], macs["head"]] == [8 * 16 * 27, 8 * 16 * 9, 8 * 5]
+    assert sorted(macs.values())[-2:] == [16 * 16 * 8, 8 * 16 * 27]
+    assert description["norms"] == {"batch_norm": 1, "layer_norm": 1, "batch_norm_folded": 1}
+    assert description["parameters"] == sum(parameter.numel() for parameter in Small().parameters())
+    assert description["sites"][0]["granularity"] == ["tensor", "channel"]
+
+
+def test_multiplications_of_a_network_are_those_that_pytorch_counts():
+    model, image = build(Model(family="", constructor="mobilevit_xxs"), 1000).eval(), torch.zeros(1, 3, 128, 128)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(image)
+    description = describe(model, image.expand(2, -1, -1, -1))
+    assert sum(site["macs"] for site in description["sites"]) == counter.get_total_flops() // 2
