@@ -32,7 +32,7 @@ lock:
 # The embedded images and weights, made anew and put under DVC: no part of a run, which pulls them.
 images: $(INSTALLED)
 	$(BIN)/python workflow/run.py --configfile $(CONFIG) -- fetch_cifar10
-	mkdir -p data && rm -rf data/cifar10 && cp -r results/cifar10-sample data/cifar10
+	rm -rf data/cifar10 && mkdir -p data/cifar10 && cp -r results/cifar10-sample/*/ data/cifar10
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
 
 weights: $(INSTALLED)
