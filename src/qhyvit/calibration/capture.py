@@ -40,6 +40,8 @@ class _Recorder(fx.Interpreter):
         output = super().run_node(node)
         if node in self.sites:
             _require_finite(self.sites[node], output)
+            if not output.requires_grad:  # a product of constants, such as a projected token table
+                output.requires_grad_()
             output.retain_grad()
             self.outputs[node] = output
             left, right = (self.env[argument] for argument in node.args[:2] if isinstance(argument, fx.Node))

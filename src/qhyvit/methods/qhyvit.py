@@ -8,6 +8,7 @@ from qhyvit.graph.sites import Site
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.store import Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
+from qhyvit.search.candidates import coarse_to_fine, exhaustive
 from qhyvit.search.naive import Choices, search
 
 
@@ -27,6 +28,7 @@ def _search_site(task: Task, site: Site) -> dict[str, UniformQuantizer]:
                 for granularity in task.choices(site, operand).granularity
                 for scheme in task.choices(site, operand).scheme
             ),
+            strategy=exhaustive if operand == "weight" else coarse_to_fine,
         )
         for operand in site.operands
     }

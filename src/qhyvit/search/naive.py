@@ -1,23 +1,26 @@
-"""The plain search: every candidate scale of every granularity and scheme, by the same objective, one operand after the other.
+"""The plain search: candidate scales of every granularity and scheme, by the same objective, one operand after the other.
 
-The reference that faster searches are measured against.
+With the exhaustive strategy for both operands it is the reference that faster searches are measured against.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, range_to_grid
+from qhyvit.search.candidates import Strategy, exhaustive
 from qhyvit.search.problem import Problem
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What may be chosen for one operand: its bits, and every combination of granularity and scheme."""
+    """What may be chosen for one operand: its bits, and every combination of granularity and scheme; and how scales are tried."""
 
     bits: int
     combinations: tuple[tuple[str, Scheme], ...]
+    strategy: Strategy = exhaustive
 
 
 def search(problem: Problem, choices: dict[str, Choices], factors: Tensor, rounds: int) -> dict[str, UniformQuantizer]:
@@ -56,21 +59,23 @@ def _search_operand(
 ) -> UniformQuantizer:
     quantized = {name: problem.quantized(name, quantizer) for name, quantizer in current.items()}
 
-    def errors_by_unit(granularity: str, quantizer: UniformQuantizer) -> Tensor:
+    def losses(granularity: str, quantizer: UniformQuantizer) -> Tensor:
         left, right = (quantized | {operand: problem.quantized(operand, quantizer)}).values()
         return problem.errors_by_unit(operand, granularity, problem.errors(left, right))
 
     found: list[tuple[float, UniformQuantizer]] = []
     for granularity, scheme in choices.combinations:
-        losses = torch.stack(
-            [
-                errors_by_unit(granularity, make_quantizer(problem, operand, choices.bits, granularity, scheme, float(factor)))
-                for factor in factors
-            ]
-        )
-        least = losses.min(dim=0)
-        factor = problem.by_channel(operand, factors[least.indices])
-        found.append((float(least.values.sum()), make_quantizer(problem, operand, choices.bits, granularity, scheme, factor)))
+
+        def candidate(index: Tensor, granularity: str = granularity, scheme: Scheme = scheme) -> UniformQuantizer:
+            factor = problem.by_channel(operand, factors[index])
+            return make_quantizer(problem, operand, choices.bits, granularity, scheme, factor)
+
+        def losses_of(index: Tensor, granularity: str = granularity, candidate: Callable[[Tensor], UniformQuantizer] = candidate) -> Tensor:
+            return losses(granularity, candidate(index))
+
+        start = torch.zeros(problem.units(operand, granularity), dtype=torch.int64)
+        index, loss = choices.strategy(losses_of, len(factors), start)
+        found.append((float(loss.sum()), candidate(index)))
     return min(found, key=lambda pair: pair[0])[1]
 
 

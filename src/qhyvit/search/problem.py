@@ -60,6 +60,14 @@ class Problem:
             return errors.sum(dim=1).flatten()
         return errors.flatten(1).sum(dim=1)
 
+    def units(self, operand: str, granularity: str) -> tuple[int, ...]:
+        """The shape of `errors_by_unit`."""
+        if granularity == "tensor":
+            return ()
+        if operand == "weight":
+            return (len(self.channel_ranges[operand][0]),)
+        return (self.gradient.shape[0],)
+
     def by_channel(self, operand: str, per_unit: Tensor) -> Tensor:
         """One value a unit of `errors_by_unit`, repeated for each channel of the unit; [] stays []."""
         if per_unit.ndim == 0:
