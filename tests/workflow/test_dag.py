@@ -50,6 +50,13 @@ def test_a_second_run_does_nothing_and_says_so(finished):
     assert "Nothing to be done" in finished.snakemake().stdout
 
 
+def test_conclusions_that_came_with_a_clone_are_no_substitute_for_a_run(copy):
+    shutil.rmtree(copy.root / "results")
+    shutil.rmtree(copy.root / ".snakemake")
+    everything = {"fetch_images": 1, "fetch_weights": 1, "calibrate": 1, "quantize": 2, "evaluate": 2, "evaluate_fp32": 1, "aggregate": 1}
+    assert everything.items() <= planned(copy).items()
+
+
 def test_a_killed_run_is_completed_to_the_same_bytes(finished, tmp_path):
     project = make_project(tmp_path / "project")
     run = subprocess.Popen(
