@@ -8,8 +8,8 @@ from qhyvit.graph.sites import Site
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.store import Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
-from qhyvit.search.candidates import coarse_to_fine, exhaustive
-from qhyvit.search.naive import Choices, search
+from qhyvit.search.alternating import Choices, search
+from qhyvit.search.candidates import successive_halving
 
 
 def quantize(task: Task) -> Quantizers:
@@ -28,9 +28,8 @@ def _search_site(task: Task, site: Site) -> dict[str, UniformQuantizer]:
                 for granularity in task.choices(site, operand).granularity
                 for scheme in task.choices(site, operand).scheme
             ),
-            strategy=exhaustive if operand == "weight" else coarse_to_fine,
         )
         for operand in site.operands
     }
     factors = torch.linspace(method.lowest, method.highest, method.candidates)
-    return search(task.problem(site), choices, factors, method.rounds)
+    return search(task.problem(site), choices, factors, method.rounds, successive_halving)

@@ -89,5 +89,6 @@ def range_to_grid(low: Tensor, high: Tensor, bits: int, scheme: Scheme) -> tuple
 
 def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:
     """Round ``x`` to the grid; ``scale`` and ``zero_point`` broadcast against it."""
-    # round(x / scale) + zero_point is clamped in the shifted form, which saves two passes over the data.
-    return torch.div(x, scale).round_().clamp_(qmin - zero_point, qmax - zero_point).mul_(scale)
+    # round(x / scale) + zero_point is clamped in the shifted form, which saves two passes over the data; clamp itself is slow with tensors.
+    q = torch.div(x, scale).round_()
+    return torch.minimum(torch.maximum(q, qmin - zero_point, out=q), qmax - zero_point, out=q).mul_(scale)

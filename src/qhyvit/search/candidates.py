@@ -1,38 +1,35 @@
-"""Which of n candidate scales are tried. Each quantization unit is searched by itself, all units at once.
+"""Which of the candidate scales are compared on all rows. Each quantization unit is searched by itself, all units at once.
 
-A strategy is given ``losses_of``, which takes the index of one candidate for each unit, int64 [units], and returns their losses [units].
+A strategy is given ``losses_of``, which takes candidates by their index, int64 [m, units], and a number of rows (None: all), and returns
+the losses [m, units] on these rows; and the candidates that are still in play. It returns those that remain, int64 [k, units], with their
+losses on all rows.
 """
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-Strategy = Callable[[Callable[[Tensor], Tensor], int, Tensor], tuple[Tensor, Tensor]]
-COARSE_STEP = 8
+Losses = Callable[[Tensor, int | None], Tensor]
+Strategy = Callable[[Losses, Tensor], tuple[Tensor, Tensor]]
+SAMPLED_ROWS = 256
+SHORTLIST, FINALISTS = 24, 12
 
 
-def exhaustive(losses_of: Callable[[Tensor], Tensor], count: int, start: Tensor) -> tuple[Tensor, Tensor]:
-    """The best of all ``count`` candidates: indices and losses, of the shape of ``start`` (whose values do not matter)."""
-    return _best_of(losses_of, [torch.full_like(start, index) for index in range(count)])
+def exhaustive(losses_of: Losses, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """All candidates remain."""
+    return candidates, losses_of(candidates, None)
 
 
-def coarse_to_fine(losses_of: Callable[[Tensor], Tensor], count: int, start: Tensor) -> tuple[Tensor, Tensor]:
-    """The best of every eighth candidate, then of its neighbours at 4, 2 and 1 steps: some 20 evaluations of 100.
+def successive_halving(losses_of: Losses, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """Few remain: the best on a sample of the rows, and of these the best on all (after Jamieson and Talwalkar, arXiv 1502.07943).
 
-    For losses with one basin, as those of activations mostly are; those of weights at 8 bits are too jagged.
+    Unlike a search for the bottom of a basin it copes with the losses of 8 bits, which are jagged.
     """
-    best, loss = _best_of(losses_of, [torch.full_like(start, index) for index in range(0, count, COARSE_STEP)])
-    step = COARSE_STEP // 2
-    while step:
-        for neighbour in ((best - step).clamp(min=0), (best + step).clamp(max=count - 1)):
-            found = losses_of(neighbour)
-            best, loss = torch.where(found < loss, neighbour, best), torch.minimum(found, loss)
-        step //= 2
-    return best, loss
+    if len(candidates) > SHORTLIST:
+        candidates, _ = _least(candidates, losses_of(candidates, SAMPLED_ROWS), SHORTLIST)
+    return _least(candidates, losses_of(candidates, None), FINALISTS)
 
 
-def _best_of(losses_of: Callable[[Tensor], Tensor], candidates: list[Tensor]) -> tuple[Tensor, Tensor]:
-    losses = torch.stack([losses_of(candidate) for candidate in candidates])
-    least = losses.min(dim=0)
-    return torch.stack(candidates).gather(0, least.indices[None])[0], least.values
+def _least(candidates: Tensor, losses: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    found = losses.topk(min(count, len(losses)), dim=0, largest=False)
+    return candidates.gather(0, found.indices), found.values

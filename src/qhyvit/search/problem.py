@@ -3,6 +3,7 @@
 Q-HyViT (arXiv 2303.12557), Eq. 9: E[dO^T diag(g^2) dO], over the sampled rows. Since a bias cancels in dO, the product alone counts.
 """
 
+from copy import copy
 from functools import cached_property
 
 import torch
@@ -12,9 +13,15 @@ from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize
 
+CHUNK = 2**20  # elements of candidates and of their products that are made at once, so that they stay in the cache
+
 
 class Problem:
-    """A site's sampled rows as left [G, T, K] @ right [G, K, O] (a matrix product of activations: [H, B, N, D] @ [H, B, D, M])."""
+    """A site's sampled rows as left [G, T, K] @ right [G, K, O] (a matrix product of activations: [H, B, N, D] @ [H, B, D, M]).
+
+    Candidates for the left operand are laid along a new axis before its rows, those for the right one before its columns, so that they
+    all share one product.
+    """
 
     def __init__(self, site: Site, weight: Tensor | None, statistics: SiteStatistics) -> None:
         """``weight`` is the layer's weight [O, ...], None for a matrix product of two activations."""
@@ -27,12 +34,24 @@ class Problem:
         self.channel_ranges = {name: (found.low, found.high) for name, found in statistics.ranges.items()}
         if weight is not None:
             self.channel_ranges["weight"] = (weight.flatten(1).amin(1), weight.flatten(1).amax(1))
+        self._thinned: dict[int, Problem] = {}
 
     @cached_property
     def reference(self) -> Tensor:
         """The product of the unquantized operands."""
         left, right = self.tensors.values()
         return left @ right
+
+    def thinned(self, rows: int) -> "Problem":
+        """The problem on about so many of the sampled rows, evenly drawn; of a matrix product, on the images that have them."""
+        step = self.gradient[0, ..., 0].numel() // rows
+        if step < 2:
+            return self
+        if step not in self._thinned:
+            thin = self._thinned[step] = copy(self)
+            thin.tensors = {name: tensor if name == "weight" else tensor[:, ::step].contiguous() for name, tensor in self.tensors.items()}
+            thin.gradient, thin.reference = (tensor[:, ::step].contiguous() for tensor in (self.gradient, self.reference))
+        return self._thinned[step]
 
     def range(self, operand: str, granularity: str) -> tuple[Tensor, Tensor]:
         """The smallest and largest value of each quantization unit: [C] by channel, [] for the whole tensor."""
@@ -41,27 +60,25 @@ class Problem:
 
     def quantized(self, operand: str, quantizer: UniformQuantizer) -> Tensor:
         """The operand's rows, fake-quantized."""
-        scale, zero_point = (self._spread(operand, vector) for vector in (quantizer.scale, quantizer.zero_point))
-        return fake_quantize(self.tensors[operand], scale, zero_point, *quantizer.limits)
+        scale, zero_point = quantizer.scale[None], quantizer.zero_point[None]
+        return self._candidates(operand, scale, zero_point, quantizer.limits).squeeze(self._axis(operand))
 
-    def errors(self, left: Tensor, right: Tensor) -> Tensor:
-        """The squared gradient-weighted errors of the product of the given operands, of the product's shape."""
-        return torch.matmul(left, right).sub_(self.reference).mul_(self.gradient).square_()
+    def losses(
+        self, operand: str, scale: Tensor, zero_point: Tensor, limits: tuple[int, int], other: UniformQuantizer, granularity: str
+    ) -> Tensor:
+        """The losses of m candidates for ``operand``, given as scales and zero points [m] or [m, C], beside the ``other`` quantizer.
 
-    def errors_by_unit(self, operand: str, granularity: str, errors: Tensor) -> Tensor:
-        """``errors`` summed over what can be chosen independently of the rest.
-
-        That is each output channel for a weight, each group for an input, each head for a matrix product; everything at once when the
-        granularity is the whole tensor.
+        They are summed over all that can be chosen independently of the rest: [m, output channels] for a weight, [m, groups] for an input,
+        [m, heads] for a matrix product; [m] when the granularity is the whole tensor.
         """
-        if granularity == "tensor":
-            return errors.sum()
-        if operand == "weight":
-            return errors.sum(dim=1).flatten()
-        return errors.flatten(1).sum(dim=1)
+        (other_name,) = set(self.tensors) - {operand}
+        fixed = self.quantized(other_name, other)
+        size = max(1, CHUNK // max(self.tensors[operand].numel(), self.reference.numel()))
+        parts = zip(scale.split(size), zero_point.split(size), strict=True)
+        return torch.cat([self._sum(operand, granularity, self._errors(operand, part, zero, limits, fixed)) for part, zero in parts])
 
     def units(self, operand: str, granularity: str) -> tuple[int, ...]:
-        """The shape of `errors_by_unit`."""
+        """The shape of the losses of one candidate."""
         if granularity == "tensor":
             return ()
         if operand == "weight":
@@ -69,20 +86,45 @@ class Problem:
         return (self.gradient.shape[0],)
 
     def by_channel(self, operand: str, per_unit: Tensor) -> Tensor:
-        """One value a unit of `errors_by_unit`, repeated for each channel of the unit; [] stays []."""
+        """One value a unit [..., units], repeated for each channel of the unit; what has no units stays as it is."""
         if per_unit.ndim == 0:
             return per_unit
         channels = len(self.channel_ranges[operand][0])
-        return per_unit.repeat_interleave(channels // len(per_unit))
+        return per_unit.repeat_interleave(channels // per_unit.shape[-1], dim=-1)
 
-    def _spread(self, operand: str, vector: Tensor) -> Tensor:
-        """One value a channel, in the layout of the operand's rows."""
-        if vector.ndim == 0:
-            return vector
-        if self.site.kind == "matmul":
-            return vector.view(-1, 1, 1, 1)
-        grouped = vector.view(self.site.groups, 1, -1)
+    def _errors(self, operand: str, scale: Tensor, zero_point: Tensor, limits: tuple[int, int], fixed: Tensor) -> Tensor:
+        """The squared gradient-weighted errors, of the product's shape with the axis of the candidates."""
+        axis = self._axis(operand)
+        candidates = self._candidates(operand, scale, zero_point, limits)
+        shared = candidates.flatten(axis, axis + 1)
+        product = (shared @ fixed if axis == -3 else fixed @ shared).unflatten(axis + 1, (len(scale), -1))
+        return product.sub_(self.reference.unsqueeze(axis)).mul_(self.gradient.unsqueeze(axis)).square_()
+
+    def _sum(self, operand: str, granularity: str, errors: Tensor) -> Tensor:
+        candidates = errors.movedim(self._axis(operand), 0)
+        if granularity == "tensor":
+            return candidates.sum(dim=tuple(range(1, candidates.ndim)))
         if operand == "weight":
-            return grouped
+            return candidates.sum(dim=2).flatten(1)
+        return candidates.sum(dim=tuple(range(2, candidates.ndim)))
+
+    def _axis(self, operand: str) -> int:
+        return -3 if operand == self.site.operands[0] else -2
+
+    def _candidates(self, operand: str, scale: Tensor, zero_point: Tensor, limits: tuple[int, int]) -> Tensor:
+        """The operand's rows on each of m grids, along the axis of the candidates."""
+        rows = self.tensors[operand].unsqueeze(self._axis(operand))
+        return fake_quantize(rows, self._spread(operand, scale), self._spread(operand, zero_point), *limits)
+
+    def _spread(self, operand: str, values: Tensor) -> Tensor:
+        """Values of m candidates, [m] or [m, C], to where the operand's rows on m grids have their channels."""
+        behind = [1] * (-self._axis(operand) - 1)
+        if values.ndim == 1:
+            return values.view(-1, *behind)
+        if self.site.kind == "matmul":
+            return values.t().reshape(values.shape[1], *[1] * (3 - len(behind)), -1, *behind)
+        grouped = values.unflatten(1, (self.site.groups, -1)).transpose(0, 1)
+        if operand == "weight":
+            return grouped.unsqueeze(1)
         repeats = self.tensors["input"].shape[2] // grouped.shape[2]
-        return grouped.repeat_interleave(repeats, dim=2)
+        return grouped.repeat_interleave(repeats, dim=2).unsqueeze(2)

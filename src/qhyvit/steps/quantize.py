@@ -12,7 +12,7 @@ from qhyvit.methods.task import Task
 from qhyvit.network import load_network
 from qhyvit.provenance import provenance
 from qhyvit.quantizers.store import Quantizers, save_quantizers
-from qhyvit.search.naive import objective
+from qhyvit.search.alternating import objective
 
 
 def quantize(config: Config, model: str, method: str, bits: str, calibration: Path, output: Path, errors: Path) -> None:

@@ -8,11 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from qhyvit.calibration.capture import capture
+from qhyvit.calibration.capture import SiteStatistics, capture
+from qhyvit.calibration.ranges import observe
+from qhyvit.calibration.rows import Rows
 from qhyvit.graph.insert import site_weight
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
-from qhyvit.search.naive import Choices, make_quantizer, objective, search
+from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
+from qhyvit.search.alternating import Choices, objective, search
+from qhyvit.search.candidates import exhaustive, successive_halving
 from qhyvit.search.problem import Problem
 
 FACTORS = torch.tensor([0.4, 0.6, 0.8, 1.0])
@@ -47,6 +51,12 @@ def make_problem(name):
     site = find_sites(graph_module)[0]
     statistics = capture(graph_module, [site], [x], None, seed=0)[site.name]
     return Problem(site, site_weight(graph_module, site), statistics), x
+
+
+def make_quantizer(problem, operand, bits, granularity, scheme, factor=1.0):
+    low, high = problem.range(operand, granularity)
+    axis = None if granularity == "tensor" else problem.site.axis(operand)
+    return UniformQuantizer(bits, scheme, *range_to_grid(factor * low, factor * high, bits, scheme), axis=axis)
 
 
 def true_objective(name, problem, x, quantizers):
@@ -89,12 +99,28 @@ def test_the_objective_is_the_error_of_the_real_layer(name, granularity):
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
-def test_one_operand_alone_gets_the_best_of_all_combinations(name):
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_many_candidates_at_once_have_the_errors_of_each_alone(name, granularity):
+    problem, x = make_problem(name)
+    first, second = problem.site.operands
+    for operand, other in ((first, second), (second, first)):
+        fixed = make_quantizer(problem, other, 4, "tensor", "symmetric", 0.9)
+        grids = [make_quantizer(problem, operand, 4, granularity, "asymmetric", float(factor)) for factor in FACTORS]
+        scale, zero_point = (torch.stack([getattr(grid, name) for grid in grids]) for name in ("scale", "zero_point"))
+        losses = problem.losses(operand, scale, zero_point, grids[0].limits, fixed, granularity)
+        assert losses.shape[1:] == problem.units(operand, granularity)
+        expected = [true_objective(name, problem, x, {operand: grid, other: fixed}) for grid in grids]
+        assert losses.reshape(len(FACTORS), -1).sum(1).tolist() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("strategy", [exhaustive, successive_halving])
+@pytest.mark.parametrize("name", [*LAYERS, "matmul"])
+def test_one_operand_alone_gets_the_best_of_all_combinations(name, strategy):
     problem, x = make_problem(name)
     first, second = problem.site.operands
     combinations = (("tensor", "asymmetric"), ("tensor", "symmetric"))
     choices = {first: Choices(4, combinations), second: Choices(8, (("tensor", "symmetric"),))}
-    found = search(problem, choices, FACTORS, rounds=3)
+    found = search(problem, choices, FACTORS, 3, strategy)
 
     def candidates(granularity, scheme):
         return [found | {first: make_quantizer(problem, first, 4, granularity, scheme, float(factor))} for factor in FACTORS]
@@ -140,3 +166,16 @@ def test_a_second_round_never_makes_it_worse():
     choices = {"input": Choices(3, (("tensor", "asymmetric"),)), "weight": Choices(3, (("channel", "symmetric"),))}
     losses = [objective(problem, search(problem, choices, FACTORS, rounds)) for rounds in (1, 2, 3)]
     assert np.all(np.diff(losses) <= 1e-6 * losses[0])
+
+
+def test_a_tenth_of_the_candidates_is_enough():
+    torch.manual_seed(1)
+    site, weight = make_problem("linear")[0].site, torch.randn(16, 48)
+    x, gradient = F.silu(torch.randn(1, 2048, 48)), torch.randn(1, 2048, 16)
+    ranges = {"input": observe(x[0], 1, 1)}
+    problem = Problem(site, weight, SiteStatistics(ranges, Rows(x, gradient)))
+    choices = {"input": Choices(8, (("tensor", "asymmetric"),)), "weight": Choices(8, (("channel", "symmetric"),))}
+    factors = torch.linspace(0.01, 1.2, 100)
+    plain, fast = (objective(problem, search(problem, choices, factors, 3, strategy)) for strategy in (exhaustive, successive_halving))
+    assert fast <= 1.05 * plain
+    assert problem.thinned(256).gradient.shape[1] == 256

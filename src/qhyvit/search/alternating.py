@@ -1,0 +1,104 @@
+"""The search for the quantizers of a site: candidate scales of every granularity and scheme, one operand after the other.
+
+With the exhaustive strategy and all rows it is the plain search that the literature runs, and the reference for faster ones.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, range_to_grid
+from qhyvit.search.candidates import Strategy, exhaustive
+from qhyvit.search.problem import Problem
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What may be chosen for one operand: every combination of granularity and scheme, at these bits."""
+
+    bits: int
+    combinations: tuple[tuple[str, Scheme], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The quantizers of an operand with one granularity and scheme that cover a factor of the range of each quantization unit."""
+
+    problem: Problem
+    operand: str
+    bits: int
+    granularity: str
+    scheme: Scheme
+    factors: Tensor
+
+    def all(self) -> Tensor:
+        """Every candidate for each unit: [n, units]."""
+        units = self.problem.units(self.operand, self.granularity)
+        return torch.arange(len(self.factors)).view(-1, *[1] * len(units)).expand(-1, *units)
+
+    def losses(self, other: UniformQuantizer, index: Tensor, rows: int | None) -> Tensor:
+        """The losses [m, units] of the candidates ``index`` [m, units] on some or all rows, beside the other operand's quantizer."""
+        sample = self.problem if rows is None else self.problem.thinned(rows)
+        grids = self._grids(self.factors[index])
+        return sample.losses(self.operand, *grids, grid_limits(self.bits, self.scheme), other, self.granularity)
+
+    def quantizer(self, index: Tensor) -> UniformQuantizer:
+        """The candidate ``index`` [units]."""
+        return self.covering(self.factors[index])
+
+    def covering(self, factor: Tensor) -> UniformQuantizer:
+        """The quantizer for a factor of the range, of one number or one a unit."""
+        axis = None if self.granularity == "tensor" else self.problem.site.axis(self.operand)
+        return UniformQuantizer(self.bits, self.scheme, *self._grids(factor), axis=axis)
+
+    def _grids(self, factor: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = self.problem.range(self.operand, self.granularity)
+        repeated = self.problem.by_channel(self.operand, factor) if self.granularity == "channel" else factor
+        return range_to_grid(repeated * low, repeated * high, self.bits, self.scheme)
+
+
+def search(
+    problem: Problem, choices: dict[str, Choices], factors: Tensor, rounds: int, strategy: Strategy = exhaustive
+) -> dict[str, UniformQuantizer]:
+    """The quantizers of both operands, found by alternating between them.
+
+    ``factors`` [n] multiply the range of each quantization unit to make the candidates. The start is the first combination of each operand
+    at its full range. What the strategy leaves in one round are the candidates of the next. Ends early when a round changes nothing.
+    """
+    candidates = {
+        operand: [Candidates(problem, operand, choice.bits, *combination, factors) for combination in choice.combinations]
+        for operand, choice in choices.items()
+    }
+    best = {operand: options[0].covering(torch.tensor(1.0)) for operand, options in candidates.items()}
+    remaining: dict[Candidates, Tensor] = {}
+    for _ in range(rounds):
+        before = dict(best)
+        for operand, other in (list(choices)[::-1], list(choices)):  # weights before activations, as in PTQ4ViT
+            found = [_best_of(option, strategy, best[other], remaining) for option in candidates[operand]]
+            best[operand] = min(found, key=lambda pair: pair[0])[1]
+        if all(_same(best[operand], before[operand]) for operand in best):
+            break
+    return best
+
+
+def objective(problem: Problem, quantizers: dict[str, UniformQuantizer]) -> float:
+    """The site's reconstruction error with the given quantizers, summed over the sampled rows."""
+    first, second = problem.site.operands
+    grid = quantizers[first]
+    return float(problem.losses(first, grid.scale[None], grid.zero_point[None], grid.limits, quantizers[second], "tensor"))
+
+
+def _best_of(
+    candidates: Candidates, strategy: Strategy, other: UniformQuantizer, remaining: dict[Candidates, Tensor]
+) -> tuple[float, UniformQuantizer]:
+    index = remaining[candidates] if candidates in remaining else candidates.all()
+    remaining[candidates], losses = strategy(partial(candidates.losses, other), index)
+    loss, place = losses.min(dim=0)
+    best = remaining[candidates].gather(0, place[None])[0]
+    return float(loss.sum()), candidates.quantizer(best)
+
+
+def _same(one: UniformQuantizer, other: UniformQuantizer) -> bool:
+    return one.scheme == other.scheme and one.axis == other.axis and torch.equal(one.scale, other.scale)
