@@ -67,6 +67,11 @@ class Cycle(_Strict):
     seed: int = Field(ge=0)
 
     @property
+    def first_size(self) -> int:
+        """The image size of the first epoch."""
+        return self.phases[0].size
+
+    @property
     def epoch_sizes(self) -> list[int]:
         """The image size of each epoch, in order."""
         return [phase.size for phase in self.phases for _ in range(phase.epochs)]
@@ -140,7 +145,9 @@ class Experiment(_Strict):
     bits: list[BitWidth] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     calibration: Calibration
-    training: list[Cycle] = Field(default=[], description="one after the other, each from the weights of the last; for `qhyvit train`")
+    training: dict[Name, list[Cycle]] = Field(
+        default={}, description="by model, for `qhyvit train`: cycles one after the other, each from the weights of the last"
+    )
     weights_lock: Path = Field(default=Path("config/weights.lock.yaml"), description="sha256 of all downloaded weights, by path")
     models_file: Path = Path("config/models.yaml")
     methods_file: Path = Path("config/methods.yaml")

@@ -23,7 +23,7 @@ class Network:
 def load_network(config: Config, name: str) -> Network:
     """The network ``name`` with its weights. Raises InputError for weights that are missing or do not fit."""
     dataset = config.experiment.dataset
-    model = build(config.models[name], dataset.classes)
+    model = build(config.models[name], dataset.classes, dataset.input_size)
     load_weights(model, config.weights_path(name))
     graph_module = trace(model, example_input(model, dataset))
     fold_batch_norm(graph_module)

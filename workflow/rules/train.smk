@@ -30,7 +30,7 @@ rule train_weights:
         mem_mb=4000,
     params:
         config=CONFIG,
-        cycles=[settings(cycle) for cycle in EXPERIMENT.training],
+        cycles=lambda wildcards: [settings(cycle) for cycle in EXPERIMENT.training[wildcards.model]],
         code=model_code("qhyvit.steps.train"),
     shell:
         "qhyvit train --config {params.config} --model {wildcards.model} --data {input}"

@@ -11,14 +11,9 @@ images of any size will do; at multiples of 32 the maps halve exactly, as at the
 from typing import Any, NamedTuple
 
 import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
-
-from qhyvit.torchvision_guard import ensure_torchvision
-
-ensure_torchvision()  # timm imports torchvision, so this has to come before it
-
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD  # noqa: E402
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model  # noqa: E402
 
 __all__ = ["MobileFormer"]  # register_model appends the seven sizes
 

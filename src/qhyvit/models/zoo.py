@@ -5,35 +5,44 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.data import create_transform, resolve_data_config
+from timm.layers import set_fused_attn
 from torch import Tensor, nn
 
 from qhyvit.config import Dataset, Model
 from qhyvit.errors import InputError
-from qhyvit.torchvision_guard import ensure_torchvision
-
-ensure_torchvision()
-
-import timm  # noqa: E402
-from timm.data import create_transform, resolve_data_config  # noqa: E402
-from timm.layers import set_fused_attn  # noqa: E402
+from qhyvit.models.image_size import fit_attention_to_size, load_state
 
 Transform = Callable[[Image.Image], Tensor]
 
 set_fused_attn(False)  # both attention products must be visible in the traced graph
 
 
-def build(spec: Model, classes: int) -> nn.Module:
-    """The network of ``spec`` with random weights. Raises InputError when timm does not know it."""
+def build(spec: Model, classes: int, size: int | None = None) -> nn.Module:
+    """The network of ``spec`` with random weights, for images of ``size`` pixels a side (None: the network's own size).
+
+    Raises InputError when timm does not know it.
+    """
     if spec.module:
         import_module(spec.module)
     try:
-        return timm.create_model(spec.constructor, num_classes=classes, exportable=True, **spec.arguments)
+        model = timm.create_model(spec.constructor, num_classes=classes, exportable=True, **spec.arguments, **_size_argument(spec, size))
     except (RuntimeError, TypeError) as error:
         raise InputError(f"model constructor {spec.constructor!r}: {error}; correct config/models.yaml") from error
+    if size is not None:
+        fit_attention_to_size(model, size)
+    return model
+
+
+def _size_argument(spec: Model, size: int | None) -> dict[str, int]:
+    """A network whose parameters depend on the image size says so in timm's registry, and takes the size as an argument."""
+    published = timm.get_pretrained_cfg(spec.constructor, allow_unregistered=True) if size else None
+    return {"img_size": size} if size and published and published.fixed_input_size else {}
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -50,7 +59,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
             f"{path}: not a safetensors file ({error}); pickled checkpoints are not opened, convert it to safetensors"
         ) from error
     try:
-        model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()})
+        load_state(model, {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()})
     except RuntimeError as error:
         raise InputError(
             f"{path}: does not fit the model ({' '.join(str(error).split())}); name the right weights or the right model"

@@ -33,7 +33,7 @@ def fetch_weights(config: Config, model: str, output: Path) -> None:
         pull(path)
     elif source and not path.exists():
         download(source, path)
-    load_weights(build(config.models[model], config.experiment.dataset.classes), path)
+    load_weights(build(config.models[model], config.experiment.dataset.classes, config.experiment.dataset.input_size), path)
     if not tracked_hash(path):
         hold_to_hash(path, config.experiment.weights_lock)
     with written_whole(output) as temporary:

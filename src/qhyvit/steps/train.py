@@ -14,6 +14,7 @@ from qhyvit.data import cifar10
 from qhyvit.errors import InputError
 from qhyvit.evaluation.accuracy import top_k_correct
 from qhyvit.files import written_whole
+from qhyvit.models.image_size import load_state
 from qhyvit.models.training import train_cycle
 from qhyvit.models.zoo import Transform, build, data_config, load_weights, make_transform
 
@@ -24,18 +25,23 @@ def train(config: Config, name: str, data: Path, output: Path, report: Path) -> 
     The checkpoints beside ``output`` let an interrupted run go on. The accuracy is that of the weights as stored.
     """
     experiment = config.experiment
-    if not experiment.training:
-        raise InputError(f"{name}: the experiment has no section `training`; see config/config.yaml for one")
-    torch.manual_seed(experiment.training[0].seed)
-    model = build(config.models[name], experiment.dataset.classes)
+    cycles = experiment.training.get(name)
+    if not cycles:
+        raise InputError(f"{name}: the experiment's section `training` does not have this model; see config/config.yaml for one")
+    spec, classes = config.models[name], experiment.dataset.classes
+    torch.manual_seed(cycles[0].seed)
+    model = build(spec, classes, cycles[0].first_size)
     images, labels = (torch.from_numpy(array) for array in cifar10.load(data, "train"))
     settings = data_config(model, experiment.dataset)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for number, cycle in enumerate(experiment.training, start=1):
+    for number, cycle in enumerate(cycles, start=1):
+        trained, model = model, build(spec, classes, cycle.first_size)
+        load_state(model, trained.cpu().state_dict())
         checkpoint = output.with_suffix(f".cycle{number}.checkpoint")
         train_cycle(model, images.permute(0, 3, 1, 2), labels, settings, cycle, checkpoint, device)
     _store(model, output)
-    load_weights(model.cpu(), output)
+    model = build(spec, classes, experiment.dataset.input_size)
+    load_weights(model, output)
     test = cifar10.load(data, "test")
     top1 = test_accuracy(model.eval(), make_transform(model, experiment.dataset), *test)
     with written_whole(report) as temporary:
