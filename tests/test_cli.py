@@ -127,5 +127,5 @@ def test_help_lists_the_commands(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     text = capsys.readouterr().out
-    for command in ("fetch", "train", "calibrate", "quantize", "evaluate", "inspect", "aggregate", "plot"):
+    for command in ("fetch", "train", "calibrate", "quantize", "evaluate", "challenges", "inspect", "aggregate", "plot"):
         assert f" {command} " in text

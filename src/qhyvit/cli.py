@@ -128,15 +128,34 @@ def evaluate(
 
 
 @app.command()
+def challenges(
+    config: Config,
+    model: Model,
+    calibration: Annotated[Path, typer.Option(help="What `qhyvit calibrate` wrote.")],
+    output: Annotated[Path, typer.Option(help="The CSV file for ranges and zero-point overflow of each activation.")],
+    channels: Annotated[Path, typer.Option(help="The CSV file for the range of each channel.")],
+    norms: Annotated[Path, typer.Option(help="The CSV file for the norms.")],
+    summary: Annotated[Path, typer.Option(help="The JSON file for counts and shares of the whole network.")],
+    threads: Threads = 1,
+) -> None:
+    """Measure what makes a network hard to quantize: channel ranges, zero-point overflow, norms, residual branches."""
+    _use_threads(threads)
+    from qhyvit.steps.challenges import challenges
+
+    challenges(load_config(config), model, calibration, output, channels, norms, summary)
+
+
+@app.command()
 def inspect(
     model: Annotated[str, typer.Argument(help="A model of the zoo, or any constructor of timm's.")],
     zoo: Annotated[Path, typer.Option(help="The zoo, a YAML file.")] = Path("config/models.yaml"),
     json: Annotated[Path | None, typer.Option(help="A JSON file to write the same to.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="An SVG file to draw the sites and bridge blocks to.")] = None,
 ) -> None:
     """Show the quantization sites, bridge blocks and norms of a network."""
     from qhyvit.steps.inspect import inspect
 
-    inspect(model, zoo, json)
+    inspect(model, zoo, json, svg)
 
 
 @app.command()
@@ -151,6 +170,20 @@ def aggregate(
     from qhyvit.steps.aggregate import aggregate
 
     aggregate(results, output, metrics, table, markdown)
+
+
+@app.command("aggregate-challenges")
+def aggregate_challenges(
+    activations: Annotated[list[Path], typer.Argument(help="The outputs of `qhyvit challenges`, one a model.")],
+    summary: Annotated[list[Path], typer.Option(help="The summary of a model; give one for each.")],
+    output: Annotated[Path, typer.Option(help="The CSV file for the activations of all models.")],
+    table: Annotated[Path, typer.Option(help="The CSV file for a table of one row a model.")],
+    markdown: Annotated[Path, typer.Option(help="The same table in Markdown.")],
+) -> None:
+    """Gather the challenges of all models into one table, and into a summary made of it."""
+    from qhyvit.steps.aggregate_challenges import aggregate_challenges
+
+    aggregate_challenges(activations, summary, output, table, markdown)
 
 
 Svg = Annotated[Path, typer.Option(help="The SVG file to write.")]
@@ -173,6 +206,26 @@ def plot_site_errors(
     from qhyvit.steps.plot import plot_site_errors
 
     plot_site_errors(errors, svg, png)
+
+
+@plot.command("channel-ranges")
+def plot_channel_ranges(
+    channels: Annotated[Path, typer.Argument(help="The channels of one model, of `qhyvit challenges`.")], svg: Svg, png: Png
+) -> None:
+    """How far the ranges of an activation's channels differ, at each site of a model."""
+    from qhyvit.steps.plot import plot_channel_ranges
+
+    plot_channel_ranges(channels, svg, png)
+
+
+@plot.command("zero-point-overflow")
+def plot_zero_point_overflow(
+    activations: Annotated[Path, typer.Argument(help="The output of `qhyvit aggregate-challenges`.")], svg: Svg, png: Png
+) -> None:
+    """Where zero points overflow in all models."""
+    from qhyvit.steps.plot import plot_zero_point_overflow
+
+    plot_zero_point_overflow(activations, svg, png)
 
 
 def main() -> None:

@@ -42,7 +42,10 @@ def test_a_run_concludes_with_results_tables_and_figures(finished):
     assert (quantized.drop_low <= quantized["drop"]).all()
     assert (quantized["drop"] <= quantized.drop_high).all()
     assert (quantized.kl > 0).all()
-    for name in ("tables/accuracy.md", "tables/accuracy.csv", "figures/accuracy.png", "figures/site_errors-mobilevit_xxs.svg"):
+    for name in (
+        *("tables/accuracy.md", "tables/accuracy.csv", "figures/accuracy.png", "figures/site_errors-mobilevit_xxs.svg"),
+        *("challenges.csv", "tables/challenges.md", "figures/channel_ranges-mobilevit_xxs.svg", "figures/zero_point_overflow.png"),
+    ):
         assert (finished.root / "reports" / name).stat().st_size > 100
 
 

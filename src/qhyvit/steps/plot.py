@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from qhyvit.reporting.challenge_figures import channel_range_figure, overflow_figure
 from qhyvit.reporting.figures import accuracy_figure, save_figure, site_error_figure
 from qhyvit.reporting.results import read_results
 
@@ -16,6 +17,16 @@ def plot_accuracy(results: Path, svg: Path, png: Path) -> None:
 def plot_site_errors(errors: list[Path], svg: Path, png: Path) -> None:
     """Draw the site errors of one model, from files named ``<method>-<mode>-<bits>.sites.csv``, to ``svg`` and ``png``."""
     save_figure(site_error_figure(pd.concat([_read_errors(path) for path in errors])), svg, png)
+
+
+def plot_channel_ranges(channels: Path, svg: Path, png: Path) -> None:
+    """Draw the channel ranges of one model, from the channels of `qhyvit challenges`, to ``svg`` and ``png``."""
+    save_figure(channel_range_figure(pd.read_csv(channels)), svg, png)
+
+
+def plot_zero_point_overflow(activations: Path, svg: Path, png: Path) -> None:
+    """Draw where zero points overflow in all models, from challenges.csv, to ``svg`` and ``png``."""
+    save_figure(overflow_figure(pd.read_csv(activations)), svg, png)
 
 
 def _read_errors(path: Path) -> pd.DataFrame:

@@ -1,0 +1,52 @@
+"""The norms of a network and the layers that they belong to, the third challenge of Q-HyViT (arXiv 2303.12557, Section III)."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch.fx import GraphModule, Node
+
+from qhyvit.graph.sites import Site, find_sites
+from qhyvit.graph.trace import module_path
+
+aten = torch.ops.aten
+TYPES = {aten.batch_norm.default: "batch_norm", aten.layer_norm.default: "layer_norm", aten.group_norm.default: "group_norm"}
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A norm and the ``layers`` that it belongs to: the one whose output it normalizes, failing that the first ones that read it."""
+
+    type: str
+    node: Node
+    layers: frozenset[Node]
+
+
+def find_norms(graph_module: GraphModule) -> list[Norm]:
+    """All norms in the order of execution, of a graph whose BatchNorms are not folded yet."""
+    layers = {site.node for site in find_sites(graph_module)}
+    return [Norm(TYPES[node.target], node, _layers(node, layers)) for node in graph_module.graph.nodes if node.target in TYPES]
+
+
+def norm_table(norms: list[Norm], graph_module: GraphModule, bridge: set[Site]) -> pd.DataFrame:
+    """A row a norm: type, module path, whether the graph, folded since, still holds it, and whether it belongs to a ``bridge`` site."""
+    kept = set(graph_module.graph.nodes)
+    members = {site.node for site in bridge}
+    rows = [(norm.type, module_path(norm.node), norm.node not in kept, bool(norm.layers & members)) for norm in norms]
+    return pd.DataFrame(rows, columns=["type", "norm", "folded", "bridge"])
+
+
+def _layers(norm: Node, layers: set[Node]) -> frozenset[Node]:
+    return frozenset(layers & {norm.all_input_nodes[0]}) or _readers(norm, layers)
+
+
+def _readers(norm: Node, layers: set[Node]) -> frozenset[Node]:
+    """The layers that the norm's result reaches without another one on the way."""
+    seen: set[Node] = set()
+    waiting = list(norm.users)
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting.extend([] if node in layers else node.users)
+    return frozenset(seen & layers)

@@ -1,0 +1,26 @@
+"""Residual branches: the part of a network that a residual connection bypasses."""
+
+from itertools import permutations
+
+import torch
+from torch.fx import GraphModule, Node
+
+aten = torch.ops.aten
+
+
+def residual_branches(graph_module: GraphModule) -> set[Node]:
+    """All nodes in a residual branch.
+
+    A residual connection is an addition of two tensors one of which, the skip, is an ancestor of the other through the graph: y = x + f(x)
+    with the identity as the shortcut. Its branch f are the nodes on the ways from the skip to the other addend, that one included. A
+    shortcut with a layer in it, y = g(x) + f(x), is none: nothing passes unchanged.
+    """
+    reached: dict[Node, set[Node]] = {}  # the ancestors of each node, itself included
+    branches: set[Node] = set()
+    for node in graph_module.graph.nodes:
+        reached[node] = {node}.union(*(reached[source] for source in node.all_input_nodes))
+        if node.target is aten.add.Tensor:
+            addends = [addend for addend in node.args[:2] if isinstance(addend, Node)]
+            for skip, end in permutations(addends, 2):
+                branches |= {inner for inner in reached[end] if skip in reached[inner]} - {skip}
+    return branches

@@ -1,0 +1,60 @@
+import pandas as pd
+from matplotlib.colors import to_hex
+
+from qhyvit.reporting.challenge_figures import channel_range_figure, overflow_figure
+from qhyvit.reporting.challenge_tables import challenge_table
+from qhyvit.reporting.figures import COLOURS, save_figure
+
+COLUMNS = ["site", "operand", "bridge", "channels", "ratio", "overflowing_channels", "channel_error_clipped", "channel_error_widened"]
+ACTIVATIONS = pd.DataFrame(
+    [
+        ("stem", "input", False, 4, 2.0, 0, 1.0, 1.0),
+        ("bridge", "input", True, 8, 5.0, 2, 0.5, 0.01),
+        ("fc", "input", False, 10, 4.0, 5, 0.1, 0.03),
+        ("matmul1", "left", False, 2, 9.0, 2, 9.0, 9.0),
+    ],
+    columns=COLUMNS,
+).assign(model="net")
+NETWORK = {
+    "model": "net",
+    "parameters": 1234,
+    "norms": {"batch_norm": {"all": 3, "folded": 2, "bridge": 0}, "layer_norm": {"all": 1, "folded": 0, "bridge": 1}},
+    "residual_site_share": 0.5,
+    "residual_mac_share": 0.25,
+}
+
+
+def test_a_row_of_the_table_worked_by_hand():
+    (row,) = challenge_table(ACTIVATIONS, [NETWORK]).to_numpy().tolist()
+    network, ratios = ["net", "1,234", "50% (25%)", "3 (2)", "1", "0"], ["5.00", "3.00"]
+    assert row == [*network, *ratios, "2 of 8", "5 of 14", "0.3", "0.02"]  # the product and, for errors, the stem stay out
+
+
+def test_a_network_without_bridges_or_overflow_has_a_row_too():
+    stem = ACTIVATIONS[ACTIVATIONS.site == "stem"]
+    (row,) = challenge_table(stem, [NETWORK]).to_numpy().tolist()
+    assert row[6:] == ["none", "2.00", "0 of 0", "0 of 4", "none", "none"]
+
+
+def test_bars_are_the_shares_of_overflowing_channels():
+    figure = overflow_figure(pd.concat([ACTIVATIONS, ACTIVATIONS.assign(model="other")]))
+    assert len(figure.axes) == 2
+    (bars,) = figure.axes[0].containers
+    assert [bar.get_height() for bar in bars] == [0, 25, 50]
+    assert figure.axes[0].get_title(loc="left") == "net: 2 of 8 channels overflow at bridge sites, 5 of 14 at others"
+
+
+def test_ranges_are_drawn_in_order_of_execution(tmp_path):
+    intervals = [(1, 2), (2, 5), (-9, 1), (0, 0)]
+    rows = [(site, "input", site == "stem", *interval) for site in ("stem", "fc") for interval in intervals]
+    channels = pd.DataFrame([*rows, ("fc", "left", False, 0, 5)], columns=["site", "operand", "bridge", "low", "high"]).assign(model="net")
+    axes = channel_range_figure(channels).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["stem", "fc"]
+    span, middle = axes.collections[:2]
+    assert [segment[:, 1].tolist() for segment in span.get_segments()] == [[1, 10], [1, 10]]  # the constant channel is left out
+    assert [segment[:, 1].tolist() for segment in middle.get_segments()] == [[2, 6.5], [2, 6.5]]
+    assert axes.collections[2].get_offsets()[:, 1].tolist() == [3, 3]
+    assert [to_hex(colour).upper() for colour in span.get_colors()] == [COLOURS[1], COLOURS[0]]
+    for name in ("a", "b"):
+        save_figure(channel_range_figure(channels), tmp_path / f"{name}.svg", tmp_path / f"{name}.png")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()

@@ -1,0 +1,98 @@
+CHALLENGES = f"{RESULTS}/{{model}}/seed{{seed}}/challenges"
+
+
+rule challenges:
+    input:
+        f"{RESULTS}/{{model}}/seed{{seed}}/calibration.safetensors",
+    output:
+        activations=f"{CHALLENGES}/challenges.csv",
+        channels=f"{CHALLENGES}/channel_ranges.csv",
+        norms=f"{CHALLENGES}/norms.csv",
+        summary=f"{CHALLENGES}/model.json",
+    log:
+        f"{LOGS}/challenges/{{model}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/challenges/{{model}}-seed{{seed}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        config=CONFIG,
+        settings=lambda wildcards: [settings(EXPERIMENT.dataset), settings(SETTINGS.models[wildcards.model])],
+        code=model_code("qhyvit.steps.challenges"),
+    shell:
+        "qhyvit challenges --config {params.config} --model {wildcards.model} --calibration {input}"
+        " --output {output.activations} --channels {output.channels} --norms {output.norms} --summary {output.summary}"
+        " --threads {threads} > {log} 2>&1"
+
+
+rule aggregate_challenges:
+    input:
+        activations=expand(rules.challenges.output.activations, model=EXPERIMENT.models, seed=EXPERIMENT.seeds[0]),
+        summaries=expand(rules.challenges.output.summary, model=EXPERIMENT.models, seed=EXPERIMENT.seeds[0]),
+    output:
+        activations=report(
+            f"{REPORTS}/challenges.csv",
+            caption="../report/challenges.rst",
+            category="Tables",
+            labels={"table": "ranges and zero-point overflow by site", "format": "CSV"},
+        ),
+        markdown=f"{REPORTS}/tables/challenges.md",
+        table=report(
+            f"{REPORTS}/tables/challenges.csv",
+            caption="../report/challenge_table.rst",
+            category="Tables",
+            labels={"table": "challenges by model", "format": "CSV"},
+        ),
+    log:
+        f"{LOGS}/aggregate_challenges.log",
+    resources:
+        mem_mb=1000,
+    params:
+        summaries=lambda wildcards, input: [f"--summary {path}" for path in input.summaries],
+        code=code("qhyvit.steps.aggregate_challenges"),
+    shell:
+        "qhyvit aggregate-challenges {input.activations} {params.summaries} --output {output.activations}"
+        " --table {output.table} --markdown {output.markdown} > {log} 2>&1"
+
+
+rule plot_channel_ranges:
+    input:
+        expand(rules.challenges.output.channels, seed=EXPERIMENT.seeds[0], allow_missing=True),
+    output:
+        svg=report(
+            f"{REPORTS}/figures/channel_ranges-{{model}}.svg",
+            caption="../report/channel_ranges.rst",
+            category="Figures",
+            labels={"figure": "channel ranges by site, {model}"},
+        ),
+        png=f"{REPORTS}/figures/channel_ranges-{{model}}.png",
+    log:
+        f"{LOGS}/plot/channel_ranges-{{model}}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("qhyvit.steps.plot"),
+    shell:
+        "qhyvit plot channel-ranges {input} --svg {output.svg} --png {output.png} > {log} 2>&1"
+
+
+rule plot_zero_point_overflow:
+    input:
+        f"{REPORTS}/challenges.csv",
+    output:
+        svg=report(
+            f"{REPORTS}/figures/zero_point_overflow.svg",
+            caption="../report/zero_point_overflow.rst",
+            category="Figures",
+            labels={"figure": "zero-point overflow by site"},
+        ),
+        png=f"{REPORTS}/figures/zero_point_overflow.png",
+    log:
+        f"{LOGS}/plot/zero_point_overflow.log",
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("qhyvit.steps.plot"),
+    shell:
+        "qhyvit plot zero-point-overflow {input} --svg {output.svg} --png {output.png} > {log} 2>&1"
