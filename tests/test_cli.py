@@ -129,3 +129,11 @@ def test_help_lists_the_commands(monkeypatch, capsys):
     text = capsys.readouterr().out
     for command in ("fetch", "train", "calibrate", "quantize", "evaluate", "challenges", "inspect", "aggregate", "plot"):
         assert f" {command} " in text
+
+
+def test_evaluate_wants_an_output_for_each_quantized_network(qhyvit, project):
+    paths = ("--images", "images.csv", "--logits", "fp32.safetensors", "--quantized", "a", "--quantized", "b", "--output", "out/a.json")
+    code, lines = qhyvit("evaluate", "--config", "config/config.yaml", "--model", "mobilevit_xxs", *paths)
+    assert code == 2
+    assert lines == ["qhyvit: 1 --output for 2 --quantized; give one for each"]
+    assert not (project / "out").exists()

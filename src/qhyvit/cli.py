@@ -111,9 +111,12 @@ def evaluate(
     config: Config,
     model: Model,
     images: Images,
-    output: Output,
+    output: Annotated[list[Path], typer.Option(help="The file to write; one for each --quantized, in the same order.")],
     logits: Annotated[Path, typer.Option(help="Logits of the FP32 network: written without --quantized, compared with otherwise.")],
-    quantized: Annotated[Path | None, typer.Option(help="What `qhyvit quantize` wrote; without it the FP32 network is evaluated.")] = None,
+    quantized: Annotated[
+        list[Path] | None,
+        typer.Option(help="What `qhyvit quantize` wrote, as often as you like; without it the FP32 network is evaluated."),
+    ] = None,
     mode: Annotated[str, typer.Option(help="What is quantized: a mode of the experiment.")] = "partial",
     threads: Threads = 1,
 ) -> None:
@@ -121,8 +124,10 @@ def evaluate(
     _use_threads(threads)
     from qhyvit.steps.evaluate import evaluate_fp32, evaluate_quantized
 
-    if quantized is None:
-        evaluate_fp32(load_config(config), model, images, output, logits)
+    if len(output) != len(quantized or [None]):
+        raise InputError(f"{len(output)} --output for {len(quantized or [])} --quantized; give one for each")
+    if not quantized:
+        evaluate_fp32(load_config(config), model, images, output[0], logits)
     else:
         evaluate_quantized(load_config(config), model, mode, images, quantized, logits, output)
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import entropy
+from torch import nn
 
-from qhyvit.evaluation.accuracy import mean_kl, signal_to_noise, top_k_correct
+from qhyvit.evaluation.accuracy import mean_kl, predict, signal_to_noise, top_k_correct
 
 
 def test_top_k_against_a_loop():
@@ -23,3 +24,24 @@ def test_kl_against_scipy():
 def test_a_tenth_of_noise_is_twenty_decibels():
     reference = torch.ones(4, 3)
     assert signal_to_noise(reference, reference * 1.1) == pytest.approx(20, abs=1e-4)
+
+
+def test_many_networks_share_one_reading_of_the_images():
+    images = [(torch.randn(3, 8, 8), index) for index in range(7)]
+    reads = []
+
+    class Images(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(images)
+
+        def __getitem__(self, index):
+            reads.append(index)
+            return images[index]
+
+    networks = [nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5)) for _ in range(2)]
+    logits, labels = predict(networks, Images(), batch_size=3)
+    assert reads == labels.tolist() == list(range(7))
+    for network, found in zip(networks, logits, strict=True):
+        expected = torch.stack([network(image[None])[0] for image, _ in images])
+        assert torch.allclose(found, expected, atol=1e-5)
+    assert not torch.allclose(*logits, atol=1e-2)

@@ -20,23 +20,25 @@ rule evaluate_fp32:
         " --output {output.result} --logits {output.logits} --threads {threads} > {log} 2>&1"
 
 
+# One job reads the images once for all bit-widths.
 rule evaluate:
     input:
         images=f"{RESULTS}/images.csv",
         logits=f"{RESULTS}/{{model}}/fp32.safetensors",
-        quantized=f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.safetensors",
+        quantized=expand(rules.quantize.output.quantized, bits=EXPERIMENT.bits, allow_missing=True),
     output:
-        f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json",
+        expand(f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json", bits=EXPERIMENT.bits, allow_missing=True),
     log:
-        f"{LOGS}/evaluate/{{model}}-seed{{seed}}-{{method}}-{{mode}}-{{bits}}.log",
+        f"{LOGS}/evaluate/{{model}}-seed{{seed}}-{{method}}-{{mode}}.log",
     benchmark:
-        f"{BENCHMARKS}/evaluate/{{model}}-seed{{seed}}-{{method}}-{{mode}}-{{bits}}.tsv"
+        f"{BENCHMARKS}/evaluate/{{model}}-seed{{seed}}-{{method}}-{{mode}}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=3000,
     params:
         config=CONFIG,
+        pairs=lambda wildcards, input, output: [f"--quantized {q} --output {o}" for q, o in zip(input.quantized, output)],
         code=model_code("qhyvit.steps.evaluate"),
     shell:
         "qhyvit evaluate --config {params.config} --model {wildcards.model} --mode {wildcards.mode} --images {input.images}"
-        " --quantized {input.quantized} --logits {input.logits} --output {output} --threads {threads} > {log} 2>&1"
+        " --logits {input.logits} {params.pairs} --threads {threads} > {log} 2>&1"

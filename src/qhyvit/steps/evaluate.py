@@ -1,11 +1,13 @@
-"""Step `evaluate`: accuracy on the evaluation images, of the FP32 network or of a quantized one against it."""
+"""Step `evaluate`: accuracy on the evaluation images, of the FP32 network or of quantized ones against it."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.fx import GraphModule
 
 from qhyvit.config import Config, parse_bits
 from qhyvit.data.folder import LabelledImages
@@ -13,9 +15,10 @@ from qhyvit.data.manifest import read_manifest
 from qhyvit.evaluation.accuracy import mean_kl, predict, signal_to_noise, top_k_correct
 from qhyvit.files import written_whole
 from qhyvit.graph.insert import insert_quantizers
+from qhyvit.graph.sites import find_sites
 from qhyvit.network import Network, load_network
 from qhyvit.provenance import provenance
-from qhyvit.quantizers.store import load_quantizers
+from qhyvit.quantizers.store import Quantizers, load_quantizers
 
 BATCH_SIZE = 50
 
@@ -23,24 +26,34 @@ BATCH_SIZE = 50
 def evaluate_fp32(config: Config, model: str, images: Path, output: Path, logits: Path) -> None:
     """Write the FP32 network's result to ``output`` (JSON) and its ``logits`` [N, classes] (safetensors); ``images`` is the manifest."""
     network = load_network(config, model)
-    predictions, labels = predict(network.graph_module, _evaluation_images(config, network, images), BATCH_SIZE)
+    (predictions,), labels = predict([network.graph_module], _evaluation_images(config, network, images), BATCH_SIZE)
     with written_whole(logits) as temporary:
         save_file({"logits": predictions, "labels": labels}, temporary)
     record = provenance({"weights": config.weights_path(model), "images": images}, {})
     _write_result(output, _describe(config, model, "fp32", "", "w32a32", 0) | _accuracy(predictions, labels) | {"provenance": record})
 
 
-def evaluate_quantized(config: Config, model: str, mode: str, images: Path, quantized: Path, fp32: Path, output: Path) -> None:
-    """Write the result of the ``quantized`` network to ``output``; ``images`` is the manifest, ``fp32`` has the logits to compare with."""
+def evaluate_quantized(config: Config, model: str, mode: str, images: Path, quantized: list[Path], fp32: Path, outputs: list[Path]) -> None:
+    """Write the result of each of the ``quantized`` networks to one of ``outputs``.
+
+    ``images`` is the manifest, ``fp32`` has the logits to compare with.
+    """
     network = load_network(config, model)
-    quantizers, record = load_quantizers(quantized)
-    insert_quantizers(network.graph_module, network.sites, quantizers)
-    predictions, labels = predict(network.graph_module, _evaluation_images(config, network, images), BATCH_SIZE)
+    loaded = [load_quantizers(path) for path in quantized]
+    networks = [_quantized(network, quantizers) for quantizers, _ in loaded]
+    predictions, labels = predict(networks, _evaluation_images(config, network, images), BATCH_SIZE)
     reference = load_file(fp32)["logits"]
-    compared = {"kl": mean_kl(reference, predictions), "sqnr_db": signal_to_noise(reference, predictions)}
-    settings, seed = record["settings"], record["calibrated"]["settings"]["seed"]
-    description = _describe(config, model, settings["method"], mode, settings["bits"], seed)
-    _write_result(output, description | _accuracy(predictions, labels) | compared | {"provenance": record})
+    for logits, (_, record), output in zip(predictions, loaded, outputs, strict=True):
+        compared = {"kl": mean_kl(reference, logits), "sqnr_db": signal_to_noise(reference, logits)}
+        settings, seed = record["settings"], record["calibrated"]["settings"]["seed"]
+        description = _describe(config, model, settings["method"], mode, settings["bits"], seed)
+        _write_result(output, description | _accuracy(logits, labels) | compared | {"provenance": record})
+
+
+def _quantized(network: Network, quantizers: Quantizers) -> GraphModule:
+    copy = deepcopy(network.graph_module)
+    insert_quantizers(copy, find_sites(copy), quantizers)
+    return copy
 
 
 def _evaluation_images(config: Config, network: Network, manifest: Path) -> LabelledImages:
