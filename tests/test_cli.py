@@ -137,3 +137,10 @@ def test_evaluate_wants_an_output_for_each_quantized_network(qhyvit, project):
     assert code == 2
     assert lines == ["qhyvit: 1 --output for 2 --quantized; give one for each"]
     assert not (project / "out").exists()
+
+
+def test_inspect_writes_the_description_and_the_drawing(qhyvit, project):
+    code, _ = qhyvit("inspect", "mobilevit_xxs", "--json", "out/sites.json", "--svg", "out/sites.svg")
+    assert code == 0
+    assert '"bridge_blocks"' in (project / "out/sites.json").read_text()
+    assert (project / "out/sites.svg").read_text().startswith("<?xml")

@@ -115,7 +115,7 @@ def evaluate(
     logits: Annotated[Path, typer.Option(help="Logits of the FP32 network: written without --quantized, compared with otherwise.")],
     quantized: Annotated[
         list[Path] | None,
-        typer.Option(help="What `qhyvit quantize` wrote, as often as you like; without it the FP32 network is evaluated."),
+        typer.Option(help="What `qhyvit quantize` wrote, any number; without it the FP32 network is evaluated."),
     ] = None,
     mode: Annotated[str, typer.Option(help="What is quantized: a mode of the experiment.")] = "partial",
     threads: Threads = 1,

@@ -29,6 +29,7 @@ def test_hand_counted_multiplications_and_norms():
     assert description["norms"] == {"batch_norm": 1, "layer_norm": 1, "batch_norm_folded": 1}
     assert description["parameters"] == sum(parameter.numel() for parameter in Small().parameters())
     assert description["sites"][0]["granularity"] == ["tensor", "channel"]
+    assert description["sites"][3]["reads"] == [description["sites"][2]["name"], "depthwise"]
 
 
 def test_multiplications_of_a_network_are_those_that_pytorch_counts():

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import module_path, trace
 
 
@@ -34,6 +35,65 @@ def test_nodes_know_their_module():
     graph_module = trace(InPlace(), torch.randn(3, 4))
     paths = [module_path(node) for node in graph_module.graph.nodes if "linear" in str(node.target)]
     assert paths == ["layer"]
+
+
+class Autocast(nn.Module):
+    """Computes an attention under nested, forced autocast."""
+
+    def __init__(self, enabled):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.enabled = enabled
+
+    def forward(self, x):
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.enabled):
+            scores = self.layer(x) @ x.transpose(1, 2)
+            with torch.autocast(x.device.type, enabled=False):
+                attended = scores.float() @ x
+        return attended.float(), scores.float()
+
+
+class AttendedAndScores(nn.Module):
+    def __init__(self, enabled):
+        super().__init__()
+        self.attention = Autocast(enabled)
+
+    def forward(self, x):
+        attended, scores = self.attention(x)
+        return attended + scores.sum(2, keepdim=True)
+
+
+def test_operators_under_autocast_become_part_of_the_graph():
+    model = AttendedAndScores(enabled=False).eval()
+    graph_module = trace(model, torch.randn(3, 5, 4))
+    sites = find_sites(graph_module)
+    assert [site.name for site in sites] == ["attention.layer", "attention.matmul1", "attention.matmul2"]
+    assert {node.op for node in graph_module.graph.nodes} == {"get_attr", "placeholder", "call_function", "output"}
+    other_batch = torch.randn(7, 5, 4)
+    torch.testing.assert_close(graph_module(other_batch), model(other_batch))
+
+
+def test_a_model_that_computes_in_half_precision_is_refused():
+    with pytest.raises(ValueError, match="differs from the model"):
+        trace(AttendedAndScores(enabled=True), torch.randn(3, 5, 4))
+
+
+class LateTable(nn.Module):
+    """Computes a table of constants in its first run."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("table", torch.zeros(1), persistent=False)
+
+    def forward(self, x):
+        if len(self.table) != x.shape[1]:
+            self.table = torch.arange(x.shape[1]).float()
+        return x * self.table
+
+
+def test_buffers_set_up_in_the_first_run_are_constants_of_the_graph():
+    x = torch.randn(3, 4)
+    torch.testing.assert_close(trace(LateTable(), x)(x), x * torch.tensor([0.0, 1.0, 2.0, 3.0]))
 
 
 class AliasedView(nn.Module):

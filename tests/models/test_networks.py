@@ -1,11 +1,14 @@
 """Every network of the zoo, and hybrids that nothing here was written for, go through the same engine."""
 
+from collections import Counter
+
 import pytest
 import torch
 from conftest import REPOSITORY
 
 from qhyvit.calibration.capture import capture
 from qhyvit.config import METHODS, MODELS, Model, read_yaml
+from qhyvit.graph.describe import describe
 from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.insert import insert_quantizers
 from qhyvit.graph.sites import find_sites
@@ -17,22 +20,33 @@ from qhyvit.network import Network
 
 ZOO = read_yaml(REPOSITORY / "config/models.yaml", MODELS)
 MINMAX = read_yaml(REPOSITORY / "config/methods.yaml", METHODS)["minmax"]
-QUICK = {"mobilevit_xxs", "mobilevitv2_050", "efficientformer_l1", "efficientformerv2_s0"}
+MOBILE_FORMERS = {name for name, spec in ZOO.items() if spec.family == "Mobile-Former"}
+QUICK = {"mobilevit_xxs", "mobilevitv2_050", "efficientformer_l1", "efficientformerv2_s0"} | MOBILE_FORMERS
 OTHERS = [
     *("edgenext_xx_small", "fastvit_t8", "fastvit_t12", "efficientvit_b0", "efficientvit_b1", "levit_128s"),
-    *("mobileone_s0", "repvit_m0_9", "coat_lite_tiny", "poolformer_s12", "convit_tiny", "pit_ti_224"),
+    *("mobileone_s0", "fastvit_sa12", "coat_lite_tiny", "tiny_vit_5m_224", "convit_tiny", "pit_ti_224"),
 ]
 
 
-def zoo_parameters():
-    return [pytest.param(name, marks=[] if name in QUICK or ("former_" in name and "mobile" in name) else pytest.mark.slow) for name in ZOO]
+def bridge_blocks(name):
+    """Table I of Q-HyViT (arXiv 2303.12557), but for Mobile-Former, where it has 15: there and back in every block, there at the end."""
+    conversions = {"MobileViTv1": 3, "MobileViTv2": 3, "EfficientFormerV1": 1, "EfficientFormerV2": 2}
+    if ZOO[name].family in conversions:
+        return Counter(conversion=conversions[ZOO[name].family])
+    blocks = 8 if name.endswith(("_26m", "_52m", "_96m")) else 11
+    return Counter(exchange=2 * blocks + 1)
+
+
+def with_slow_marks(names, quick):
+    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in names]
 
 
 def check(spec):
-    """Trace and fold at the network's own input size, then quantize to W8A8 from two random images."""
+    """Describe, trace and fold at the network's own input size, then quantize to W8A8 from two random images; returns the description."""
     torch.manual_seed(0)
     model = build(spec, classes=1000).eval()
     x = torch.rand(2, *model.pretrained_cfg["input_size"])
+    description = describe(model, x)
     graph_module = trace(model, x)
     fold_batch_norm(graph_module)
     with torch.no_grad():
@@ -40,20 +54,22 @@ def check(spec):
     assert float((folded - expected).abs().max()) < 1e-4 * float(expected.abs().max())
     network = Network(graph_module, find_sites(graph_module), transform=None)
     assert {"conv", "linear"} <= {site.kind for site in network.sites}
+    assert [site["name"] for site in description["sites"]] == [site.name for site in network.sites]
     statistics = capture(graph_module, network.sites, [x], positions=2, seed=0)
     insert_quantizers(graph_module, network.sites, quantize(Task(network, statistics, MINMAX, weight_bits=8, activation_bits=8)))
     with torch.no_grad():
         quantized = graph_module(x)
     error = float((quantized - expected).square().sum() / expected.square().sum())
     assert 0 < error < 0.1
+    return description
 
 
-@pytest.mark.parametrize("name", zoo_parameters())
-def test_a_network_of_the_zoo_is_quantized(name):
-    check(ZOO[name])
+@pytest.mark.parametrize("name", with_slow_marks(ZOO, QUICK))
+def test_a_network_of_the_zoo_is_quantized_and_shows_its_bridge_blocks(name):
+    assert Counter(block["kind"] for block in check(ZOO[name])["bridge_blocks"]) == bridge_blocks(name)
 
 
-@pytest.mark.parametrize("name", [OTHERS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS[1:])])
+@pytest.mark.parametrize("name", with_slow_marks(OTHERS, {"edgenext_xx_small", "efficientvit_b0"}))
 def test_a_hybrid_that_nothing_was_written_for_is_quantized(name):
     check(Model(family="", constructor=name))
 

@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 
 import pandas as pd
-import torch
 from torch.fx import GraphModule, Node
 
+from qhyvit.graph.describe import NORMS
 from qhyvit.graph.sites import Site, find_sites
 from qhyvit.graph.trace import module_path
-
-aten = torch.ops.aten
-TYPES = {aten.batch_norm.default: "batch_norm", aten.layer_norm.default: "layer_norm", aten.group_norm.default: "group_norm"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class Norm:
 def find_norms(graph_module: GraphModule) -> list[Norm]:
     """All norms in the order of execution, of a graph whose BatchNorms are not folded yet."""
     layers = {site.node for site in find_sites(graph_module)}
-    return [Norm(TYPES[node.target], node, _layers(node, layers)) for node in graph_module.graph.nodes if node.target in TYPES]
+    return [Norm(NORMS[node.target], node, _layers(node, layers)) for node in graph_module.graph.nodes if node.target in NORMS]
 
 
 def norm_table(norms: list[Norm], graph_module: GraphModule, bridge: set[Site]) -> pd.DataFrame:

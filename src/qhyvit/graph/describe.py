@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 
 from qhyvit.graph.bridge import BridgeBlock, find_bridge_blocks
 from qhyvit.graph.fold import fold_batch_norm
@@ -15,20 +15,21 @@ from qhyvit.graph.sites import Site, find_sites
 from qhyvit.graph.trace import trace
 
 aten = torch.ops.aten
-_NORMS = {aten.batch_norm.default: "batch_norm", aten.layer_norm.default: "layer_norm", aten.group_norm.default: "group_norm"}
+NORMS = {aten.batch_norm.default: "batch_norm", aten.layer_norm.default: "layer_norm", aten.group_norm.default: "group_norm"}
 
 
 def describe(model: nn.Module, example: Tensor) -> dict[str, Any]:
     """The description of ``model`` on a batch of two images ``example`` [2, 3, H, W]; shapes and MACs are those of one image."""
     graph_module = trace(model, example)
-    norms = Counter(_NORMS[node.target] for node in graph_module.graph.nodes if node.target in _NORMS)
+    norms = Counter(NORMS[node.target] for node in graph_module.graph.nodes if node.target in NORMS)
     folded = fold_batch_norm(graph_module)
     sites = find_sites(graph_module)
+    reads = _reads(graph_module, sites)
     return {
         "input": list(example.shape[1:]),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "norms": dict(norms) | {"batch_norm_folded": folded},
-        "sites": [_describe_site(site, len(example)) for site in sites],
+        "sites": [_describe_site(site, len(example)) | {"reads": reads[site.name]} for site in sites],
         "bridge_blocks": [_describe_bridge(block) for block in find_bridge_blocks(graph_module, sites)],
     }
 
@@ -38,6 +39,19 @@ def multiply_accumulates(site: Site, batch: int) -> int:
     left, right = _operand_shapes(site)
     terms = left[-1] if site.kind == "matmul" else prod(right[1:])
     return prod(shape_of(site.node)) * terms // batch
+
+
+def _reads(graph_module: GraphModule, sites: list[Site]) -> dict[str, list[str]]:
+    """By site, the sites whose results reach it with no other one on the way."""
+    names = {site.node: site.name for site in sites}
+    reads: dict[str, list[str]] = {}
+    latest: dict[Node, list[str]] = {}
+    for node in graph_module.graph.nodes:
+        latest[node] = list(dict.fromkeys(name for source in node.all_input_nodes for name in latest[source]))
+        if node in names:
+            reads[names[node]] = latest[node]
+            latest[node] = [names[node]]
+    return reads
 
 
 def _operand_shapes(site: Site) -> list[tuple[int, ...]]:
@@ -62,6 +76,7 @@ def _describe_site(site: Site, batch: int) -> dict[str, Any]:
 def _describe_bridge(block: BridgeBlock) -> dict[str, Any]:
     return {
         "kind": block.kind,
+        "sites": [site.name for site in block.sites],
         "before": [site.name for site in block.before],
         "after": [site.name for site in block.after],
         "map": list(block.map_shape),

@@ -14,11 +14,14 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
     Raises ValueError when the graph does not compute what the model computes.
     """
     model.eval()
+    with torch.no_grad():
+        expected = model(example)  # before the export, for models that set up their buffers in the first run
     batch = torch.export.Dim("batch")
     graph_module = torch.export.export(model, (example,), dynamic_shapes=({0: batch},)).module()
     assert isinstance(graph_module, GraphModule)
+    _inline_autocast(graph_module)
     for node in list(graph_module.graph.nodes):
-        if node.op == "call_module":  # the guards on the input's shape
+        if node.op == "call_module" or node.target is aten._assert_tensor_metadata.default:  # guards on shapes and types
             graph_module.graph.erase_node(node)
         elif node.target in _IDENTITIES_IN_EVAL:
             node.replace_all_uses_with(node.args[0])
@@ -28,7 +31,7 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
     graph_module.graph.lint()
     graph_module.recompile()
     with torch.no_grad():
-        expected, got = model(example), graph_module(example)
+        got = graph_module(example)
     if not torch.allclose(got, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())):
         raise ValueError(f"the traced graph differs from the model by {float((got - expected).abs().max()):.3g}")
     return graph_module.requires_grad_(False)
@@ -38,6 +41,26 @@ def module_path(node: Node) -> str:
     """The dotted path of the innermost module that the node came from."""
     paths = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
     return str(paths[-1]) if paths else ""
+
+
+def _inline_autocast(graph_module: GraphModule) -> None:
+    """Put the operators under each ``torch.autocast``, which export keeps in a graph of their own, where that graph is called.
+
+    In them autocast is as outside: nothing changes where it was switched off, and the comparison with the model refuses the rest.
+    """
+    graph = graph_module.graph
+    for call in graph.find_nodes(op="call_function", target=torch.ops.higher_order.wrap_with_autocast):
+        name, *operands = call.args[4:]
+        body = graph_module.get_submodule(name.target)
+        assert isinstance(body, GraphModule)
+        _inline_autocast(body)
+        with graph.inserting_before(call):
+            outputs = graph.graph_copy(body.graph, dict(zip(body.graph.find_nodes(op="placeholder"), operands, strict=True)))
+        for item in list(call.users):
+            item.replace_all_uses_with(outputs[item.args[1]])  # type: ignore[index]
+            graph.erase_node(item)
+        graph.erase_node(call)
+        graph.erase_node(name)
 
 
 def _is_in_place(node: Node) -> bool:

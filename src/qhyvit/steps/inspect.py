@@ -11,17 +11,23 @@ from rich.table import Table
 from qhyvit.config import MODELS, Model, read_yaml
 from qhyvit.files import written_whole
 from qhyvit.graph.describe import describe
+from qhyvit.graph.draw import draw
 from qhyvit.models.zoo import build
 
 
-def inspect(name: str, zoo: Path, output: Path | None) -> None:
-    """Print the sites and bridge blocks of ``name``, a model of the ``zoo`` or any of timm's; write them to ``output`` (JSON) if given."""
+def inspect(name: str, zoo: Path, output: Path | None, svg: Path | None) -> None:
+    """Print the sites and bridge blocks of ``name``, a model of the ``zoo`` or any of timm's.
+
+    Write them to ``output`` (JSON) and draw them to ``svg``, if given.
+    """
     spec = read_yaml(zoo, MODELS).get(name, Model(family="", constructor=name))
     model = build(spec, classes=1000)
     description = {"model": name} | describe(model, torch.zeros(2, *model.pretrained_cfg["input_size"]))  # type: ignore[index]
     if output is not None:
         with written_whole(output) as path:
             path.write_text(json.dumps(description, indent=1) + "\n")
+    if svg is not None:
+        draw(description, svg)
     _show(description, Console())
 
 
