@@ -16,7 +16,7 @@ from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
 from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
 from qhyvit.search.alternating import Choices, objective, search
-from qhyvit.search.candidates import exhaustive, successive_halving
+from qhyvit.search.candidates import exhaustive, shortlisted
 from qhyvit.search.problem import Problem
 
 FACTORS = torch.tensor([0.4, 0.6, 0.8, 1.0])
@@ -113,7 +113,7 @@ def test_many_candidates_at_once_have_the_errors_of_each_alone(name, granularity
         assert losses.reshape(len(FACTORS), -1).sum(1).tolist() == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("strategy", [exhaustive, successive_halving])
+@pytest.mark.parametrize("strategy", [exhaustive, shortlisted])
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
 def test_one_operand_alone_gets_the_best_of_all_combinations(name, strategy):
     problem, x = make_problem(name)
@@ -176,6 +176,6 @@ def test_a_tenth_of_the_candidates_is_enough():
     problem = Problem(site, weight, SiteStatistics(ranges, Rows(x, gradient)))
     choices = {"input": Choices(8, (("tensor", "asymmetric"),)), "weight": Choices(8, (("channel", "symmetric"),))}
     factors = torch.linspace(0.01, 1.2, 100)
-    plain, fast = (objective(problem, search(problem, choices, factors, 3, strategy)) for strategy in (exhaustive, successive_halving))
+    plain, fast = (objective(problem, search(problem, choices, factors, 3, strategy)) for strategy in (exhaustive, shortlisted))
     assert fast <= 1.05 * plain
     assert problem.thinned(256).gradient.shape[1] == 256

@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from qhyvit.search.candidates import FINALISTS, SAMPLED_ROWS, SHORTLIST, exhaustive, successive_halving
+from qhyvit.search.candidates import SAMPLED_ROWS, SHORTLIST, exhaustive, shortlisted
 
 CANDIDATES = torch.arange(100)[:, None].expand(100, 5)
 LOSSES = torch.rand(100, 5, generator=torch.Generator().manual_seed(0))
@@ -12,17 +13,11 @@ def losses_of(index, rows):
     return (LOSSES + noise).gather(0, index)
 
 
-def test_exhaustive_compares_all_candidates_on_all_rows():
-    remaining, losses = exhaustive(losses_of, CANDIDATES)
-    assert torch.equal(remaining, CANDIDATES)
-    assert torch.equal(losses, LOSSES)
-
-
-def test_each_unit_keeps_its_own_best_candidates():
-    remaining, losses = successive_halving(losses_of, CANDIDATES)
-    assert remaining.shape == losses.shape == (FINALISTS, 5)
-    assert torch.equal(losses[0], LOSSES.min(0).values)
-    assert torch.equal(remaining[0], LOSSES.argmin(0))
+@pytest.mark.parametrize("strategy", [exhaustive, shortlisted])
+def test_each_unit_finds_its_own_best_candidate(strategy):
+    index, losses = strategy(losses_of, CANDIDATES)
+    assert torch.equal(index, LOSSES.argmin(0))
+    assert torch.equal(losses, LOSSES.min(0).values)
 
 
 def test_few_candidates_are_compared_on_all_rows():
@@ -32,6 +27,5 @@ def test_few_candidates_are_compared_on_all_rows():
         calls.append((len(index), rows))
         return losses_of(index, rows)
 
-    remaining, _ = successive_halving(counted, CANDIDATES)
-    successive_halving(counted, remaining)
-    assert calls == [(100, SAMPLED_ROWS), (SHORTLIST, None), (FINALISTS, None)]
+    shortlisted(counted, CANDIDATES)
+    assert calls == [(100, SAMPLED_ROWS), (SHORTLIST, None)]

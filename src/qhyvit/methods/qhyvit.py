@@ -9,7 +9,7 @@ from qhyvit.methods.task import Task
 from qhyvit.quantizers.store import Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.alternating import Choices, search
-from qhyvit.search.candidates import successive_halving
+from qhyvit.search.candidates import shortlisted
 
 
 def quantize(task: Task) -> Quantizers:
@@ -32,4 +32,4 @@ def _search_site(task: Task, site: Site) -> dict[str, UniformQuantizer]:
         for operand in site.operands
     }
     factors = torch.linspace(method.lowest, method.highest, method.candidates)
-    return search(task.problem(site), choices, factors, method.rounds, successive_halving)
+    return search(task.problem(site), choices, factors, method.rounds, shortlisted)

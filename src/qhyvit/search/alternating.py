@@ -13,6 +13,8 @@ from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, ran
 from qhyvit.search.candidates import Strategy, exhaustive
 from qhyvit.search.problem import Problem
 
+LEAST_GAIN = 0.005  # share of the loss that a further round must have removed for another one to follow
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -22,7 +24,7 @@ class Choices:
     combinations: tuple[tuple[str, Scheme], ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Candidates:
     """The quantizers of an operand with one granularity and scheme that cover a factor of the range of each quantization unit."""
 
@@ -65,20 +67,20 @@ def search(
     """The quantizers of both operands, found by alternating between them.
 
     ``factors`` [n] multiply the range of each quantization unit to make the candidates. The start is the first combination of each operand
-    at its full range. What the strategy leaves in one round are the candidates of the next. Ends early when a round changes nothing.
+    at its full range. Ends early when a round gains next to nothing.
     """
     candidates = {
         operand: [Candidates(problem, operand, choice.bits, *combination, factors) for combination in choice.combinations]
         for operand, choice in choices.items()
     }
     best = {operand: options[0].covering(torch.tensor(1.0)) for operand, options in candidates.items()}
-    remaining: dict[Candidates, Tensor] = {}
+    loss = float("inf")
     for _ in range(rounds):
-        before = dict(best)
+        previous = loss
         for operand, other in (list(choices)[::-1], list(choices)):  # weights before activations, as in PTQ4ViT
-            found = [_best_of(option, strategy, best[other], remaining) for option in candidates[operand]]
-            best[operand] = min(found, key=lambda pair: pair[0])[1]
-        if all(_same(best[operand], before[operand]) for operand in best):
+            found = [_best_of(option, strategy, best[other]) for option in candidates[operand]]
+            loss, best[operand] = min(found, key=lambda pair: pair[0])
+        if loss > (1 - LEAST_GAIN) * previous:
             break
     return best
 
@@ -90,15 +92,6 @@ def objective(problem: Problem, quantizers: dict[str, UniformQuantizer]) -> floa
     return float(problem.losses(first, grid.scale[None], grid.zero_point[None], grid.limits, quantizers[second], "tensor"))
 
 
-def _best_of(
-    candidates: Candidates, strategy: Strategy, other: UniformQuantizer, remaining: dict[Candidates, Tensor]
-) -> tuple[float, UniformQuantizer]:
-    index = remaining[candidates] if candidates in remaining else candidates.all()
-    remaining[candidates], losses = strategy(partial(candidates.losses, other), index)
-    loss, place = losses.min(dim=0)
-    best = remaining[candidates].gather(0, place[None])[0]
-    return float(loss.sum()), candidates.quantizer(best)
-
-
-def _same(one: UniformQuantizer, other: UniformQuantizer) -> bool:
-    return one.scheme == other.scheme and one.axis == other.axis and torch.equal(one.scale, other.scale)
+def _best_of(candidates: Candidates, strategy: Strategy, other: UniformQuantizer) -> tuple[float, UniformQuantizer]:
+    index, losses = strategy(partial(candidates.losses, other), candidates.all())
+    return float(losses.sum()), candidates.quantizer(index)
