@@ -118,20 +118,23 @@ class RangesMethod(_Strict):
     percentile: float = Field(ge=99.9, le=100, description="percent of an activation tensor below (above) the upper (lower) end")
 
 
-class QhyvitMethod(_Strict):
-    """Scale, granularity and scheme by the Fisher-weighted reconstruction error."""
+class SearchMethod(_Strict):
+    """Scale, granularity and scheme by an objective."""
 
-    algorithm: Literal["qhyvit"]
+    algorithm: Literal["search"]
     weights: Choices
     activations: Choices
     matmuls: Choices
+    objective: Literal["fisher", "cosine", "operand"] = Field(
+        description="of the site's product the Fisher-weighted error or the cosine distance, or the squared error of the operand itself"
+    )
     lowest: float = Field(gt=0, description="the smallest candidate scale, as a factor of the one that covers the full range")
     highest: float = Field(gt=0, description="the largest")
     candidates: int = Field(ge=2)
     rounds: int = Field(ge=1)
 
 
-Method = Annotated[RangesMethod | QhyvitMethod, Field(discriminator="algorithm")]
+Method = Annotated[RangesMethod | SearchMethod, Field(discriminator="algorithm")]
 
 
 class Experiment(_Strict):

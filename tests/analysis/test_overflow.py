@@ -19,7 +19,7 @@ def problem(model: nn.Module, example: torch.Tensor, left: torch.Tensor, right: 
     channels = {"linear": -1, "conv": 0, "matmul": 0}[site.kind]
     ranges = {site.operands[0]: observe(left, channels, 1)}
     weight = None if site.kind == "matmul" else next(model.parameters())
-    return Problem(site, weight, SiteStatistics(ranges, Rows(left, torch.ones(1), right)))
+    return Problem(site, weight, SiteStatistics(ranges, Rows(left, torch.ones(1), torch.ones(1), right)))
 
 
 def test_zero_points_worked_by_hand():

@@ -63,3 +63,12 @@ def test_the_sampled_sum_of_squares_is_an_unbiased_estimate(conv):
     )
     assert estimates.std() > 0
     assert abs(float(estimates.mean()) - exact) < 4 * float(estimates.std()) / 12**0.5
+
+
+@pytest.mark.parametrize("conv", CONVOLUTIONS, ids=["dense", "depthwise", "grouped-dilated", "pointwise"])
+def test_the_gradient_of_a_sampled_row_is_multiplied_by_its_factor(conv):
+    x = torch.randn(3, 6, 9, 7)
+    site, rows, _ = all_rows(conv, x, (x, conv.weight.detach()), positions=5)
+    product = rows.left @ conv.weight.reshape(site.groups, -1, rows.left.shape[2]).transpose(1, 2)
+    torch.testing.assert_close(product * rows.factor, rows.gradient, atol=1e-5, rtol=1e-4)
+    assert rows.factor.unique().numel() > 1

@@ -6,57 +6,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from small_sites import LAYERS, make_problem, make_quantizer
 
-from qhyvit.calibration.capture import SiteStatistics, capture
+from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import observe
 from qhyvit.calibration.rows import Rows
-from qhyvit.graph.insert import site_weight
-from qhyvit.graph.sites import find_sites
-from qhyvit.graph.trace import trace
-from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
-from qhyvit.search.alternating import Choices, objective, search
+from qhyvit.search.alternating import Choices, reconstruction_error, search
 from qhyvit.search.candidates import exhaustive, shortlisted
+from qhyvit.search.objectives import fisher, losses
 from qhyvit.search.problem import Problem
 
 FACTORS = torch.tensor([0.4, 0.6, 0.8, 1.0])
-
-
-class OneLayer(nn.Module):
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x):
-        return self.layer(x).flatten(1)
-
-
-class OneProduct(nn.Module):
-    def forward(self, x):
-        return (x @ (x * 2 + 1).transpose(-2, -1)).flatten(1)
-
-
-torch.manual_seed(0)  # these weights are drawn at import, before any fixture
-LAYERS = {
-    "dense": nn.Conv2d(4, 6, 3, padding=1),
-    "depthwise": nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4),
-    "linear": nn.Linear(5, 6),
-}
-
-
-def make_problem(name):
-    model = OneProduct() if name == "matmul" else OneLayer(LAYERS[name])
-    x = F.silu(torch.randn(3, 4, 6, 5)) * torch.tensor([0.2, 1.0, 3.0, 9.0]).view(4, 1, 1)
-    graph_module = trace(model, x)
-    site = find_sites(graph_module)[0]
-    statistics = capture(graph_module, [site], [x], None, seed=0)[site.name]
-    return Problem(site, site_weight(graph_module, site), statistics), x
-
-
-def make_quantizer(problem, operand, bits, granularity, scheme, factor=1.0):
-    low, high = problem.range(operand, granularity)
-    axis = None if granularity == "tensor" else problem.site.axis(operand)
-    return UniformQuantizer(bits, scheme, *range_to_grid(factor * low, factor * high, bits, scheme), axis=axis)
 
 
 def true_objective(name, problem, x, quantizers):
@@ -95,7 +55,7 @@ def true_objective(name, problem, x, quantizers):
 def test_the_objective_is_the_error_of_the_real_layer(name, granularity):
     problem, x = make_problem(name)
     quantizers = {operand: make_quantizer(problem, operand, 4, granularity, "asymmetric", 0.7) for operand in problem.site.operands}
-    assert objective(problem, quantizers) == pytest.approx(true_objective(name, problem, x, quantizers), rel=1e-4)
+    assert reconstruction_error(problem, quantizers) == pytest.approx(true_objective(name, problem, x, quantizers), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
@@ -107,10 +67,10 @@ def test_many_candidates_at_once_have_the_errors_of_each_alone(name, granularity
         fixed = make_quantizer(problem, other, 4, "tensor", "symmetric", 0.9)
         grids = [make_quantizer(problem, operand, 4, granularity, "asymmetric", float(factor)) for factor in FACTORS]
         scale, zero_point = (torch.stack([getattr(grid, name) for grid in grids]) for name in ("scale", "zero_point"))
-        losses = problem.losses(operand, scale, zero_point, grids[0].limits, fixed, granularity)
-        assert losses.shape[1:] == problem.units(operand, granularity)
+        got = losses(fisher, problem, operand, granularity, (scale, zero_point), grids[0].limits, fixed)
+        assert got.shape[1:] == problem.units(operand, granularity)
         expected = [true_objective(name, problem, x, {operand: grid, other: fixed}) for grid in grids]
-        assert losses.reshape(len(FACTORS), -1).sum(1).tolist() == pytest.approx(expected, rel=1e-4)
+        assert got.reshape(len(FACTORS), -1).sum(1).tolist() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("strategy", [exhaustive, shortlisted])
@@ -164,7 +124,7 @@ def test_channels_of_different_width_make_the_search_choose_channel_granularity(
 def test_a_second_round_never_makes_it_worse():
     problem, _ = make_problem("dense")
     choices = {"input": Choices(3, (("tensor", "asymmetric"),)), "weight": Choices(3, (("channel", "symmetric"),))}
-    losses = [objective(problem, search(problem, choices, FACTORS, rounds)) for rounds in (1, 2, 3)]
+    losses = [reconstruction_error(problem, search(problem, choices, FACTORS, rounds)) for rounds in (1, 2, 3)]
     assert np.all(np.diff(losses) <= 1e-6 * losses[0])
 
 
@@ -173,9 +133,9 @@ def test_a_tenth_of_the_candidates_is_enough():
     site, weight = make_problem("linear")[0].site, torch.randn(16, 48)
     x, gradient = F.silu(torch.randn(1, 2048, 48)), torch.randn(1, 2048, 16)
     ranges = {"input": observe(x[0], 1, 1)}
-    problem = Problem(site, weight, SiteStatistics(ranges, Rows(x, gradient)))
+    problem = Problem(site, weight, SiteStatistics(ranges, Rows(x, gradient, torch.ones(1, 2048, 1))))
     choices = {"input": Choices(8, (("tensor", "asymmetric"),)), "weight": Choices(8, (("channel", "symmetric"),))}
     factors = torch.linspace(0.01, 1.2, 100)
-    plain, fast = (objective(problem, search(problem, choices, factors, 3, strategy)) for strategy in (exhaustive, shortlisted))
+    plain, fast = (reconstruction_error(problem, search(problem, choices, factors, 3, strategy)) for strategy in (exhaustive, shortlisted))
     assert fast <= 1.05 * plain
     assert problem.thinned(256).gradient.shape[1] == 256

@@ -5,8 +5,8 @@ problem a group) and ``right`` the weight [G, K, O]; for a matrix product ``left
 has the shape of the product.
 
 The error at a site is estimated from P positions an image, drawn with probability p that follows gradient and input energy. The
-square root of 1 / (P p) is multiplied into the gradient, so that the sum of squared gradient-weighted errors over the drawn positions is
-an unbiased estimate of the sum over all.
+square root of 1 / (P p) is kept as the rows' factor: the sum of squared errors times factors over the drawn positions is an unbiased
+estimate of the sum over all.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,14 @@ JOINT_SHARE, GRADIENT_SHARE, UNIFORM_SHARE = 0.45, 0.25, 0.30
 
 @dataclass(frozen=True)
 class Rows:
-    """Sampled rows of a site: ``left`` and ``gradient``, and ``right`` where it is an activation too."""
+    """Sampled rows of a site: ``left``, the ``factor`` of each row, the ``gradient`` times it, and ``right`` where it is an activation too.
+
+    ``factor`` has the shape of the gradient with one column.
+    """
 
     left: Tensor
     gradient: Tensor
+    factor: Tensor
     right: Tensor | None = None
 
 
@@ -43,10 +47,9 @@ def draw_rows(
 
 def concatenate(parts: list[Rows]) -> Rows:
     """The rows of several batches as one."""
-    left = torch.cat([part.left for part in parts], dim=1)
-    gradient = torch.cat([part.gradient for part in parts], dim=1)
+    left, gradient, factor = (torch.cat([getattr(part, name) for part in parts], dim=1) for name in ("left", "gradient", "factor"))
     rights = [part.right for part in parts if part.right is not None]
-    return Rows(left, gradient, torch.cat(rights, dim=1) if rights else None)
+    return Rows(left, gradient, factor, torch.cat(rights, dim=1) if rights else None)
 
 
 def _draw(gradient_energy: Tensor, input_energy: Tensor, count: int | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -65,7 +68,7 @@ def _draw(gradient_energy: Tensor, input_energy: Tensor, count: int | None, gene
 def _linear_rows(x: Tensor, gradient: Tensor, count: int | None, generator: torch.Generator) -> Rows:
     tokens, gradients = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
     index, factor = _draw(gradients.square().sum(1)[None], tokens.square().sum(1)[None], count, generator)
-    return Rows(tokens[index], gradients[index] * factor[..., None])
+    return Rows(tokens[index], gradients[index] * factor[..., None], factor[..., None])
 
 
 def _conv_rows(site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, positions: int | None, generator: torch.Generator) -> Rows:
@@ -82,6 +85,7 @@ def _conv_rows(site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, po
     return Rows(
         left=_patches(x, index, kernel, stride, padding, dilation, gradient.shape[3]),
         gradient=picked.permute(1, 0, 3, 2).flatten(1, 2),
+        factor=factor.transpose(0, 1).flatten(1)[..., None],
     )
 
 
@@ -122,4 +126,4 @@ def _matmul_rows(operands: tuple[Tensor, Tensor], gradient: Tensor, images: int,
     def pick(x: Tensor) -> Tensor:
         return x.gather(2, index.expand(-1, -1, -1, x.shape[3]))
 
-    return Rows(pick(left), pick(gradients) * factor, right.contiguous())
+    return Rows(pick(left), pick(gradients) * factor, factor, right.contiguous())

@@ -12,6 +12,7 @@ from qhyvit.calibration.rows import Rows
 from qhyvit.files import written_whole
 from qhyvit.provenance import Provenance
 
+_ROW_TENSORS = ("left", "gradient", "factor", "right")
 _RANGE_TENSORS = ("low", "high", "low_tail", "high_tail")
 
 
@@ -19,7 +20,7 @@ def save_statistics(path: Path, statistics: dict[str, SiteStatistics], provenanc
     """Write tensors ``<site>/rows/<name>`` and ``<site>/<operand>/<name>``; the header holds the counts."""
     tensors, counts = {}, {}
     for site, entry in statistics.items():
-        for name in ("left", "gradient", "right"):
+        for name in _ROW_TENSORS:
             tensor = getattr(entry.rows, name)
             if tensor is not None:
                 tensors[f"{site}/rows/{name}"] = tensor.contiguous()
@@ -38,7 +39,7 @@ def load_statistics(path: Path) -> tuple[dict[str, SiteStatistics], Provenance]:
         header = json.loads(file.metadata()["header"])
         present = set(file.keys())
         for site, counts in header["counts"].items():
-            rows = {name: file.get_tensor(key) for name in ("left", "gradient", "right") if (key := f"{site}/rows/{name}") in present}
+            rows = {name: file.get_tensor(key) for name in _ROW_TENSORS if (key := f"{site}/rows/{name}") in present}
             ranges = {
                 operand: Range(count=count, **{name: file.get_tensor(f"{site}/{operand}/{name}") for name in _RANGE_TENSORS})
                 for operand, count in counts.items()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, range_to_grid
 from qhyvit.search.candidates import Strategy, exhaustive
+from qhyvit.search.objectives import Objective, fisher, losses
 from qhyvit.search.problem import Problem
 
 LEAST_GAIN = 0.005  # share of the loss that a further round must have removed for another one to follow
@@ -34,6 +35,7 @@ class Candidates:
     granularity: str
     scheme: Scheme
     factors: Tensor
+    objective: Objective
 
     def all(self) -> Tensor:
         """Every candidate for each unit: [n, units]."""
@@ -43,8 +45,8 @@ class Candidates:
     def losses(self, other: UniformQuantizer, index: Tensor, rows: int | None) -> Tensor:
         """The losses [m, units] of the candidates ``index`` [m, units] on some or all rows, beside the other operand's quantizer."""
         sample = self.problem if rows is None else self.problem.thinned(rows)
-        grids = self._grids(self.factors[index])
-        return sample.losses(self.operand, *grids, grid_limits(self.bits, self.scheme), other, self.granularity)
+        grids, limits = self._grids(self.factors[index]), grid_limits(self.bits, self.scheme)
+        return losses(self.objective, sample, self.operand, self.granularity, grids, limits, other)
 
     def quantizer(self, index: Tensor) -> UniformQuantizer:
         """The candidate ``index`` [units]."""
@@ -62,7 +64,12 @@ class Candidates:
 
 
 def search(
-    problem: Problem, choices: dict[str, Choices], factors: Tensor, rounds: int, strategy: Strategy = exhaustive
+    problem: Problem,
+    choices: dict[str, Choices],
+    factors: Tensor,
+    rounds: int,
+    strategy: Strategy = exhaustive,
+    objective: Objective = fisher,
 ) -> dict[str, UniformQuantizer]:
     """The quantizers of both operands, found by alternating between them.
 
@@ -70,7 +77,7 @@ def search(
     at its full range. Ends early when a round gains next to nothing.
     """
     candidates = {
-        operand: [Candidates(problem, operand, choice.bits, *combination, factors) for combination in choice.combinations]
+        operand: [Candidates(problem, operand, choice.bits, *combination, factors, objective) for combination in choice.combinations]
         for operand, choice in choices.items()
     }
     best = {operand: options[0].covering(torch.tensor(1.0)) for operand, options in candidates.items()}
@@ -85,11 +92,11 @@ def search(
     return best
 
 
-def objective(problem: Problem, quantizers: dict[str, UniformQuantizer]) -> float:
-    """The site's reconstruction error with the given quantizers, summed over the sampled rows."""
+def reconstruction_error(problem: Problem, quantizers: dict[str, UniformQuantizer]) -> float:
+    """The Fisher-weighted squared error of a site with the given quantizers, summed over the sampled rows."""
     first, second = problem.site.operands
-    grid = quantizers[first]
-    return float(problem.losses(first, grid.scale[None], grid.zero_point[None], grid.limits, quantizers[second], "tensor"))
+    grids = quantizers[first].scale[None], quantizers[first].zero_point[None]
+    return float(losses(fisher, problem, first, "tensor", grids, quantizers[first].limits, quantizers[second]))
 
 
 def _best_of(candidates: Candidates, strategy: Strategy, other: UniformQuantizer) -> tuple[float, UniformQuantizer]:

@@ -1,19 +1,13 @@
-"""The reconstruction error of one site as a function of its two quantizers.
-
-Q-HyViT (arXiv 2303.12557), Eq. 9: E[dO^T diag(g^2) dO], over the sampled rows. Since a bias cancels in dO, the product alone counts.
-"""
+"""One site as a product of two operands over the sampled rows, which candidate quantizers change. A bias changes no error: none is here."""
 
 from copy import copy
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize
-
-CHUNK = 2**20  # elements of candidates and of their products that are made at once, so that they stay in the cache
 
 
 class Problem:
@@ -29,7 +23,7 @@ class Problem:
         right = rows.right if weight is None else weight.reshape(site.groups, -1, weight[0].numel()).transpose(1, 2)
         assert right is not None
         self.site = site
-        self.gradient = rows.gradient
+        self.gradient, self.factor = rows.gradient, rows.factor
         self.tensors = dict(zip(site.operands, (rows.left, right.contiguous()), strict=True))
         self.channel_ranges = {name: (found.low, found.high) for name, found in statistics.ranges.items()}
         if weight is not None:
@@ -50,7 +44,8 @@ class Problem:
         if step not in self._thinned:
             thin = self._thinned[step] = copy(self)
             thin.tensors = {name: tensor if name == "weight" else tensor[:, ::step].contiguous() for name, tensor in self.tensors.items()}
-            thin.gradient, thin.reference = (tensor[:, ::step].contiguous() for tensor in (self.gradient, self.reference))
+            for name in ("gradient", "factor", "reference"):
+                setattr(thin, name, getattr(self, name)[:, ::step].contiguous())
         return self._thinned[step]
 
     def range(self, operand: str, granularity: str) -> tuple[Tensor, Tensor]:
@@ -61,24 +56,39 @@ class Problem:
     def quantized(self, operand: str, quantizer: UniformQuantizer) -> Tensor:
         """The operand's rows, fake-quantized."""
         scale, zero_point = quantizer.scale[None], quantizer.zero_point[None]
-        return self._candidates(operand, scale, zero_point, quantizer.limits).squeeze(self._axis(operand))
+        return self.candidates(operand, scale, zero_point, quantizer.limits).squeeze(self._axis(operand))
 
-    def losses(
-        self, operand: str, scale: Tensor, zero_point: Tensor, limits: tuple[int, int], other: UniformQuantizer, granularity: str
-    ) -> Tensor:
-        """The losses of m candidates for ``operand``, given as scales and zero points [m] or [m, C], beside the ``other`` quantizer.
+    def candidates(self, operand: str, scale: Tensor, zero_point: Tensor, limits: tuple[int, int]) -> Tensor:
+        """The operand's rows on each of m grids with scales and zero points [m] or [m, C], along the axis of the candidates."""
+        rows = self.along_candidates(operand, self.tensors[operand])
+        return fake_quantize(rows, self._spread(operand, scale), self._spread(operand, zero_point), *limits)
 
-        They are summed over all that can be chosen independently of the rest: [m, output channels] for a weight, [m, groups] for an input,
-        [m, heads] for a matrix product; [m] when the granularity is the whole tensor.
+    def products(self, operand: str, candidates: Tensor, other: Tensor) -> Tensor:
+        """The products of candidates for one operand with the rows of the other, with the axis of the candidates."""
+        axis = self._axis(operand)
+        shared = candidates.flatten(axis, axis + 1)
+        product = shared @ other if axis == -3 else other @ shared
+        return product.unflatten(axis + 1, (candidates.shape[axis], -1))
+
+    def along_candidates(self, operand: str, tensor: Tensor) -> Tensor:
+        """What all candidates for the operand share, with their axis."""
+        return tensor.unsqueeze(self._axis(operand))
+
+    def sum_by_unit(self, operand: str, granularity: str, elements: Tensor) -> Tensor:
+        """The sums over all that can be chosen independently of the rest, of elements with the axis of m candidates.
+
+        They are [m, output channels] for a weight, [m, groups] for an input, [m, heads] for a matrix product; [m] when the granularity is
+        the whole tensor.
         """
-        (other_name,) = set(self.tensors) - {operand}
-        fixed = self.quantized(other_name, other)
-        size = max(1, CHUNK // max(self.tensors[operand].numel(), self.reference.numel()))
-        parts = zip(scale.split(size), zero_point.split(size), strict=True)
-        return torch.cat([self._sum(operand, granularity, self._errors(operand, part, zero, limits, fixed)) for part, zero in parts])
+        candidates = elements.movedim(self._axis(operand), 0)
+        if granularity == "tensor":
+            return candidates.sum(dim=tuple(range(1, candidates.ndim)))
+        if operand == "weight":
+            return candidates.sum(dim=2).flatten(1)
+        return candidates.sum(dim=tuple(range(2, candidates.ndim)))
 
     def units(self, operand: str, granularity: str) -> tuple[int, ...]:
-        """The shape of the losses of one candidate."""
+        """The shape of `sum_by_unit` for one candidate."""
         if granularity == "tensor":
             return ()
         if operand == "weight":
@@ -92,29 +102,8 @@ class Problem:
         channels = len(self.channel_ranges[operand][0])
         return per_unit.repeat_interleave(channels // per_unit.shape[-1], dim=-1)
 
-    def _errors(self, operand: str, scale: Tensor, zero_point: Tensor, limits: tuple[int, int], fixed: Tensor) -> Tensor:
-        """The squared gradient-weighted errors, of the product's shape with the axis of the candidates."""
-        axis = self._axis(operand)
-        candidates = self._candidates(operand, scale, zero_point, limits)
-        shared = candidates.flatten(axis, axis + 1)
-        product = (shared @ fixed if axis == -3 else fixed @ shared).unflatten(axis + 1, (len(scale), -1))
-        return product.sub_(self.reference.unsqueeze(axis)).mul_(self.gradient.unsqueeze(axis)).square_()
-
-    def _sum(self, operand: str, granularity: str, errors: Tensor) -> Tensor:
-        candidates = errors.movedim(self._axis(operand), 0)
-        if granularity == "tensor":
-            return candidates.sum(dim=tuple(range(1, candidates.ndim)))
-        if operand == "weight":
-            return candidates.sum(dim=2).flatten(1)
-        return candidates.sum(dim=tuple(range(2, candidates.ndim)))
-
     def _axis(self, operand: str) -> int:
         return -3 if operand == self.site.operands[0] else -2
-
-    def _candidates(self, operand: str, scale: Tensor, zero_point: Tensor, limits: tuple[int, int]) -> Tensor:
-        """The operand's rows on each of m grids, along the axis of the candidates."""
-        rows = self.tensors[operand].unsqueeze(self._axis(operand))
-        return fake_quantize(rows, self._spread(operand, scale), self._spread(operand, zero_point), *limits)
 
     def _spread(self, operand: str, values: Tensor) -> Tensor:
         """Values of m candidates, [m] or [m, C], to where the operand's rows on m grids have their channels."""

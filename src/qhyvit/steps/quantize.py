@@ -12,7 +12,7 @@ from qhyvit.methods.task import Task
 from qhyvit.network import load_network
 from qhyvit.provenance import provenance
 from qhyvit.quantizers.store import Quantizers, save_quantizers
-from qhyvit.search.alternating import objective
+from qhyvit.search.alternating import reconstruction_error
 
 
 def quantize(config: Config, model: str, method: str, bits: str, calibration: Path, output: Path, errors: Path) -> None:
@@ -33,7 +33,7 @@ def site_errors(task: Task, quantizers: Quantizers) -> pd.DataFrame:
     for site in task.network.sites:
         problem = task.problem(site)
         energy = float((problem.reference * problem.gradient).square().sum())
-        error = objective(problem, quantizers[site.name])
-        chosen = [f"{'tensor' if quantizer.axis is None else 'channel'} {quantizer.scheme}" for quantizer in quantizers[site.name].values()]
+        error = reconstruction_error(problem, quantizers[site.name])
+        chosen = [quantizer.describe() for quantizer in quantizers[site.name].values()]
         rows.append((site.name, site.kind, site.groups, *chosen, error, error / energy if energy else 0.0))
     return pd.DataFrame(rows, columns=["site", "kind", "groups", "first_operand", "second_operand", "error", "relative_error"])

@@ -1,15 +1,16 @@
-"""Q-HyViT (arXiv 2303.12557): scale, granularity and scheme of every operand by the Fisher-weighted reconstruction error (Eq. 9)."""
+"""Scale, and where the settings leave a choice granularity and scheme, of every operand by an objective: what most of the field does."""
 
 import torch
 from rich.progress import track
 
-from qhyvit.config import QhyvitMethod
+from qhyvit.config import SearchMethod
 from qhyvit.graph.sites import Site
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.store import Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.alternating import Choices, search
 from qhyvit.search.candidates import shortlisted
+from qhyvit.search.objectives import OBJECTIVES
 
 
 def quantize(task: Task) -> Quantizers:
@@ -19,7 +20,7 @@ def quantize(task: Task) -> Quantizers:
 
 def _search_site(task: Task, site: Site) -> dict[str, UniformQuantizer]:
     method = task.method
-    assert isinstance(method, QhyvitMethod)
+    assert isinstance(method, SearchMethod)
     choices = {
         operand: Choices(
             bits=task.bits(operand),
@@ -32,4 +33,4 @@ def _search_site(task: Task, site: Site) -> dict[str, UniformQuantizer]:
         for operand in site.operands
     }
     factors = torch.linspace(method.lowest, method.highest, method.candidates)
-    return search(task.problem(site), choices, factors, method.rounds, shortlisted)
+    return search(task.problem(site), choices, factors, method.rounds, shortlisted, OBJECTIVES[method.objective])

@@ -1,0 +1,58 @@
+"""What a search minimizes: the losses of m candidates for one operand of a site, [m, units of the granularity]."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from qhyvit.quantizers.uniform import UniformQuantizer
+from qhyvit.search.problem import Problem
+
+Objective = Callable[[Problem, str, str, Tensor, Tensor], Tensor]
+CHUNK = 2**20  # elements of candidates and of their products that are made at once, so that they stay in the cache
+
+
+def fisher(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
+    """E[dO^T diag(g^2) dO], the error of the product weighted by squared gradients (Q-HyViT, arXiv 2303.12557, Eq. 9)."""
+    reference, gradient = (problem.along_candidates(operand, tensor) for tensor in (problem.reference, problem.gradient))
+    errors = problem.products(operand, candidates, other).sub_(reference).mul_(gradient).square_()
+    return problem.sum_by_unit(operand, granularity, errors)
+
+
+def cosine(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
+    """1 - cos(O, O_hat) (EasyQuant, arXiv 2006.16669, Section 3). Bias left out; a product of zeros has loss 1."""
+    reference = problem.along_candidates(operand, problem.reference * problem.factor)
+    product = problem.products(operand, candidates, other).mul_(problem.along_candidates(operand, problem.factor))
+    dot, energy, full = (
+        problem.sum_by_unit(operand, granularity, elements) for elements in (product * reference, product.square(), reference.square())
+    )
+    return 1 - dot / (energy * full).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def operand_error(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
+    """The squared error of the operand itself, whatever it is multiplied with (OMSE; Choukroun et al., arXiv 1902.06822, Section 3)."""
+    errors = (candidates - problem.along_candidates(operand, problem.tensors[operand])).square_()
+    if operand == problem.site.operands[0]:
+        errors *= problem.along_candidates(operand, problem.factor.square())
+    return problem.sum_by_unit(operand, granularity, errors)
+
+
+OBJECTIVES: dict[str, Objective] = {"fisher": fisher, "cosine": cosine, "operand": operand_error}
+
+
+def losses(
+    objective: Objective,
+    problem: Problem,
+    operand: str,
+    granularity: str,
+    grids: tuple[Tensor, Tensor],
+    limits: tuple[int, int],
+    other: UniformQuantizer,
+) -> Tensor:
+    """The losses of candidates with the given scales and zero points, [m] or [m, C], beside the quantizer of the other operand."""
+    (other_name,) = set(problem.tensors) - {operand}
+    fixed = problem.quantized(other_name, other)
+    size = max(1, CHUNK // max(problem.tensors[operand].numel(), problem.reference.numel()))
+    parts = zip(grids[0].split(size), grids[1].split(size), strict=True)
+    candidates = (problem.candidates(operand, scale, zero_point, limits) for scale, zero_point in parts)
+    return torch.cat([objective(problem, operand, granularity, part, fixed) for part in candidates])

@@ -1,0 +1,49 @@
+"""Sites of every kind, small enough for loops in float64."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from qhyvit.calibration.capture import capture
+from qhyvit.graph.insert import site_weight
+from qhyvit.graph.sites import find_sites
+from qhyvit.graph.trace import trace
+from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
+from qhyvit.search.problem import Problem
+
+
+class OneLayer(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x).flatten(1)
+
+
+class OneProduct(nn.Module):
+    def forward(self, x):
+        return (x @ (x * 2 + 1).transpose(-2, -1)).flatten(1)
+
+
+torch.manual_seed(0)  # these weights are drawn at import, before any fixture
+LAYERS = {
+    "dense": nn.Conv2d(4, 6, 3, padding=1),
+    "depthwise": nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4),
+    "linear": nn.Linear(5, 6),
+}
+
+
+def make_problem(name):
+    model = OneProduct() if name == "matmul" else OneLayer(LAYERS[name])
+    x = F.silu(torch.randn(3, 4, 6, 5)) * torch.tensor([0.2, 1.0, 3.0, 9.0]).view(4, 1, 1)
+    graph_module = trace(model, x)
+    site = find_sites(graph_module)[0]
+    statistics = capture(graph_module, [site], [x], None, seed=0)[site.name]
+    return Problem(site, site_weight(graph_module, site), statistics), x
+
+
+def make_quantizer(problem, operand, bits, granularity, scheme, factor=1.0):
+    low, high = problem.range(operand, granularity)
+    axis = None if granularity == "tensor" else problem.site.axis(operand)
+    return UniformQuantizer(bits, scheme, *range_to_grid(factor * low, factor * high, bits, scheme), axis=axis)

@@ -1,0 +1,51 @@
+"""Each objective against numpy in float64, candidate by candidate."""
+
+import numpy as np
+import pytest
+import torch
+from small_sites import LAYERS, make_problem, make_quantizer
+
+from qhyvit.search.objectives import OBJECTIVES, losses
+
+FACTORS = [0.3, 0.7, 1.0]
+
+
+def cosine_distance(weight, reference, product):
+    reference, product = (weight * tensor for tensor in (reference, product))
+    return 1 - (reference * product).sum() / np.sqrt((reference**2).sum() * (product**2).sum())
+
+
+def reduced(operand, granularity, rows, function, *tensors):
+    """``function`` of the parts of the tensors that belong to one quantization unit."""
+    if granularity == "tensor":
+        return [function(*tensors)]
+    if operand == "weight":
+        columns = range(tensors[-1].shape[-1])
+        return [function(*(tensor[group, ..., [column]] for tensor in tensors)) for group in range(rows) for column in columns]
+    return [function(*(tensor[group] for tensor in tensors)) for group in range(rows)]
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "matmul"])
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+@pytest.mark.parametrize("objective", ["cosine", "operand"])
+def test_losses_against_numpy(name, granularity, objective):
+    problem, _ = make_problem(name)
+    problem.factor = torch.rand_like(problem.factor) + 0.5
+    factor = problem.factor.double().numpy()
+    for operand, other in (problem.site.operands, problem.site.operands[::-1]):
+        fixed = make_quantizer(problem, other, 8, "tensor", "symmetric")
+        grids = [make_quantizer(problem, operand, 3, granularity, "asymmetric", value) for value in FACTORS]
+        stacked = tuple(torch.stack([getattr(grid, field) for grid in grids]) for field in ("scale", "zero_point"))
+        got = losses(OBJECTIVES[objective], problem, operand, granularity, stacked, grids[0].limits, fixed)
+        for grid, found in zip(grids, got, strict=True):
+            rows = {operand: problem.quantized(operand, grid), other: problem.quantized(other, fixed)}
+            left, right = (rows[side].double().numpy() for side in problem.site.operands)
+            product, reference = left @ right, problem.reference.double().numpy()
+            weight = np.broadcast_to(factor, product.shape)
+            if objective == "cosine":
+                expected = reduced(operand, granularity, len(product), cosine_distance, weight, reference, product)
+            else:
+                error = rows[operand].double().numpy() - problem.tensors[operand].double().numpy()
+                error = error * factor if operand == problem.site.operands[0] else error
+                expected = reduced(operand, granularity, len(error), lambda part: (part**2).sum(), error)
+            np.testing.assert_allclose(found.flatten().numpy(), expected, rtol=1e-4, atol=1e-6)
