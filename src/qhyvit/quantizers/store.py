@@ -1,40 +1,53 @@
 """A quantized model as a file: the quantizers of every site and the provenance, in safetensors."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from qhyvit.files import written_whole
 from qhyvit.provenance import Provenance
+from qhyvit.quantizers.logarithmic import LogQuantizer
+from qhyvit.quantizers.twin import TwinUniformQuantizer
 from qhyvit.quantizers.uniform import UniformQuantizer
 
-Quantizers = dict[str, dict[str, UniformQuantizer]]  # site -> operand -> quantizer
+Quantizer = UniformQuantizer | TwinUniformQuantizer | LogQuantizer
+Quantizers = Mapping[str, Mapping[str, Quantizer]]  # site -> operand -> quantizer
+KINDS: dict[str, type[Quantizer]] = {kind.__name__: kind for kind in (UniformQuantizer, TwinUniformQuantizer, LogQuantizer)}
 
 
 def save_quantizers(path: Path, quantizers: Quantizers, provenance: Provenance) -> None:
-    """Write tensors ``<site>/<operand>/scale`` and ``.../zero_point``; the header says the rest."""
-    tensors, grids = {}, {}
+    """Write the tensors of each quantizer as ``<site>/<operand>/<field>``; the header has its kind, its other fields and the provenance."""
+    tensors: dict[str, Tensor] = {}
+    settings: dict[str, dict[str, object]] = {}
     for site, operands in quantizers.items():
         for operand, quantizer in operands.items():
             key = f"{site}/{operand}"
-            tensors[f"{key}/scale"] = quantizer.scale.clone(memory_format=torch.contiguous_format)
-            tensors[f"{key}/zero_point"] = quantizer.zero_point.clone(memory_format=torch.contiguous_format)
-            grids[key] = {"bits": quantizer.bits, "scheme": quantizer.scheme, "axis": quantizer.axis}
-    header = {"header": json.dumps({"grids": grids, "provenance": provenance}, sort_keys=True)}
+            settings[key] = {"kind": type(quantizer).__name__}
+            for field in fields(quantizer):
+                value = getattr(quantizer, field.name)
+                if isinstance(value, Tensor):
+                    tensors[f"{key}/{field.name}"] = value.clone(memory_format=torch.contiguous_format)
+                else:
+                    settings[key][field.name] = value
+    header = {"header": json.dumps({"quantizers": settings, "provenance": provenance}, sort_keys=True)}
     with written_whole(path) as temporary:
         save_file(tensors, temporary, metadata=header)
 
 
 def load_quantizers(path: Path) -> tuple[Quantizers, Provenance]:
     """Read back what `save_quantizers` wrote."""
-    quantizers: Quantizers = {}
+    quantizers: dict[str, dict[str, Quantizer]] = {}
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["header"])
-        for key, grid in header["grids"].items():
+        for key, settings in header["quantizers"].items():
             site, _, operand = key.rpartition("/")
-            scale, zero_point = (file.get_tensor(f"{key}/{name}") for name in ("scale", "zero_point"))
-            quantizers.setdefault(site, {})[operand] = UniformQuantizer(scale=scale, zero_point=zero_point, **grid)
+            kind = KINDS[settings.pop("kind")]
+            tensors = {field.name: file.get_tensor(f"{key}/{field.name}") for field in fields(kind) if field.name not in settings}
+            quantizers.setdefault(site, {})[operand] = kind(**tensors, **settings)
     return quantizers, header["provenance"]

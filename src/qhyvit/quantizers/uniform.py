@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from qhyvit.quantizers.checks import check_bits, check_integers
+
 Scheme = Literal["symmetric", "asymmetric"]
 SMALLEST_SCALE = torch.finfo(torch.float32).eps  # a dead channel has range 0; its scale must not be
 
@@ -29,12 +31,15 @@ class UniformQuantizer:
     axis: int | None = None
 
     def __post_init__(self) -> None:
-        if not 2 <= self.bits <= 8:
-            raise ValueError(f"bits must be 2 to 8, not {self.bits}")
+        check_bits(self.bits)
         if self.scale.shape != self.zero_point.shape or (self.scale.ndim == 0) != (self.axis is None):
             raise ValueError(
                 f"scale {list(self.scale.shape)}, zero point {list(self.zero_point.shape)} and axis {self.axis} do not fit together"
             )
+
+    def describe(self) -> str:
+        """The granularity and the scheme in words."""
+        return f"{'tensor' if self.axis is None else 'channel'} {self.scheme}"
 
     @property
     def limits(self) -> tuple[int, int]:
@@ -48,9 +53,7 @@ class UniformQuantizer:
 
     def dequantize(self, q: Tensor) -> Tensor:
         """The real values that the integers ``q`` stand for. Raises ValueError when one is not an integer of the grid."""
-        low, high = self.limits
-        if not bool(((q == torch.round(q)) & (q >= low) & (q <= high)).all()):
-            raise ValueError(f"not integers in [{low}, {high}]")
+        check_integers(q, *self.limits)
         scale, zero_point = self._broadcast(q.ndim)
         return (q - zero_point) * scale
 

@@ -3,12 +3,14 @@
 With the exhaustive strategy and all rows it is the plain search that the literature runs, and the reference for faster ones.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from qhyvit.quantizers.store import Quantizer
 from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, range_to_grid
 from qhyvit.search.candidates import Strategy, exhaustive
 from qhyvit.search.objectives import Objective, fisher, losses
@@ -92,11 +94,10 @@ def search(
     return best
 
 
-def reconstruction_error(problem: Problem, quantizers: dict[str, UniformQuantizer]) -> float:
+def reconstruction_error(problem: Problem, quantizers: Mapping[str, Quantizer]) -> float:
     """The Fisher-weighted squared error of a site with the given quantizers, summed over the sampled rows."""
-    first, second = problem.site.operands
-    grids = quantizers[first].scale[None], quantizers[first].zero_point[None]
-    return float(losses(fisher, problem, first, "tensor", grids, quantizers[first].limits, quantizers[second]))
+    left, right = (problem.quantized(operand, quantizers[operand]) for operand in problem.site.operands)
+    return float((left @ right).sub_(problem.reference).mul_(problem.gradient).square_().sum())
 
 
 def _best_of(candidates: Candidates, strategy: Strategy, other: UniformQuantizer) -> tuple[float, UniformQuantizer]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.graph.sites import Site
+from qhyvit.quantizers.store import Quantizer
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize
 
 
@@ -53,8 +54,10 @@ class Problem:
         low, high = self.channel_ranges[operand]
         return (low.amin(), high.amax()) if granularity == "tensor" else (low, high)
 
-    def quantized(self, operand: str, quantizer: UniformQuantizer) -> Tensor:
+    def quantized(self, operand: str, quantizer: Quantizer) -> Tensor:
         """The operand's rows, fake-quantized."""
+        if not isinstance(quantizer, UniformQuantizer):  # the other kinds have no channels to be found
+            return quantizer.fake_quantize(self.tensors[operand])
         scale, zero_point = quantizer.scale[None], quantizer.zero_point[None]
         return self.candidates(operand, scale, zero_point, quantizer.limits).squeeze(self._axis(operand))
 
