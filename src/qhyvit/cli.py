@@ -80,12 +80,20 @@ def train(
 
 
 @app.command()
-def calibrate(config: Config, model: Model, seed: Seed, images: Images, output: Output, threads: Threads = 1) -> None:
-    """Capture ranges, sampled rows and Fisher gradients of every site, for all methods to share."""
+def calibrate(
+    config: Config,
+    model: Model,
+    seed: Seed,
+    images: Images,
+    output: Output,
+    blocks: Annotated[Path, typer.Option(help="The file to write for the bridge blocks.")],
+    threads: Threads = 1,
+) -> None:
+    """Capture ranges, sampled rows and Fisher gradients of every site and bridge block, for all methods to share."""
     _use_threads(threads)
     from qhyvit.steps.calibrate import calibrate
 
-    calibrate(load_config(config), model, seed, images, output)
+    calibrate(load_config(config), model, seed, images, output, blocks)
 
 
 @app.command()
@@ -97,13 +105,14 @@ def quantize(
     calibration: Annotated[Path, typer.Option(help="What `qhyvit calibrate` wrote.")],
     output: Output,
     errors: Annotated[Path, typer.Option(help="The CSV file for the error of each site.")],
+    blocks: Annotated[Path | None, typer.Option(help="What `qhyvit calibrate` wrote for the bridge blocks, where the method asks.")] = None,
     threads: Threads = 1,
 ) -> None:
     """Find the quantizers of every site with one method at one bit-width."""
     _use_threads(threads)
     from qhyvit.steps.quantize import quantize
 
-    quantize(load_config(config), model, method, bits, calibration, output, errors)
+    quantize(load_config(config), model, method, bits, calibration, blocks, output, errors)
 
 
 @app.command()

@@ -118,10 +118,7 @@ class RangesMethod(_Strict):
     percentile: float = Field(ge=99.9, le=100, description="percent of an activation tensor below (above) the upper (lower) end")
 
 
-class SearchMethod(_Strict):
-    """Scale, granularity and scheme by an objective."""
-
-    algorithm: Literal["search"]
+class _Search(_Strict):
     weights: Choices
     activations: Choices
     matmuls: Choices
@@ -134,7 +131,20 @@ class SearchMethod(_Strict):
     rounds: int = Field(ge=1)
 
 
-Method = Annotated[RangesMethod | SearchMethod, Field(discriminator="algorithm")]
+class SearchMethod(_Search):
+    """Scale, granularity and scheme by an objective, site by site."""
+
+    algorithm: Literal["search"]
+
+
+class QhyvitMethod(_Search):
+    """The same, and then the sites of each bridge block jointly, by the error at the block's output."""
+
+    algorithm: Literal["qhyvit"]
+    options: int = Field(ge=1, description="how many scales of each granularity and scheme a block is tried with")
+
+
+Method = Annotated[RangesMethod | SearchMethod | QhyvitMethod, Field(discriminator="algorithm")]
 
 
 class Experiment(_Strict):

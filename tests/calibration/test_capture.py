@@ -3,10 +3,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from qhyvit.calibration.capture import capture
-from qhyvit.calibration.store import load_statistics, save_statistics
+from qhyvit.calibration.capture import TENSOR_POSITIONS, capture, capture_tensors
+from qhyvit.calibration.store import load_statistics, load_tensor_statistics, save_statistics
 from qhyvit.errors import InputError
 from qhyvit.graph.sites import find_sites
+from qhyvit.graph.tensors import find_tensors
 from qhyvit.graph.trace import trace
 
 
@@ -75,3 +76,93 @@ def test_statistics_survive_the_file_and_the_bytes_repeat(traced, tmp_path):
     assert torch.equal(loaded["conv"].rows.left, statistics["conv"].rows.left)
     assert loaded["conv"].rows.right is None
     assert loaded["head"].ranges["input"].percentile(100) == statistics["head"].ranges["input"].percentile(100)
+
+
+class Residual(nn.Module):
+    """A residual addition, and a softmax that a product gates."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Linear(4, 5)
+
+    def tensors(self, x):
+        y = self.first(x)
+        total = y + self.second(y)
+        return total, torch.cos(total).flatten(2).softmax(2)
+
+    def forward(self, x):
+        total, weights = self.tensors(x)
+        return self.head((total.flatten(2) * weights).sum(2))
+
+
+@pytest.fixture
+def residual():
+    model = Residual()
+    graph_module = trace(model, torch.randn(2, 3, 8, 8))
+    return model.requires_grad_(False), graph_module, find_tensors(graph_module)
+
+
+def test_ranges_of_tensor_sites_are_those_of_what_the_model_computes(residual):
+    model, graph_module, tensors = residual
+    x = torch.randn(6, 3, 8, 8)
+    statistics = capture_tensors(graph_module, tensors, x.split(4), seed=0)
+    total, weights = model.tensors(x)
+    add, softmax = statistics["add"].range, statistics["softmax"].range
+    torch.testing.assert_close((add.low, add.high), (total.amin((0, 2, 3)), total.amax((0, 2, 3))))
+    torch.testing.assert_close((softmax.low, softmax.high), (weights.amin()[None], weights.amax()[None]))
+    assert (add.count, softmax.count) == (total.numel(), weights.numel())
+
+
+def test_samples_hold_every_position_of_a_small_tensor_and_whole_distributions_of_a_softmax(residual):
+    model, graph_module, tensors = residual
+    x = torch.randn(6, 3, 8, 8)
+    statistics = capture_tensors(graph_module, tensors, x.split(2), seed=0)
+    total, weights = model.tensors(x)
+    for sample, expected in (
+        (statistics["add"].sample, total.movedim(1, 3).flatten(0, 2)),
+        (statistics["softmax"].sample, weights.flatten(0, 1)),
+    ):
+        torch.testing.assert_close(sample[sample[:, 0].argsort()], expected[expected[:, 0].argsort()])
+
+
+def test_samples_of_a_large_tensor_are_distinct_positions_from_all_batches(residual):
+    model, graph_module, tensors = residual
+    x = torch.randn(12, 3, 32, 32)
+    x[:4] += 100
+    samples = [capture_tensors(graph_module, tensors, x.split(4), seed)["add"].sample for seed in (0, 0, 1)]
+    assert samples[0].shape == (TENSOR_POSITIONS, 4)
+    assert len(samples[0].unique(dim=0)) == TENSOR_POSITIONS
+    assert torch.equal(samples[0], samples[1])
+    assert not torch.equal(samples[0], samples[2])
+    positions = model.tensors(x)[0].movedim(1, 3).flatten(0, 2)
+    distances, nearest = torch.cdist(samples[0], positions, compute_mode="donot_use_mm_for_euclid_dist").min(1)
+    assert float(distances.max()) < 1e-3
+    assert (nearest // (4 * 32 * 32)).bincount().tolist() == [171, 171, 170]
+
+
+def test_a_tensor_that_is_not_finite_is_refused_with_its_name(residual):
+    _, graph_module, tensors = residual
+    with pytest.raises(InputError, match="site add:"):
+        capture_tensors(graph_module, tensors, [torch.full((2, 3, 8, 8), float("inf"))], seed=0)
+
+
+def test_statistics_of_tensor_sites_survive_the_file_and_leave_the_rest_as_it_was(residual, tmp_path):
+    _, graph_module, tensors = residual
+    x = torch.randn(2, 3, 8, 8)
+    statistics = capture(graph_module, find_sites(graph_module), [x], 5, seed=0)
+    tensor_statistics = capture_tensors(graph_module, tensors, [x], seed=0)
+    save_statistics(tmp_path / "without", statistics, {"seed": 0})
+    save_statistics(tmp_path / "none", statistics, {"seed": 0}, {})
+    save_statistics(tmp_path / "with", statistics, {"seed": 0}, tensor_statistics)
+    assert (tmp_path / "without").read_bytes() == (tmp_path / "none").read_bytes()
+    assert load_tensor_statistics(tmp_path / "without") == {}
+    loaded = load_tensor_statistics(tmp_path / "with")
+    assert list(loaded) == ["add", "softmax"]
+    for name, seen in loaded.items():
+        assert torch.equal(seen.sample, tensor_statistics[name].sample)
+        assert seen.range.count == tensor_statistics[name].range.count
+        assert seen.range.percentile(99.95) == tensor_statistics[name].range.percentile(99.95)
+    sites, record = load_statistics(tmp_path / "with")
+    assert record == {"seed": 0}
+    assert list(sites) == list(load_statistics(tmp_path / "without")[0])
+    assert torch.equal(sites["first"].rows.left, statistics["first"].rows.left)

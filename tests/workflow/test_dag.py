@@ -91,7 +91,7 @@ def test_an_edit_to_a_method_reruns_what_that_method_makes(copy):
     assert planned(copy) == {}
     (copy.root / "README.md").write_text("edited")
     assert planned(copy) == {}
-    with (copy.root / "src/qhyvit/methods/search.py").open("a") as file:
+    with (copy.root / "src/qhyvit/methods/qhyvit.py").open("a") as file:
         file.write("# edited\n")
     assert planned(copy) == {"quantize": 1, "evaluate": 1, "aggregate": 1, "plot_accuracy": 1, "plot_site_errors": 1, "all": 1}
     dry_run = copy.run("-m", "snakemake", "--dry-run").stdout

@@ -27,7 +27,11 @@ rule evaluate:
         logits=f"{RESULTS}/{{model}}/fp32.safetensors",
         quantized=expand(rules.quantize.output.quantized, bits=EXPERIMENT.bits, allow_missing=True),
     output:
-        expand(f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json", bits=EXPERIMENT.bits, allow_missing=True),
+        expand(
+            f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json",
+            bits=EXPERIMENT.bits,
+            allow_missing=True,
+        ),
     log:
         f"{LOGS}/evaluate/{{model}}-seed{{seed}}-{{method}}-{{mode}}.log",
     benchmark:
@@ -37,7 +41,9 @@ rule evaluate:
         mem_mb=3000,
     params:
         config=CONFIG,
-        pairs=lambda wildcards, input, output: [f"--quantized {q} --output {o}" for q, o in zip(input.quantized, output)],
+        pairs=lambda wildcards, input, output: [
+            f"--quantized {q} --output {o}" for q, o in zip(input.quantized, output)
+        ],
         code=model_code("qhyvit.steps.evaluate"),
     shell:
         "qhyvit evaluate --config {params.config} --model {wildcards.model} --mode {wildcards.mode} --images {input.images}"

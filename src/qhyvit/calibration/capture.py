@@ -17,6 +17,9 @@ from qhyvit.calibration.ranges import Range, merge, observe
 from qhyvit.calibration.rows import Rows, concatenate, draw_rows
 from qhyvit.errors import InputError
 from qhyvit.graph.sites import Site
+from qhyvit.graph.tensors import TensorSite
+
+TENSOR_POSITIONS = 512  # enough for the squared errors of one channel's few candidate scales, and small beside the rows of the sites
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,17 @@ class SiteStatistics:
 
     ranges: dict[str, Range]
     rows: Rows
+
+
+@dataclass(frozen=True)
+class TensorStatistics:
+    """What calibration knows of a tensor site: its range and the ``sample`` [N, C] of its values at some positions.
+
+    C are the channels. Of a tensor without a channel axis, a softmax, C is its last axis, so that a position is a whole distribution.
+    """
+
+    range: Range
+    sample: Tensor
 
 
 class _Recorder(fx.Interpreter):
@@ -78,6 +92,51 @@ def capture(
     return {site.name: _merged(site, parts[site.name]) for site in sites}
 
 
+class _TensorRecorder(fx.Interpreter):
+    """Runs the graph and keeps the tensors of the tensor sites."""
+
+    def __init__(self, graph_module: fx.GraphModule, tensors: list[TensorSite]) -> None:
+        super().__init__(graph_module)
+        self.nodes = {tensor.node for tensor in tensors}
+        self.values: dict[fx.Node, Tensor] = {}
+
+    def run_node(self, node: fx.Node) -> Any:
+        output = super().run_node(node)
+        if node in self.nodes:
+            self.values[node] = output
+        return output
+
+
+@torch.no_grad()
+def capture_tensors(
+    graph_module: fx.GraphModule, tensors: list[TensorSite], batches: Iterable[Tensor], seed: int
+) -> dict[str, TensorStatistics]:
+    """Statistics of every tensor site over ``batches`` of images [B, 3, H, W], from a forward pass of its own.
+
+    The samples are drawn uniformly and without repetition, from each batch its share of at most `TENSOR_POSITIONS`, by a generator of
+    this function alone: what `capture` draws from the same ``seed`` does not depend on the tensor sites. Raises InputError, with the
+    site's name, when a tensor is not finite.
+    """
+    batches = list(batches)
+    generator = torch.Generator().manual_seed(seed)
+    ranges: dict[str, list[Range]] = {tensor.name: [] for tensor in tensors}
+    samples: dict[str, list[Tensor]] = {tensor.name: [] for tensor in tensors}
+    for images in batches:
+        recorder = _TensorRecorder(graph_module, tensors)
+        recorder.run(images)
+        for tensor in tensors:
+            values = recorder.values.pop(tensor.node)
+            _require_finite(tensor, values)
+            ranges[tensor.name].append(observe(values, tensor.axis, len(batches)))
+            samples[tensor.name].append(_draw_positions(values, tensor.axis, -(-TENSOR_POSITIONS // len(batches)), generator))
+    return {name: TensorStatistics(merge(ranges[name]), torch.cat(samples[name])[:TENSOR_POSITIONS]) for name in ranges}
+
+
+def _draw_positions(x: Tensor, axis: int | None, count: int, generator: torch.Generator) -> Tensor:
+    positions = x.movedim(-1 if axis is None else axis, -1).flatten(0, -2)
+    return positions[torch.randperm(len(positions), generator=generator)[:count]]
+
+
 def fisher_loss(logits: Tensor, generator: torch.Generator) -> Tensor:
     """The summed cross-entropy to labels drawn from the softmax of ``logits`` [B, classes] itself."""
     labels = torch.multinomial(logits.detach().softmax(1), 1, generator=generator)[:, 0]
@@ -97,6 +156,6 @@ def _merged(site: Site, parts: list[SiteStatistics]) -> SiteStatistics:
     return SiteStatistics(ranges, concatenate([part.rows for part in parts]))
 
 
-def _require_finite(site: Site, tensor: Tensor) -> None:
+def _require_finite(site: Site | TensorSite, tensor: Tensor) -> None:
     if not bool(tensor.isfinite().all()):
         raise InputError(f"site {site.name}: its output or gradient is not finite; check the weights and the calibration images")

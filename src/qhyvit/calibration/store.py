@@ -1,12 +1,13 @@
-"""The calibration artifact: ranges and sampled rows of every site and the provenance, in safetensors."""
+"""The calibration artifact: ranges and sampled rows of every site, samples of every tensor site and the provenance, in safetensors."""
 
 import json
 from pathlib import Path
 
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
-from qhyvit.calibration.capture import SiteStatistics
+from qhyvit.calibration.capture import SiteStatistics, TensorStatistics
 from qhyvit.calibration.ranges import Range
 from qhyvit.calibration.rows import Rows
 from qhyvit.files import written_whole
@@ -16,8 +17,16 @@ _ROW_TENSORS = ("left", "gradient", "factor", "right")
 _RANGE_TENSORS = ("low", "high", "low_tail", "high_tail")
 
 
-def save_statistics(path: Path, statistics: dict[str, SiteStatistics], provenance: Provenance) -> None:
-    """Write tensors ``<site>/rows/<name>`` and ``<site>/<operand>/<name>``; the header holds the counts."""
+def save_statistics(
+    path: Path,
+    statistics: dict[str, SiteStatistics],
+    provenance: Provenance,
+    tensor_statistics: dict[str, TensorStatistics] | None = None,
+) -> None:
+    """Write tensors ``<site>/rows/<name>`` and ``<site>/<operand>/<name>``; the header holds the counts.
+
+    Tensor sites, where there are any, have ``<site>/output/<name>`` and ``<site>/sample``.
+    """
     tensors, counts = {}, {}
     for site, entry in statistics.items():
         for name in _ROW_TENSORS:
@@ -26,23 +35,42 @@ def save_statistics(path: Path, statistics: dict[str, SiteStatistics], provenanc
                 tensors[f"{site}/rows/{name}"] = tensor.contiguous()
         counts[site] = {operand: found.count for operand, found in entry.ranges.items()}
         for operand, found in entry.ranges.items():
-            tensors |= {f"{site}/{operand}/{name}": getattr(found, name).contiguous() for name in _RANGE_TENSORS}
-    header = {"header": json.dumps({"counts": counts, "provenance": provenance}, sort_keys=True)}
+            tensors |= _range_tensors(f"{site}/{operand}", found)
+    header = {"counts": counts, "provenance": provenance}
+    if tensor_statistics:
+        for site, seen in tensor_statistics.items():
+            tensors |= {f"{site}/sample": seen.sample.contiguous()} | _range_tensors(f"{site}/output", seen.range)
+        header["tensor_counts"] = {site: seen.range.count for site, seen in tensor_statistics.items()}
     with written_whole(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        save_file(tensors, temporary, metadata={"header": json.dumps(header, sort_keys=True)})
 
 
 def load_statistics(path: Path) -> tuple[dict[str, SiteStatistics], Provenance]:
-    """Read back what `save_statistics` wrote."""
+    """Read back what `save_statistics` wrote of the sites, and the provenance."""
     statistics = {}
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["header"])
         present = set(file.keys())
         for site, counts in header["counts"].items():
             rows = {name: file.get_tensor(key) for name in _ROW_TENSORS if (key := f"{site}/rows/{name}") in present}
-            ranges = {
-                operand: Range(count=count, **{name: file.get_tensor(f"{site}/{operand}/{name}") for name in _RANGE_TENSORS})
-                for operand, count in counts.items()
-            }
+            ranges = {operand: _read_range(file, f"{site}/{operand}", count) for operand, count in counts.items()}
             statistics[site] = SiteStatistics(ranges, Rows(**rows))
     return statistics, header["provenance"]
+
+
+def load_tensor_statistics(path: Path) -> dict[str, TensorStatistics]:
+    """Read back what `save_statistics` wrote of the tensor sites."""
+    with safe_open(path, framework="pt") as file:
+        counts = json.loads(file.metadata()["header"]).get("tensor_counts", {})
+        return {
+            site: TensorStatistics(_read_range(file, f"{site}/output", count), file.get_tensor(f"{site}/sample"))
+            for site, count in counts.items()
+        }
+
+
+def _range_tensors(key: str, found: Range) -> dict[str, Tensor]:
+    return {f"{key}/{name}": getattr(found, name).contiguous() for name in _RANGE_TENSORS}
+
+
+def _read_range(file: safe_open, key: str, count: int) -> Range:
+    return Range(count=count, **{name: file.get_tensor(f"{key}/{name}") for name in _RANGE_TENSORS})

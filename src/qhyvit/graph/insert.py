@@ -1,18 +1,20 @@
-"""Put quantizers into the graph: fake-quantized weights, and a fake-quantizing module before each activation operand."""
+"""Put quantizers into the graph: fake-quantized weights, and a fake-quantizing module before an activation operand or after a tensor."""
+
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from qhyvit.graph.fold import tensor_of
 from qhyvit.graph.sites import Site
-from qhyvit.quantizers.store import Quantizers
-from qhyvit.quantizers.uniform import UniformQuantizer
+from qhyvit.graph.tensors import TensorSite
+from qhyvit.quantizers.store import Quantizer, Quantizers
 
 
 class FakeQuantize(nn.Module):
     """Rounds an activation to its quantizer's grid."""
 
-    def __init__(self, quantizer: UniformQuantizer) -> None:
+    def __init__(self, quantizer: Quantizer) -> None:
         super().__init__()
         self.quantizer = quantizer
 
@@ -26,18 +28,33 @@ def site_weight(graph_module: GraphModule, site: Site) -> Tensor | None:
     return None if site.kind == "matmul" else tensor_of(graph_module, site.node.args[1])
 
 
-def insert_quantizers(graph_module: GraphModule, sites: list[Site], quantizers: Quantizers) -> None:
-    """Quantize every site that ``quantizers`` names, in place. Raises KeyError for a name that is no site."""
+def insert_quantizers(graph_module: GraphModule, sites: Sequence[Site | TensorSite], quantizers: Quantizers) -> None:
+    """Quantize every site that ``quantizers`` names, in place; of a tensor site, the operand ``output``.
+
+    All that read a tensor site read the rounded values, also sites, which round them again where their operand has a quantizer of its
+    own. Raises KeyError for a name that is no site and for a tensor site without a quantizer for its output.
+    """
     by_name = {site.name: site for site in sites}
     for name, operands in quantizers.items():
         site = by_name[name]
+        if isinstance(site, TensorSite):
+            _insert_after(graph_module, site, operands["output"])
+            continue
         for position, operand in enumerate(site.operands):
             if operand in operands:
                 _insert(graph_module, site, position, operand, operands[operand])
     graph_module.recompile()
 
 
-def _insert(graph_module: GraphModule, site: Site, position: int, operand: str, quantizer: UniformQuantizer) -> None:
+def _insert_after(graph_module: GraphModule, site: TensorSite, quantizer: Quantizer) -> None:
+    attribute = f"quantized_{site.node.name}_output"
+    graph_module.add_submodule(attribute, FakeQuantize(quantizer))
+    with graph_module.graph.inserting_after(site.node):
+        rounded = graph_module.graph.call_module(attribute, (site.node,))
+    site.node.replace_all_uses_with(rounded, delete_user_cb=lambda user: user is not rounded)
+
+
+def _insert(graph_module: GraphModule, site: Site, position: int, operand: str, quantizer: Quantizer) -> None:
     attribute = f"quantized_{site.node.name}_{operand}"
     with graph_module.graph.inserting_before(site.node):
         if operand == "weight":

@@ -122,7 +122,7 @@ def _propagate(graph_module: GraphModule, layouts: dict[Node, Layout], node: Nod
     if node.target is operator.getitem:
         source, part = arguments
         return [Positions(moved[part], grid) for moved, grid in _move(graph_module, layouts, source)]
-    if _moves_data(node):
+    if moves_data(node):
         return [Positions(moved, grid) for moved, grid in _move(graph_module, layouts, node)]
     if node.target in _REDUCTIONS:
         axes, keepdim = [*arguments[1:3], False][:2]
@@ -139,7 +139,7 @@ def _propagate(graph_module: GraphModule, layouts: dict[Node, Layout], node: Nod
     return _inherit(inputs, shape)
 
 
-def _moves_data(node: Node) -> bool:
+def moves_data(node: Node) -> bool:
     """Whether the output holds the values of the first input in another order, which constants determine."""
     others = (leaf for leaf in tree_leaves(node.args[1:]) if isinstance(leaf, Node) and leaf.op == "call_function")
     if any(isinstance(other.meta["val"], Tensor) for other in others):
@@ -157,7 +157,7 @@ def _move(graph_module: GraphModule, layouts: dict[Node, Layout], node: Node) ->
 
     target: Any = aten.reshape.default if node.target in _VIEWS else node.target
     moved, *constants = list[Any](node.args)
-    if _moves_data(node):
+    if moves_data(node):
         for old in layouts.get(moved, Layout()).positions:
             yield target(old.index, *map_arg(constants, resolve), **map_arg(node.kwargs, resolve)), old.grid
 

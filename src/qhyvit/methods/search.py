@@ -1,9 +1,12 @@
 """Scale, and where the settings leave a choice granularity and scheme, of every operand by an objective: what most of the field does."""
 
+from itertools import product
+
 import torch
 from rich.progress import track
+from torch import Tensor
 
-from qhyvit.config import SearchMethod
+from qhyvit.config import QhyvitMethod, SearchMethod
 from qhyvit.graph.sites import Site
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.store import Quantizers
@@ -18,19 +21,23 @@ def quantize(task: Task) -> Quantizers:
     return {site.name: _search_site(task, site) for site in track(task.network.sites, "searching")}
 
 
+def choices_of(task: Task, site: Site) -> dict[str, Choices]:
+    """What the settings leave to be chosen for each operand of a site."""
+
+    def choices(operand: str) -> Choices:
+        allowed = task.choices(site, operand)
+        return Choices(task.bits(operand), tuple(product(allowed.granularity, allowed.scheme)))
+
+    return {operand: choices(operand) for operand in site.operands}
+
+
+def factors_of(method: SearchMethod | QhyvitMethod) -> Tensor:
+    """The candidate scales, as factors of the one that covers the full range: [n]."""
+    return torch.linspace(method.lowest, method.highest, method.candidates)
+
+
 def _search_site(task: Task, site: Site) -> dict[str, UniformQuantizer]:
     method = task.method
-    assert isinstance(method, SearchMethod)
-    choices = {
-        operand: Choices(
-            bits=task.bits(operand),
-            combinations=tuple(
-                (granularity, scheme)
-                for granularity in task.choices(site, operand).granularity
-                for scheme in task.choices(site, operand).scheme
-            ),
-        )
-        for operand in site.operands
-    }
-    factors = torch.linspace(method.lowest, method.highest, method.candidates)
-    return search(task.problem(site), choices, factors, method.rounds, shortlisted, OBJECTIVES[method.objective])
+    assert isinstance(method, SearchMethod | QhyvitMethod)
+    objective = OBJECTIVES[method.objective]
+    return search(task.problem(site), choices_of(task, site), factors_of(method), method.rounds, shortlisted, objective)

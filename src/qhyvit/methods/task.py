@@ -1,7 +1,8 @@
 """What every method is given, and the choices that its settings leave for each operand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from qhyvit.calibration.blocks import BlockStatistics
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.config import Choices, Method
 from qhyvit.graph.insert import site_weight
@@ -12,13 +13,17 @@ from qhyvit.search.problem import Problem
 
 @dataclass(frozen=True)
 class Task:
-    """Quantize ``network`` with ``method`` to the given bits, from the calibration ``statistics`` of every site."""
+    """Quantize ``network`` with ``method`` to the given bits, from the calibration ``statistics`` of every site.
+
+    ``blocks`` has those of the bridge blocks, for methods that treat them jointly.
+    """
 
     network: Network
     statistics: dict[str, SiteStatistics]
     method: Method
     weight_bits: int
     activation_bits: int
+    blocks: dict[str, BlockStatistics] = field(default_factory=dict)
 
     def problem(self, site: Site) -> Problem:
         """The reconstruction problem of a site."""

@@ -16,6 +16,7 @@ from qhyvit.search.candidates import Strategy, exhaustive
 from qhyvit.search.objectives import Objective, fisher, losses
 from qhyvit.search.problem import Problem
 
+COMMON_ROWS = 512  # on which quantizers with one factor for all units are compared
 LEAST_GAIN = 0.005  # share of the loss that a further round must have removed for another one to follow
 
 
@@ -49,6 +50,13 @@ class Candidates:
         sample = self.problem if rows is None else self.problem.thinned(rows)
         grids, limits = self._grids(self.factors[index]), grid_limits(self.bits, self.scheme)
         return losses(self.objective, sample, self.operand, self.granularity, grids, limits, other)
+
+    def best_common(self, other: UniformQuantizer, count: int) -> list[UniformQuantizer]:
+        """The ``count`` best by the site's own loss of those quantizers that have one factor for all units."""
+        factors = self.factors[:, None] if self.granularity == "channel" else self.factors
+        sample, limits = self.problem.thinned(COMMON_ROWS), grid_limits(self.bits, self.scheme)
+        found = losses(self.objective, sample, self.operand, "tensor", self._grids(factors), limits, other)
+        return [self.covering(factors[place]) for place in found.topk(count, largest=False).indices]
 
     def quantizer(self, index: Tensor) -> UniformQuantizer:
         """The candidate ``index`` [units]."""

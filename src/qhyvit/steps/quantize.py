@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from qhyvit.calibration.blocks import load_blocks
 from qhyvit.calibration.store import load_statistics
 from qhyvit.config import Config, parse_bits
 from qhyvit.files import written_whole
@@ -15,11 +16,17 @@ from qhyvit.quantizers.store import Quantizers, save_quantizers
 from qhyvit.search.alternating import reconstruction_error
 
 
-def quantize(config: Config, model: str, method: str, bits: str, calibration: Path, output: Path, errors: Path) -> None:
-    """Write the quantizers of ``model`` to ``output``, and to ``errors`` a CSV of what each site's quantization costs."""
+def quantize(
+    config: Config, model: str, method: str, bits: str, calibration: Path, blocks: Path | None, output: Path, errors: Path
+) -> None:
+    """Write the quantizers of ``model`` to ``output``, and to ``errors`` a CSV of what each site's quantization costs.
+
+    Methods that treat bridge blocks jointly need the calibration of the ``blocks``; it comes with that of the sites.
+    """
     weight_bits, activation_bits = parse_bits(bits)
     statistics, calibrated = load_statistics(calibration)
-    task = Task(load_network(config, model), statistics, config.methods[method], weight_bits, activation_bits)
+    block_statistics = load_blocks(blocks) if blocks else {}
+    task = Task(load_network(config, model), statistics, config.methods[method], weight_bits, activation_bits, block_statistics)
     quantizers = run_method(task)
     settings = {"method": method, "bits": bits, **task.method.model_dump()}
     with written_whole(errors) as temporary:

@@ -1,0 +1,64 @@
+"""A bridge block as a network of its own, so that the error at its output can be computed for any quantizers of its sites."""
+
+from dataclasses import dataclass
+
+from torch.fx import Graph, GraphModule, Node
+
+from qhyvit.graph.bridge import BridgeBlock
+from qhyvit.graph.sites import Site
+
+
+@dataclass(frozen=True)
+class Block:
+    """The part of a graph from the first operands of a bridge block to the output of its last site.
+
+    ``inputs`` are the nodes of the whole graph whose values ``graph_module`` takes, in their order of execution; ``sites`` are those of the
+    block, in this graph; ``output`` is the node of the whole graph that it computes.
+    """
+
+    graph_module: GraphModule
+    sites: list[Site]
+    inputs: list[Node]
+    output: Node
+
+    @property
+    def name(self) -> str:
+        """That of its last site."""
+        return self.sites[-1].name
+
+
+def extract_block(graph_module: GraphModule, block: BridgeBlock) -> Block:
+    """Copy what the output of the block's last site needs, as far back as the operands of its sites."""
+    last = block.sites[-1].node
+    inside = _between({site.node for site in block.sites}, last)
+    graph = Graph()
+    copies: dict[Node, Node] = {}
+    inputs = [node for node in graph_module.graph.nodes if node not in inside and not _is_constant(node) and {*node.users} & inside]
+    for node in inputs:
+        copies[node] = graph.placeholder(node.name)
+    for node in graph_module.graph.nodes:
+        if node in inside or (_is_constant(node) and {*node.users} & inside):
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.output(copies[last])
+    sites = [Site(site.name, site.kind, copies[site.node], site.groups) for site in block.sites]
+    return Block(GraphModule(graph_module, graph), sites, inputs, last)
+
+
+def _between(first: set[Node], last: Node) -> set[Node]:
+    """All nodes on the ways from the first ones to the last, with all of these."""
+    reached: set[Node] = set()
+    for node in last.graph.nodes:
+        if node in first or reached & {*node.all_input_nodes}:
+            reached.add(node)
+    needed: set[Node] = set()
+    waiting = [last]
+    while waiting:
+        node = waiting.pop()
+        if node in reached and node not in needed:
+            needed.add(node)
+            waiting.extend(node.all_input_nodes)
+    return needed
+
+
+def _is_constant(node: Node) -> bool:
+    return node.op == "get_attr"

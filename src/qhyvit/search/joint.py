@@ -1,0 +1,82 @@
+"""The joint search of a bridge block: every quantizer is judged by the error at the block's output, with all others in place.
+
+Q-HyViT (arXiv 2303.12557), Section IV: the unit of reconstruction is O^bb = w_n ... w_1 x, not the layer.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Interpreter, Node
+
+from qhyvit.graph.block import Block
+from qhyvit.graph.sites import Site
+from qhyvit.quantizers.store import Quantizer, Quantizers
+
+
+class QuantizedBlock:
+    """The error at the output of a block as a function of the quantizers of its sites."""
+
+    def __init__(self, block: Block, inputs: Sequence[Tensor | int], gradient: Tensor) -> None:
+        """``inputs`` are the values of the block's inputs over the calibration images, ``gradient`` that of the loss at its output."""
+        self.block = block
+        self.inputs = inputs
+        self.gradient = gradient
+        self.reference = block.graph_module(*inputs)
+
+    def error(self, quantizers: Quantizers, known: dict[Node, Any] | None = None) -> float:
+        """The Fisher-weighted squared error; ``known`` holds values of nodes that need not be computed again."""
+        output = _Rounding(self.block, quantizers).run(*self.inputs, initial_env=dict(known or {}))
+        return float((output - self.reference).mul_(self.gradient).square_().sum())
+
+    def before(self, site: Site, quantizers: Quantizers) -> dict[Node, Any]:
+        """The values of all nodes that do not depend on the site's quantizers."""
+        runner = _Rounding(self.block, quantizers)
+        runner.run(*self.inputs)
+        behind: set[Node] = set()
+        for node in self.block.graph_module.graph.nodes:
+            if node is site.node or behind & {*node.all_input_nodes}:
+                behind.add(node)
+        return {node: value for node, value in runner.env.items() if node not in behind}
+
+
+class _Rounding(Interpreter):
+    """Runs a block with the operands of its sites rounded."""
+
+    def __init__(self, block: Block, quantizers: Quantizers) -> None:
+        super().__init__(block.graph_module, garbage_collect_values=False)
+        self.sites = {site.node: site for site in block.sites}
+        self.quantizers = quantizers
+
+    def run_node(self, node: Node) -> Any:
+        if node not in self.sites:
+            return super().run_node(node)
+        arguments, keywords = self.fetch_args_kwargs_from_env(node)
+        rounded = list(arguments)
+        for position, operand in enumerate(self.sites[node].operands):
+            rounded[position] = self.quantizers[self.sites[node].name][operand].fake_quantize(rounded[position])
+        return self.call_function(node.target, tuple(rounded), keywords)
+
+
+@torch.no_grad()
+def search_block(problem: QuantizedBlock, start: Quantizers, options: dict[tuple[str, str], list[Quantizer]], rounds: int) -> Quantizers:
+    """Improve the quantizers of a block's sites, which ``start`` has, with those that ``options`` offers for each site and operand.
+
+    The sites take their turns in order of execution, the second operand (the weight of a layer) before the first.
+    """
+    best = {site.name: dict(start[site.name]) for site in problem.block.sites}
+    least = problem.error(best)
+    for _ in range(rounds):
+        before = least
+        for site in problem.block.sites:
+            known = problem.before(site, best)
+            for operand in site.operands[::-1]:
+                for candidate in options[site.name, operand]:
+                    tried = best | {site.name: best[site.name] | {operand: candidate}}
+                    error = problem.error(tried, known)
+                    if error < least:
+                        least, best = error, tried
+        if least == before:
+            break
+    return best

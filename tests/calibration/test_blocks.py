@@ -1,0 +1,72 @@
+import pytest
+import torch
+from torch import nn
+
+from qhyvit.calibration.blocks import capture_blocks, load_blocks, save_blocks
+from qhyvit.calibration.capture import fisher_loss
+from qhyvit.graph.block import extract_block
+from qhyvit.graph.bridge import find_bridge_blocks
+from qhyvit.graph.sites import find_sites
+from qhyvit.graph.trace import trace
+
+
+class Hybrid(nn.Module):
+    """A map, then tokens whose number depends on the batch, as MobileViT folds patches into it."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.conv = nn.Conv2d(4, 8, 1)
+        self.project = nn.Linear(8, 6)
+        self.head = nn.Linear(6, 5)
+
+    def project_map(self, x):
+        patches = self.conv(x).unflatten(2, (2, 2)).movedim(2, 1)
+        return self.project(patches.reshape(x.shape[0] * 2, 8, -1).transpose(1, 2))
+
+    def forward(self, x):
+        tokens = self.project_map(self.stem(x).relu())
+        return self.classify(tokens)
+
+    def classify(self, tokens):
+        return self.head(tokens.reshape(tokens.shape[0] // 2, -1, 6).mean(1))
+
+
+@pytest.fixture
+def hybrid():
+    torch.manual_seed(0)
+    model, images = Hybrid(), torch.randn(4, 3, 8, 8)
+    graph_module = trace(model, images)
+    (bridge_block,) = find_bridge_blocks(graph_module, find_sites(graph_module))
+    block = extract_block(graph_module, bridge_block)
+    return model, images, block, capture_blocks(graph_module, [block], images.split(2), seed=3)
+
+
+def test_the_block_runs_on_all_images_at_once(hybrid):
+    model, images, block, statistics = hybrid
+    found = statistics[block.name]
+    with torch.no_grad():
+        torch.testing.assert_close(block.graph_module(*found.inputs), model.project_map(model.stem(images).relu()))
+
+
+def test_the_gradient_is_that_of_autograd(hybrid):
+    model, images, block, statistics = hybrid
+    generator = torch.Generator().manual_seed(3)
+    gradients = []
+    for batch in images.split(2):
+        tokens = model.project_map(model.stem(batch).relu()).detach().requires_grad_()
+        fisher_loss(model.classify(tokens), generator).backward()
+        gradients.append(tokens.grad)
+    torch.testing.assert_close(statistics[block.name].gradient, torch.cat(gradients))
+
+
+def test_statistics_survive_the_file_and_the_bytes_repeat(hybrid, tmp_path):
+    _, _, block, statistics = hybrid
+    for name in ("one", "two"):
+        save_blocks(tmp_path / name, statistics, {"commit": "abc"})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    loaded = load_blocks(tmp_path / "one")
+    assert list(loaded) == [block.name]
+    for got, expected in zip(loaded[block.name].inputs, statistics[block.name].inputs, strict=True):
+        assert torch.equal(got, expected) if isinstance(expected, torch.Tensor) else got == expected
+    assert torch.equal(loaded[block.name].gradient, statistics[block.name].gradient)
