@@ -17,6 +17,7 @@ from qhyvit.search.objectives import Objective, fisher, losses
 from qhyvit.search.problem import Problem
 
 COMMON_ROWS = 512  # on which quantizers with one factor for all units are compared
+HOPELESS = 1.5  # a granularity and scheme with so many times the least loss is not tried in further rounds
 LEAST_GAIN = 0.005  # share of the loss that a further round must have removed for another one to follow
 
 
@@ -84,7 +85,8 @@ def search(
     """The quantizers of both operands, found by alternating between them.
 
     ``factors`` [n] multiply the range of each quantization unit to make the candidates. The start is the first combination of each operand
-    at its full range. Ends early when a round gains next to nothing.
+    at its full range. Ends early when a round gains next to nothing, and
+    leaves out combinations that have fallen far behind.
     """
     candidates = {
         operand: [Candidates(problem, operand, choice.bits, *combination, factors, objective) for combination in choice.combinations]
@@ -97,6 +99,8 @@ def search(
         for operand, other in (list(choices)[::-1], list(choices)):  # weights before activations, as in PTQ4ViT
             found = [_best_of(option, strategy, best[other]) for option in candidates[operand]]
             loss, best[operand] = min(found, key=lambda pair: pair[0])
+            tried = zip(candidates[operand], found, strict=True)
+            candidates[operand] = [option for option, (least, _) in tried if least <= HOPELESS * loss]
         if loss > (1 - LEAST_GAIN) * previous:
             break
     return best
