@@ -57,7 +57,7 @@ class Candidates:
         factors = self.factors[:, None] if self.granularity == "channel" else self.factors
         sample, limits = self.problem.thinned(COMMON_ROWS), grid_limits(self.bits, self.scheme)
         found = losses(self.objective, sample, self.operand, "tensor", self._grids(factors), limits, other)
-        return [self.covering(factors[place]) for place in found.topk(count, largest=False).indices]
+        return [self.covering(factors[place]) for place in found.topk(min(count, len(factors)), largest=False).indices]
 
     def quantizer(self, index: Tensor) -> UniformQuantizer:
         """The candidate ``index`` [units]."""
