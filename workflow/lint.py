@@ -13,7 +13,7 @@ def main() -> None:
     lints = re.findall(r"^    \* (.*):$", result.stderr, flags=re.MULTILINE)
     others = [lint for lint in lints if lint != ACCEPTED]
     if others or ACCEPTED not in lints:
-        sys.exit(result.stderr)
+        sys.exit("\n".join(["snakemake --lint:", *others]) if others else result.stderr)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,11 @@ def model_code(*modules):
     return lambda wildcards: code(*modules, *filter(None, [SETTINGS.models[wildcards.model].module]))
 
 
+def algorithm(wildcards):
+    """The algorithm of the wildcard {method}."""
+    return SETTINGS.methods[wildcards.method].algorithm
+
+
 def settings(part):
     """A part of the configuration as plain data: as a param, it reruns a rule when settings that it uses have changed."""
     return part.model_dump(mode="json")

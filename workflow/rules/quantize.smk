@@ -1,7 +1,3 @@
-def algorithm(wildcards):
-    return SETTINGS.methods[wildcards.method].algorithm
-
-
 rule quantize:
     input:
         calibration=rules.calibrate.output.sites,
