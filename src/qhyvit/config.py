@@ -118,7 +118,9 @@ class RangesMethod(_Strict):
     percentile: float = Field(ge=99.9, le=100, description="percent of an activation tensor below (above) the upper (lower) end")
 
 
-class _Search(_Strict):
+class SearchSettings(_Strict):
+    """What every search needs."""
+
     weights: Choices
     activations: Choices
     matmuls: Choices
@@ -131,13 +133,13 @@ class _Search(_Strict):
     rounds: int = Field(ge=1)
 
 
-class SearchMethod(_Search):
+class SearchMethod(SearchSettings):
     """Scale, granularity and scheme by an objective, site by site."""
 
     algorithm: Literal["search"]
 
 
-class QhyvitMethod(_Search):
+class QhyvitMethod(SearchSettings):
     """The same, and then the sites of each bridge block jointly, by the error at the block's output."""
 
     algorithm: Literal["qhyvit"]

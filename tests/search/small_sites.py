@@ -9,7 +9,10 @@ from qhyvit.graph.insert import site_weight
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
 from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
+from qhyvit.search.candidates import UniformCandidates
+from qhyvit.search.objectives import fisher
 from qhyvit.search.problem import Problem
+from qhyvit.search.strategies import exhaustive
 
 
 class OneLayer(nn.Module):
@@ -47,3 +50,13 @@ def make_quantizer(problem, operand, bits, granularity, scheme, factor=1.0):
     low, high = problem.range(operand, granularity)
     axis = None if granularity == "tensor" else problem.site.axis(operand)
     return UniformQuantizer(bits, scheme, *range_to_grid(factor * low, factor * high, bits, scheme), axis=axis)
+
+
+def make_candidates(problem, operand, bits, granularity, scheme, factors, objective=fisher, strategy=exhaustive):
+    return UniformCandidates(problem, operand, objective, strategy, bits=bits, unit=granularity, scheme=scheme, factors=factors)
+
+
+def all_losses(candidates, other):
+    """The losses of all candidates when all units take the same: [n, units]."""
+    units = candidates.problem.units(candidates.operand, candidates.granularity)
+    return candidates.losses(other, torch.arange(len(candidates)).view(-1, *[1] * len(units)).expand(-1, *units))

@@ -6,17 +6,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small_sites import LAYERS, make_problem, make_quantizer
+from small_sites import LAYERS, all_losses, make_candidates, make_problem, make_quantizer
 
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import observe
 from qhyvit.calibration.rows import Rows
-from qhyvit.search.alternating import Choices, reconstruction_error, search
-from qhyvit.search.candidates import exhaustive, shortlisted
-from qhyvit.search.objectives import fisher, losses
+from qhyvit.search.alternating import reconstruction_error, search
 from qhyvit.search.problem import Problem
+from qhyvit.search.strategies import exhaustive, shortlisted
 
 FACTORS = torch.tensor([0.4, 0.6, 0.8, 1.0])
+
+
+def one_family(problem, factors, of_input, of_weight, strategy=exhaustive):
+    """For each operand the candidates of one bit-width, granularity and scheme."""
+    wanted = {"input": of_input, "weight": of_weight}
+    return {operand: [make_candidates(problem, operand, *wanted[operand], factors, strategy=strategy)] for operand in wanted}
 
 
 def true_objective(name, problem, x, quantizers):
@@ -66,8 +71,7 @@ def test_many_candidates_at_once_have_the_errors_of_each_alone(name, granularity
     for operand, other in ((first, second), (second, first)):
         fixed = make_quantizer(problem, other, 4, "tensor", "symmetric", 0.9)
         grids = [make_quantizer(problem, operand, 4, granularity, "asymmetric", float(factor)) for factor in FACTORS]
-        scale, zero_point = (torch.stack([getattr(grid, name) for grid in grids]) for name in ("scale", "zero_point"))
-        got = losses(fisher, problem, operand, granularity, (scale, zero_point), grids[0].limits, fixed)
+        got = all_losses(make_candidates(problem, operand, 4, granularity, "asymmetric", FACTORS), fixed)
         assert got.shape[1:] == problem.units(operand, granularity)
         expected = [true_objective(name, problem, x, {operand: grid, other: fixed}) for grid in grids]
         assert got.reshape(len(FACTORS), -1).sum(1).tolist() == pytest.approx(expected, rel=1e-4)
@@ -79,21 +83,20 @@ def test_one_operand_alone_gets_the_best_of_all_combinations(name, strategy):
     problem, x = make_problem(name)
     first, second = problem.site.operands
     combinations = (("tensor", "asymmetric"), ("tensor", "symmetric"))
-    choices = {first: Choices(4, combinations), second: Choices(8, (("tensor", "symmetric"),))}
-    found = search(problem, choices, FACTORS, 3, strategy)
+    families = [make_candidates(problem, first, 4, *combination, FACTORS, strategy=strategy) for combination in combinations]
+    found = search({first: families, second: [make_candidates(problem, second, 8, "tensor", "symmetric", FACTORS)]}, 3)
 
-    def candidates(granularity, scheme):
+    def quantizers(granularity, scheme):
         return [found | {first: make_quantizer(problem, first, 4, granularity, scheme, float(factor))} for factor in FACTORS]
 
-    losses = [true_objective(name, problem, x, q) for combination in combinations for q in candidates(*combination)]
+    losses = [true_objective(name, problem, x, q) for combination in combinations for q in quantizers(*combination)]
     assert true_objective(name, problem, x, found) == pytest.approx(min(losses), rel=1e-4)
     assert min(losses) < 0.99 * max(losses)
 
 
 def test_every_channel_of_a_weight_gets_its_own_best_scale():
     problem, x = make_problem("dense")
-    choices = {"input": Choices(8, (("tensor", "asymmetric"),)), "weight": Choices(3, (("channel", "symmetric"),))}
-    found = search(problem, choices, FACTORS, rounds=1)
+    found = search(one_family(problem, FACTORS, (8, "tensor", "asymmetric"), (3, "channel", "symmetric")), rounds=1)
     start = make_quantizer(problem, "input", 8, "tensor", "asymmetric")
     best = min(
         true_objective("dense", problem, x, {"input": start, "weight": make_quantizer(problem, "weight", 3, "channel", "symmetric", f)})
@@ -105,8 +108,7 @@ def test_every_channel_of_a_weight_gets_its_own_best_scale():
 
 def test_every_channel_of_a_depthwise_input_gets_its_own_best_scale():
     problem, x = make_problem("depthwise")
-    choices = {"input": Choices(3, (("channel", "asymmetric"),)), "weight": Choices(8, (("channel", "symmetric"),))}
-    found = search(problem, choices, FACTORS, rounds=1)
+    found = search(one_family(problem, FACTORS, (3, "channel", "asymmetric"), (8, "channel", "symmetric")), rounds=1)
     best = min(
         true_objective("depthwise", problem, x, found | {"input": make_quantizer(problem, "input", 3, "channel", "asymmetric", f)})
         for f in (torch.tensor(factors) for factors in itertools.product(FACTORS.tolist(), repeat=4))
@@ -116,15 +118,17 @@ def test_every_channel_of_a_depthwise_input_gets_its_own_best_scale():
 
 def test_channels_of_different_width_make_the_search_choose_channel_granularity():
     problem, _ = make_problem("depthwise")
-    combinations = (("tensor", "asymmetric"), ("channel", "asymmetric"))
-    choices = {"input": Choices(4, combinations), "weight": Choices(8, (("channel", "symmetric"),))}
-    assert search(problem, choices, torch.tensor([1.0]), rounds=2)["input"].axis == 1
+    whole, by_channel = (
+        one_family(problem, torch.tensor([1.0]), (4, granularity, "asymmetric"), (8, "channel", "symmetric"))
+        for granularity in ("tensor", "channel")
+    )
+    assert search({"input": whole["input"] + by_channel["input"], "weight": whole["weight"]}, rounds=2)["input"].axis == 1
 
 
 def test_a_second_round_never_makes_it_worse():
     problem, _ = make_problem("dense")
-    choices = {"input": Choices(3, (("tensor", "asymmetric"),)), "weight": Choices(3, (("channel", "symmetric"),))}
-    losses = [reconstruction_error(problem, search(problem, choices, FACTORS, rounds)) for rounds in (1, 2, 3)]
+    candidates = one_family(problem, FACTORS, (3, "tensor", "asymmetric"), (3, "channel", "symmetric"))
+    losses = [reconstruction_error(problem, search(candidates, rounds)) for rounds in (1, 2, 3)]
     assert np.all(np.diff(losses) <= 1e-6 * losses[0])
 
 
@@ -134,8 +138,12 @@ def test_a_tenth_of_the_candidates_is_enough():
     x, gradient = F.silu(torch.randn(1, 2048, 48)), torch.randn(1, 2048, 16)
     ranges = {"input": observe(x[0], 1, 1)}
     problem = Problem(site, weight, SiteStatistics(ranges, Rows(x, gradient, torch.ones(1, 2048, 1))))
-    choices = {"input": Choices(8, (("tensor", "asymmetric"),)), "weight": Choices(8, (("channel", "symmetric"),))}
     factors = torch.linspace(0.01, 1.2, 100)
-    plain, fast = (reconstruction_error(problem, search(problem, choices, factors, 3, strategy)) for strategy in (exhaustive, shortlisted))
+    plain, fast = (
+        reconstruction_error(
+            problem, search(one_family(problem, factors, (8, "tensor", "asymmetric"), (8, "channel", "symmetric"), strategy), 3)
+        )
+        for strategy in (exhaustive, shortlisted)
+    )
     assert fast <= 1.05 * plain
     assert problem.thinned(256).gradient.shape[1] == 256

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from small_sites import LAYERS, make_problem, make_quantizer
+from small_sites import LAYERS, all_losses, make_candidates, make_problem, make_quantizer
 
-from qhyvit.search.objectives import OBJECTIVES, losses
+from qhyvit.search.objectives import OBJECTIVES
 
 FACTORS = [0.3, 0.7, 1.0]
 
@@ -35,8 +35,8 @@ def test_losses_against_numpy(name, granularity, objective):
     for operand, other in (problem.site.operands, problem.site.operands[::-1]):
         fixed = make_quantizer(problem, other, 8, "tensor", "symmetric")
         grids = [make_quantizer(problem, operand, 3, granularity, "asymmetric", value) for value in FACTORS]
-        stacked = tuple(torch.stack([getattr(grid, field) for grid in grids]) for field in ("scale", "zero_point"))
-        got = losses(OBJECTIVES[objective], problem, operand, granularity, stacked, grids[0].limits, fixed)
+        candidates = make_candidates(problem, operand, 3, granularity, "asymmetric", torch.tensor(FACTORS), OBJECTIVES[objective])
+        got = all_losses(candidates, fixed)
         for grid, found in zip(grids, got, strict=True):
             rows = {operand: problem.quantized(operand, grid), other: problem.quantized(other, fixed)}
             left, right = (rows[side].double().numpy() for side in problem.site.operands)

@@ -23,7 +23,6 @@ def _quantizer(task: Task, site: Site, operand: str) -> UniformQuantizer:
 
 
 def _range(task: Task, site: Site, operand: str, granularity: str) -> tuple[Tensor, Tensor]:
-    assert isinstance(task.method, RangesMethod)
     if granularity == "tensor" and operand != "weight":
-        return task.statistics[site.name].ranges[operand].percentile(task.method.percentile)
+        return task.statistics[site.name].ranges[operand].percentile(task.settings(RangesMethod).percentile)
     return task.problem(site).range(operand, granularity)

@@ -1,6 +1,7 @@
 """What every method is given, and the choices that its settings leave for each operand."""
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from qhyvit.calibration.blocks import BlockStatistics
 from qhyvit.calibration.capture import SiteStatistics
@@ -9,6 +10,8 @@ from qhyvit.graph.insert import site_weight
 from qhyvit.graph.sites import Site
 from qhyvit.network import Network
 from qhyvit.search.problem import Problem
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Task:
     weight_bits: int
     activation_bits: int
     blocks: dict[str, BlockStatistics] = field(default_factory=dict)
+
+    def settings(self, kind: type[T]) -> T:
+        """The settings of the method, which are of the given kind."""
+        assert isinstance(self.method, kind)
+        return self.method
 
     def problem(self, site: Site) -> Problem:
         """The reconstruction problem of a site."""

@@ -1,29 +1,132 @@
-"""Which of the candidate scales are compared on all rows. Each quantization unit is searched by itself, all units at once.
+"""The quantizers among which a search chooses for one operand of a site."""
 
-A strategy is given ``losses_of``, which takes candidates by their index, int64 [m, units], and a number of rows (None: all), and returns
-the losses [m, units] on these rows; and all candidates [n, units]. It returns the best, int64 [units], and their losses on all rows.
-"""
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from collections.abc import Callable
-
+import torch
 from torch import Tensor
 
-Losses = Callable[[Tensor, int | None], Tensor]
-Strategy = Callable[[Losses, Tensor], tuple[Tensor, Tensor]]
-SAMPLED_ROWS = 256
-SHORTLIST = 16
+from qhyvit.quantizers.store import Quantizer
+from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, range_to_grid
+from qhyvit.search.objectives import Objective, chunk_size
+from qhyvit.search.problem import Problem
+from qhyvit.search.strategies import Strategy, shortlisted
+
+COMMON_ROWS = 512  # on which quantizers with one factor for all units are compared
 
 
-def exhaustive(losses_of: Losses, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """The best of all candidates."""
-    losses, places = losses_of(candidates, None).min(dim=0)
-    return candidates.gather(0, places[None])[0], losses
+@dataclass(frozen=True)
+class Candidates(ABC):
+    """A numbered family of quantizers for one operand; each quantization unit, of ``units``, may take its own number."""
+
+    problem: Problem
+    operand: str
+    objective: Objective
+    strategy: Strategy = shortlisted
+
+    @property
+    def granularity(self) -> str:
+        """Whether the whole tensor or every channel takes its own number."""
+        return "tensor"
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def start(self) -> Quantizer:
+        """The quantizer before any search."""
+
+    @abstractmethod
+    def quantizer(self, index: Tensor) -> Quantizer:
+        """The quantizer with the numbers ``index`` [units]."""
+
+    @abstractmethod
+    def rows(self, problem: Problem, index: Tensor) -> Tensor:
+        """The operand's rows in ``problem`` by the candidates ``index`` [m, units], along the axis of the candidates."""
+
+    def best(self, other: Quantizer) -> tuple[float, Quantizer]:
+        """The loss and the quantizer with the least, beside the quantizer of the other operand."""
+        units = self.problem.units(self.operand, self.granularity)
+        everything = torch.arange(len(self)).view(-1, *[1] * len(units)).expand(-1, *units)
+        index, losses = self.strategy(lambda index, rows: self.losses(other, index, rows), everything)
+        return float(losses.sum()), self.quantizer(index)
+
+    def losses(self, other: Quantizer, index: Tensor, rows: int | None = None) -> Tensor:
+        """The losses [m, units] of the candidates ``index`` [m, units] on some or all rows, beside the other operand's quantizer."""
+        return self._losses(self.problem if rows is None else self.problem.thinned(rows), self.granularity, other, index)
+
+    def _losses(self, problem: Problem, granularity: str, other: Quantizer, index: Tensor) -> Tensor:
+        (other_name,) = set(problem.tensors) - {self.operand}
+        fixed = problem.quantized(other_name, other)
+        parts = index.split(chunk_size(problem, self.operand))
+        return torch.cat([self.objective(problem, self.operand, granularity, self.rows(problem, part), fixed) for part in parts])
 
 
-def shortlisted(losses_of: Losses, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """The best of those few that are best on a sample of the rows.
+@dataclass(frozen=True, kw_only=True)
+class UniformCandidates(Candidates):
+    """The uniform quantizers of one granularity and scheme that cover a factor [n] of the range of each quantization unit."""
 
-    Unlike a search for the bottom of a basin it copes with the losses of 8 bits, which are jagged.
-    """
-    places = losses_of(candidates, SAMPLED_ROWS).topk(min(SHORTLIST, len(candidates)), dim=0, largest=False).indices
-    return exhaustive(losses_of, candidates.gather(0, places))
+    bits: int
+    unit: str
+    scheme: Scheme
+    factors: Tensor
+
+    @property
+    def granularity(self) -> str:
+        """That of the quantizers."""
+        return self.unit
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    def start(self) -> UniformQuantizer:
+        """The quantizer that covers the full range."""
+        return self._covering(torch.tensor(1.0))
+
+    def quantizer(self, index: Tensor) -> UniformQuantizer:
+        """The quantizer with the factors ``index`` [units]."""
+        return self._covering(self.factors[index])
+
+    def rows(self, problem: Problem, index: Tensor) -> Tensor:
+        """The operand's rows by the candidates ``index`` [m, units]."""
+        scale, zero_point = self._grids(self.factors[index])
+        return problem.candidates(self.operand, scale, zero_point, grid_limits(self.bits, self.scheme))
+
+    def best_common(self, other: Quantizer, count: int) -> list[UniformQuantizer]:
+        """The ``count`` best by the site's own loss of those quantizers that have one factor for all units."""
+        places = torch.arange(len(self))
+        index = places[:, None] if self.granularity == "channel" else places
+        found = self._losses(self.problem.thinned(COMMON_ROWS), "tensor", other, index)
+        return [self.quantizer(index[place]) for place in found.topk(min(count, len(self)), largest=False).indices]
+
+    def _covering(self, factor: Tensor) -> UniformQuantizer:
+        axis = None if self.granularity == "tensor" else self.problem.site.axis(self.operand)
+        return UniformQuantizer(self.bits, self.scheme, *self._grids(factor), axis=axis)
+
+    def _grids(self, factor: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = self.problem.range(self.operand, self.granularity)
+        repeated = self.problem.by_channel(self.operand, factor) if self.granularity == "channel" else factor
+        return range_to_grid(repeated * low, repeated * high, self.bits, self.scheme)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedCandidates(Candidates):
+    """Quantizers of any kind for the whole tensor, one by one; the first is the start."""
+
+    quantizers: Sequence[Quantizer]
+
+    def __len__(self) -> int:
+        return len(self.quantizers)
+
+    def start(self) -> Quantizer:
+        """The first of the list."""
+        return self.quantizers[0]
+
+    def quantizer(self, index: Tensor) -> Quantizer:
+        """The quantizer in place ``index`` []."""
+        return self.quantizers[int(index)]
+
+    def rows(self, problem: Problem, index: Tensor) -> Tensor:
+        """The operand's rows by the candidates ``index`` [m]."""
+        return problem.listed(self.operand, [self.quantizers[place] for place in index.tolist()])

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.problem import Problem
 
 Objective = Callable[[Problem, str, str, Tensor, Tensor], Tensor]
@@ -40,19 +39,6 @@ def operand_error(problem: Problem, operand: str, granularity: str, candidates: 
 OBJECTIVES: dict[str, Objective] = {"fisher": fisher, "cosine": cosine, "operand": operand_error}
 
 
-def losses(
-    objective: Objective,
-    problem: Problem,
-    operand: str,
-    granularity: str,
-    grids: tuple[Tensor, Tensor],
-    limits: tuple[int, int],
-    other: UniformQuantizer,
-) -> Tensor:
-    """The losses of candidates with the given scales and zero points, [m] or [m, C], beside the quantizer of the other operand."""
-    (other_name,) = set(problem.tensors) - {operand}
-    fixed = problem.quantized(other_name, other)
-    size = max(1, CHUNK // max(problem.tensors[operand].numel(), problem.reference.numel()))
-    parts = zip(grids[0].split(size), grids[1].split(size), strict=True)
-    candidates = (problem.candidates(operand, scale, zero_point, limits) for scale, zero_point in parts)
-    return torch.cat([objective(problem, operand, granularity, part, fixed) for part in candidates])
+def chunk_size(problem: Problem, operand: str) -> int:
+    """How many candidates for the operand are made at once."""
+    return max(1, CHUNK // max(problem.tensors[operand].numel(), problem.reference.numel()))

@@ -1,8 +1,10 @@
 """One site as a product of two operands over the sampled rows, which candidate quantizers change. A bias changes no error: none is here."""
 
+from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from qhyvit.calibration.capture import SiteStatistics
@@ -21,11 +23,11 @@ class Problem:
     def __init__(self, site: Site, weight: Tensor | None, statistics: SiteStatistics) -> None:
         """``weight`` is the layer's weight [O, ...], None for a matrix product of two activations."""
         rows = statistics.rows
-        right = rows.right if weight is None else weight.reshape(site.groups, -1, weight[0].numel()).transpose(1, 2)
+        self.site, self.weight = site, weight
+        right = rows.right if weight is None else self._as_right(weight)
         assert right is not None
-        self.site = site
         self.gradient, self.factor = rows.gradient, rows.factor
-        self.tensors = dict(zip(site.operands, (rows.left, right.contiguous()), strict=True))
+        self.tensors = dict(zip(site.operands, (rows.left, right), strict=True))
         self.channel_ranges = {name: (found.low, found.high) for name, found in statistics.ranges.items()}
         if weight is not None:
             self.channel_ranges["weight"] = (weight.flatten(1).amin(1), weight.flatten(1).amax(1))
@@ -56,10 +58,17 @@ class Problem:
 
     def quantized(self, operand: str, quantizer: Quantizer) -> Tensor:
         """The operand's rows, fake-quantized."""
+        if operand == "weight":
+            assert self.weight is not None
+            return self._as_right(quantizer.fake_quantize(self.weight))
         if not isinstance(quantizer, UniformQuantizer):  # the other kinds have no channels to be found
             return quantizer.fake_quantize(self.tensors[operand])
         scale, zero_point = quantizer.scale[None], quantizer.zero_point[None]
         return self.candidates(operand, scale, zero_point, quantizer.limits).squeeze(self._axis(operand))
+
+    def listed(self, operand: str, quantizers: Sequence[Quantizer]) -> Tensor:
+        """The operand's rows, fake-quantized by each of the quantizers, along the axis of the candidates."""
+        return torch.stack([self.quantized(operand, quantizer) for quantizer in quantizers], dim=self._axis(operand))
 
     def candidates(self, operand: str, scale: Tensor, zero_point: Tensor, limits: tuple[int, int]) -> Tensor:
         """The operand's rows on each of m grids with scales and zero points [m] or [m, C], along the axis of the candidates."""
@@ -104,6 +113,9 @@ class Problem:
             return per_unit
         channels = len(self.channel_ranges[operand][0])
         return per_unit.repeat_interleave(channels // per_unit.shape[-1], dim=-1)
+
+    def _as_right(self, weight: Tensor) -> Tensor:
+        return weight.reshape(self.site.groups, -1, weight[0].numel()).transpose(1, 2).contiguous()
 
     def _axis(self, operand: str) -> int:
         return -3 if operand == self.site.operands[0] else -2

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from qhyvit.search.candidates import SAMPLED_ROWS, SHORTLIST, exhaustive, shortlisted
+from qhyvit.search.strategies import SAMPLED_ROWS, SHORTLIST, exhaustive, shortlisted
 
 CANDIDATES = torch.arange(100)[:, None].expand(100, 5)
 LOSSES = torch.rand(100, 5, generator=torch.Generator().manual_seed(0))
