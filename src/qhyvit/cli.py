@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,9 @@ app.add_typer(plot, name="plot")
 Config = Annotated[Path, typer.Option(help="The experiment, a YAML file.")]
 Model = Annotated[str, typer.Option(help="A model of the experiment.")]
 Method = Annotated[str, typer.Option(help="A method of the experiment.")]
+Mode = Annotated[
+    Literal["partial", "full"], typer.Option(help="What is rounded: partial, the operands of products; full, all between them too.")
+]
 Bits = Annotated[str, typer.Option(help="Bits of weights and activations, as in w8a8.")]
 Seed = Annotated[int, typer.Option(help="Draws the calibration images, their sampled labels and positions.")]
 Images = Annotated[Path, typer.Option(help="The manifest that `qhyvit fetch images` wrote.")]
@@ -86,14 +89,13 @@ def calibrate(
     seed: Seed,
     images: Images,
     output: Output,
-    blocks: Annotated[Path, typer.Option(help="The file to write for the bridge blocks.")],
     threads: Threads = 1,
 ) -> None:
-    """Capture ranges, sampled rows and Fisher gradients of every site and bridge block, for all methods to share."""
+    """Capture ranges, sampled rows and Fisher gradients of every site, for all methods to share."""
     _use_threads(threads)
     from qhyvit.steps.calibrate import calibrate
 
-    calibrate(load_config(config), model, seed, images, output, blocks)
+    calibrate(load_config(config), model, seed, images, output)
 
 
 @app.command()
@@ -101,18 +103,19 @@ def quantize(
     config: Config,
     model: Model,
     method: Method,
+    mode: Mode,
     bits: Bits,
+    images: Images,
     calibration: Annotated[Path, typer.Option(help="What `qhyvit calibrate` wrote.")],
     output: Output,
     errors: Annotated[Path, typer.Option(help="The CSV file for the error of each site.")],
-    blocks: Annotated[Path | None, typer.Option(help="What `qhyvit calibrate` wrote for the bridge blocks, where the method asks.")] = None,
     threads: Threads = 1,
 ) -> None:
-    """Find the quantizers of every site with one method at one bit-width."""
+    """Find the quantizers of a network with one method in one mode at one bit-width."""
     _use_threads(threads)
     from qhyvit.steps.quantize import quantize
 
-    quantize(load_config(config), model, method, bits, calibration, blocks, output, errors)
+    quantize(load_config(config), model, method, mode, bits, images, calibration, output, errors)
 
 
 @app.command()
@@ -126,7 +129,6 @@ def evaluate(
         list[Path] | None,
         typer.Option(help="What `qhyvit quantize` wrote, any number; without it the FP32 network is evaluated."),
     ] = None,
-    mode: Annotated[str, typer.Option(help="What is quantized: a mode of the experiment.")] = "partial",
     threads: Threads = 1,
 ) -> None:
     """Measure the accuracy on the evaluation images."""
@@ -138,7 +140,7 @@ def evaluate(
     if not quantized:
         evaluate_fp32(load_config(config), model, images, output[0], logits)
     else:
-        evaluate_quantized(load_config(config), model, mode, images, quantized, logits, output)
+        evaluate_quantized(load_config(config), model, images, quantized, logits, output)
 
 
 @app.command()

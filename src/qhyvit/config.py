@@ -17,7 +17,7 @@ from qhyvit.errors import InputError
 T = TypeVar("T")
 Granularity = Literal["tensor", "channel"]
 Scheme = Literal["symmetric", "asymmetric"]
-Mode = Literal["partial"]
+Mode = Literal["partial", "full"]
 BitWidth = Annotated[str, Field(pattern=r"^w[2-8]a[2-8]$", description="bits of weights and activations, as in w8a8")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 MethodName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -108,22 +108,34 @@ class Choices(_Strict):
     scheme: list[Scheme] = Field(min_length=1)
 
 
-class RangesMethod(_Strict):
+class MethodSettings(_Strict):
+    """What every method needs."""
+
+    weights: Choices
+    activations: Choices
+    matmuls: Choices
+    tensors: Literal["range", "squared-error", "power-of-two"] | None = Field(
+        default=None,
+        description="the scale of what full mode rounds beyond the operands of products: what covers the range, what has the least"
+        " squared error, or the latter by channel with power-of-two factors before norms; null: the method has no full mode",
+    )
+
+    @property
+    def modes(self) -> list[Mode]:
+        """The modes that the method defines."""
+        return ["partial", "full"] if self.tensors else ["partial"]
+
+
+class RangesMethod(MethodSettings):
     """Scales straight from the observed ranges."""
 
     algorithm: Literal["ranges"]
-    weights: Choices
-    activations: Choices
-    matmuls: Choices
     percentile: float = Field(ge=99.9, le=100, description="percent of an activation tensor below (above) the upper (lower) end")
 
 
-class SearchSettings(_Strict):
+class SearchSettings(MethodSettings):
     """What every search needs."""
 
-    weights: Choices
-    activations: Choices
-    matmuls: Choices
     objective: Literal["fisher", "cosine", "operand"] = Field(
         description="of the site's product the Fisher-weighted error or the cosine distance, or the squared error of the operand itself"
     )
@@ -131,6 +143,11 @@ class SearchSettings(_Strict):
     highest: float = Field(gt=0, description="the largest")
     candidates: int = Field(ge=2)
     rounds: int = Field(ge=1)
+    gradients: Literal["fisher", "kl", "kl-quantized"] = Field(
+        default="fisher",
+        description="which the Fisher objective squares: of the likelihood of sampled labels at the FP32 network, or of the KL divergence"
+        " to it, at itself or at the network quantized by default",
+    )
 
 
 class SearchMethod(SearchSettings):
@@ -184,6 +201,15 @@ class Config(_Strict):
     experiment: Experiment
     models: dict[str, Model]
     methods: dict[str, Method]
+
+    def check_mode(self, method: str, mode: Mode) -> None:
+        """Raise InputError for a mode that a method does not define."""
+        if mode not in self.methods[method].modes:
+            known = self.experiment.methods_file
+            raise InputError(
+                f"{known}: method {method} has no mode {mode!r}, only {', '.join(self.methods[method].modes)}: it rounds the operands of"
+                " products and says nothing of norms, activations and additions; choose another mode, or give it `tensors`"
+            )
 
     def weights_path(self, model: str) -> Path:
         """The weights file of a model in this experiment."""

@@ -27,7 +27,7 @@ def project(tmp_path_factory):
         patch.chdir(root)
         config = load_config(root / "config/config.yaml")
         fetch_images(config, root / "images.csv")
-        calibrate(config, "mobilevit_xxs", 0, root / "images.csv", root / "calibration.safetensors", root / "blocks.safetensors")
+        calibrate(config, "mobilevit_xxs", 0, root / "images.csv", root / "calibration.safetensors")
         for folder in ("one", "two"):
             challenges(config, "mobilevit_xxs", root / "calibration.safetensors", *(root / folder / name for name in FILES))
     return root

@@ -4,11 +4,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from qhyvit.calibration.capture import TENSOR_POSITIONS, capture, capture_tensors
+from qhyvit.calibration.losses import fisher_loss, kl_loss
 from qhyvit.calibration.store import load_statistics, load_tensor_statistics, save_statistics
 from qhyvit.errors import InputError
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.tensors import find_tensors
 from qhyvit.graph.trace import trace
+from qhyvit.quantizers.uniform import UniformQuantizer
 
 
 class Network(nn.Module):
@@ -38,15 +40,37 @@ def test_gradients_are_those_of_the_cross_entropy_to_sampled_labels(traced):
 
 
 def test_fisher_gradients_are_signal_where_those_of_the_kl_divergence_are_rounding_noise(traced):
+    _, graph_module, sites = traced
+    x = torch.randn(6, 3, 8, 8)
+    fisher, kl = (
+        float(capture(graph_module, sites, [x], None, 0, loss)["conv"].rows.gradient.square().mean().sqrt())
+        for loss in (fisher_loss, kl_loss)
+    )
+    assert fisher > 1e-4
+    assert kl < 1e-5 * fisher
+
+
+def test_gradients_at_a_rounded_network_beside_the_values_of_the_exact_one(traced):
     model, graph_module, sites = traced
     x = torch.randn(6, 3, 8, 8)
-    fisher = capture(graph_module, sites, [x], None, seed=0)["conv"].rows.gradient.square().mean().sqrt()
+    grid = UniformQuantizer(3, "symmetric", torch.tensor(0.4), torch.tensor(0.0))
+    found = capture(graph_module, sites, [x], None, 0, kl_loss, {"conv": {"input": grid}})["head"].rows
+    exact, rounded = (F.silu(model.conv(images)).mean((2, 3)) for images in (x, grid.fake_quantize(x)))
+    assert torch.equal(found.left[0], exact)
+    expected = (model.head(rounded).softmax(1) - model.head(exact).softmax(1)) / 6  # of the KL divergence in closed form
+    torch.testing.assert_close(found.gradient[0], expected)
+
+
+def test_gradients_pass_the_rounding_unchanged(traced):
+    model, graph_module, sites = traced
+    x = torch.randn(6, 3, 8, 8)
+    grid = UniformQuantizer(3, "symmetric", torch.tensor(0.1), torch.tensor(0.0))
+    found = capture(graph_module, sites, [x], None, 0, kl_loss, {"head": {"input": grid}})["conv"].rows.gradient
     output = model.conv(x).requires_grad_()
-    logits = model.head(F.silu(output).mean((2, 3)))
-    F.kl_div(logits.log_softmax(1), model(x).log_softmax(1), reduction="sum", log_target=True).backward()
-    kl = output.grad.square().mean().sqrt()
-    assert float(fisher) > 1e-4
-    assert float(kl) < 1e-5 * float(fisher)
+    pooled = F.silu(output).mean((2, 3))
+    error = (model.head(grid.fake_quantize(pooled.detach())).softmax(1) - model.head(pooled).softmax(1)).detach() / 6
+    pooled.backward(error @ model.head.weight)
+    torch.testing.assert_close(found[0], output.grad.permute(0, 2, 3, 1).flatten(0, 2))
 
 
 def test_batches_together_see_what_each_sees(traced):

@@ -1,14 +1,11 @@
 import pytest
 import torch
+from conftest import make_task
 from torch import nn
 
-from qhyvit.calibration.capture import capture
 from qhyvit.config import RangesMethod
-from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
 from qhyvit.methods import quantize
-from qhyvit.methods.task import Task
-from qhyvit.network import Network
 
 
 class Layers(nn.Module):
@@ -25,7 +22,6 @@ def quantized(percentile):
     torch.manual_seed(0)
     model, x = Layers(), torch.randn(8, 3, 20, 20)
     graph_module = trace(model, x)
-    network = Network(graph_module, find_sites(graph_module), transform=None)
     plain = {"granularity": ["tensor"], "scheme": ["asymmetric"]}
     method = RangesMethod(
         algorithm="ranges",
@@ -34,8 +30,7 @@ def quantized(percentile):
         matmuls=plain,
         percentile=percentile,
     )
-    task = Task(network, capture(graph_module, network.sites, [x], 4, seed=0), method, weight_bits=4, activation_bits=8)
-    return model, x, quantize(task)
+    return model, x, quantize(make_task(graph_module, [x], method, weight_bits=4, positions=4), "partial")
 
 
 def test_minmax_covers_the_whole_range_of_activations_and_of_each_weight_channel():

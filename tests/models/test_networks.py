@@ -4,19 +4,15 @@ from collections import Counter
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from conftest import REPOSITORY, make_task
 
-from qhyvit.calibration.capture import capture
 from qhyvit.config import METHODS, MODELS, Model, read_yaml
 from qhyvit.graph.describe import describe
 from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.insert import insert_quantizers
-from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
 from qhyvit.methods import quantize
-from qhyvit.methods.task import Task
 from qhyvit.models.zoo import build
-from qhyvit.network import Network
 
 ZOO = read_yaml(REPOSITORY / "config/models.yaml", MODELS)
 MINMAX = read_yaml(REPOSITORY / "config/methods.yaml", METHODS)["minmax"]
@@ -52,11 +48,11 @@ def check(spec):
     with torch.no_grad():
         expected, folded = model(x), graph_module(x)
     assert float((folded - expected).abs().max()) < 1e-4 * float(expected.abs().max())
-    network = Network(graph_module, find_sites(graph_module), transform=None)
-    assert {"conv", "linear"} <= {site.kind for site in network.sites}
-    assert [site["name"] for site in description["sites"]] == [site.name for site in network.sites]
-    statistics = capture(graph_module, network.sites, [x], positions=2, seed=0)
-    insert_quantizers(graph_module, network.sites, quantize(Task(network, statistics, MINMAX, weight_bits=8, activation_bits=8)))
+    task = make_task(graph_module, [x], MINMAX, positions=2)
+    sites = task.network.sites
+    assert {"conv", "linear"} <= {site.kind for site in sites}
+    assert [site["name"] for site in description["sites"]] == [site.name for site in sites]
+    insert_quantizers(graph_module, sites, quantize(task, "partial"))
     with torch.no_grad():
         quantized = graph_module(x)
     error = float((quantized - expected).square().sum() / expected.square().sum())

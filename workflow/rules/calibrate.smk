@@ -3,8 +3,7 @@ rule calibrate:
         images=f"{RESULTS}/images.csv",
         weights=f"{RESULTS}/{{model}}/weights.json",
     output:
-        sites=f"{RESULTS}/{{model}}/seed{{seed}}/calibration.safetensors",
-        blocks=f"{RESULTS}/{{model}}/seed{{seed}}/blocks.safetensors",
+        f"{RESULTS}/{{model}}/seed{{seed}}/calibration.safetensors",
     log:
         f"{LOGS}/calibrate/{{model}}-seed{{seed}}.log",
     benchmark:
@@ -18,4 +17,4 @@ rule calibrate:
         code=model_code("qhyvit.steps.calibrate"),
     shell:
         "qhyvit calibrate --config {params.config} --model {wildcards.model} --seed {wildcards.seed}"
-        " --images {input.images} --output {output.sites} --blocks {output.blocks} --threads {threads} > {log} 2>&1"
+        " --images {input.images} --output {output} --threads {threads} > {log} 2>&1"

@@ -57,26 +57,25 @@ def model_code(*modules):
     return lambda wildcards: code(*modules, *filter(None, [SETTINGS.models[wildcards.model].module]))
 
 
-def algorithm(wildcards):
-    """The algorithm of the wildcard {method}."""
-    return SETTINGS.methods[wildcards.method].algorithm
-
-
 def settings(part):
     """A part of the configuration as plain data: as a param, it reruns a rule when settings that it uses have changed."""
     return part.model_dump(mode="json")
 
 
 def runs(template):
-    """``template`` for every model, seed, method, mode and bit-width of the experiment."""
-    return expand(
-        template,
-        model=EXPERIMENT.models,
-        seed=EXPERIMENT.seeds,
-        method=EXPERIMENT.methods,
-        mode=EXPERIMENT.modes,
-        bits=EXPERIMENT.bits,
-    )
+    """``template`` for every model, seed, method, mode that the method defines, and bit-width of the experiment."""
+    return [
+        path
+        for method in EXPERIMENT.methods
+        for path in expand(
+            template,
+            model=EXPERIMENT.models,
+            seed=EXPERIMENT.seeds,
+            method=method,
+            mode=[mode for mode in EXPERIMENT.modes if mode in SETTINGS.methods[method].modes],
+            bits=EXPERIMENT.bits,
+        )
+    ]
 
 
 def untracked(*paths):

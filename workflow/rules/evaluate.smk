@@ -46,5 +46,5 @@ rule evaluate:
         ],
         code=model_code("qhyvit.steps.evaluate"),
     shell:
-        "qhyvit evaluate --config {params.config} --model {wildcards.model} --mode {wildcards.mode} --images {input.images}"
+        "qhyvit evaluate --config {params.config} --model {wildcards.model} --images {input.images}"
         " --logits {input.logits} {params.pairs} --threads {threads} > {log} 2>&1"

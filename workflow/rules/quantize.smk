@@ -1,7 +1,7 @@
 rule quantize:
     input:
-        calibration=rules.calibrate.output.sites,
-        blocks=lambda wildcards: rules.calibrate.output.blocks if algorithm(wildcards) == "qhyvit" else [],
+        images=f"{RESULTS}/images.csv",
+        calibration=rules.calibrate.output,
     output:
         quantized=f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.safetensors",
         errors=f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.sites.csv",
@@ -16,8 +16,7 @@ rule quantize:
         config=CONFIG,
         settings=lambda wildcards: settings(SETTINGS.methods[wildcards.method]),
         code=model_code("qhyvit.steps.quantize"),
-        method_code=lambda wildcards: code(f"qhyvit.methods.{algorithm(wildcards)}"),
-        blocks=lambda wildcards, input: f"--blocks {input.blocks}" if input.blocks else "",
+        method_code=lambda wildcards: code(f"qhyvit.methods.{SETTINGS.methods[wildcards.method].algorithm}"),
     shell:
-        "qhyvit quantize --config {params.config} --model {wildcards.model} --method {wildcards.method} --bits {wildcards.bits}"
-        " --calibration {input.calibration} {params.blocks} --output {output.quantized} --errors {output.errors} --threads {threads} > {log} 2>&1"
+        "qhyvit quantize --config {params.config} --model {wildcards.model} --method {wildcards.method} --mode {wildcards.mode}"
+        " --bits {wildcards.bits} --images {input.images} --calibration {input.calibration} --output {output.quantized} --errors {output.errors} --threads {threads} > {log} 2>&1"

@@ -1,24 +1,26 @@
 """One forward and one backward pass over the calibration images, for all sites at once: ranges, sampled rows, Fisher gradients.
 
-The gradients are of -log p(y | x) with y drawn from the model's own softmax. Their second moment is the Fisher information, which takes the
-place of the Hessian in the reconstruction error E[dO^T diag(g^2) dO] (Q-HyViT, Eq. 9). The gradient of the KL divergence to the model
-itself, as PTQ4ViT takes it, is zero at this point up to rounding.
+Squared gradients take the place of the Hessian in the reconstruction error E[dO^T diag(g^2) dO] (Q-HyViT, Eq. 9).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx
+from torch import Generator, Tensor, fx
 
+from qhyvit.calibration.losses import Loss, fisher_loss
 from qhyvit.calibration.ranges import Range, merge, observe
 from qhyvit.calibration.rows import Rows, concatenate, draw_rows
 from qhyvit.errors import InputError
+from qhyvit.graph.rounding import Rounding
 from qhyvit.graph.sites import Site
 from qhyvit.graph.tensors import TensorSite
+from qhyvit.quantizers.store import Quantizers
 
+UNROUNDED: Quantizers = MappingProxyType({})
 TENSOR_POSITIONS = 512  # enough for the squared errors of one channel's few candidate scales, and small beside the rows of the sites
 
 
@@ -41,19 +43,19 @@ class TensorStatistics:
     sample: Tensor
 
 
-class _Recorder(fx.Interpreter):
-    """Runs the graph and keeps the operands and outputs of the sites; the outputs keep their gradients."""
+class _Recorder(Rounding):
+    """Keeps the operands and outputs of the sites; the outputs keep their gradients."""
 
-    def __init__(self, graph_module: fx.GraphModule, sites: list[Site]) -> None:
-        super().__init__(graph_module)
-        self.sites = {site.node: site for site in sites}
+    def __init__(self, graph_module: fx.GraphModule, sites: Sequence[Site], quantizers: Quantizers) -> None:
+        super().__init__(graph_module, sites, quantizers)
+        self.watched = {site.node: site for site in sites}
         self.operands: dict[fx.Node, tuple[Tensor, Tensor]] = {}
         self.outputs: dict[fx.Node, Tensor] = {}
 
     def run_node(self, node: fx.Node) -> Any:
         output = super().run_node(node)
-        if node in self.sites:
-            _require_finite(self.sites[node], output)
+        if node in self.watched:
+            _require_finite(self.watched[node], output)
             if not output.requires_grad:  # a product of constants, such as a projected token table
                 output.requires_grad_()
             output.retain_grad()
@@ -63,22 +65,52 @@ class _Recorder(fx.Interpreter):
         return output
 
 
+Recorder = TypeVar("Recorder", bound=Rounding)
+
+
+def backward(
+    record: Callable[[Quantizers], Recorder], images: Tensor, loss: Loss, rounding: Quantizers, generator: Generator
+) -> tuple[Recorder, Recorder]:
+    """Run recorders over ``images`` [B, 3, H, W], of the FP32 network for its values, of the network with ``rounding`` for gradients.
+
+    They are one where there is nothing to round.
+    """
+    exact = record(UNROUNDED)
+    with torch.set_grad_enabled(not rounding):
+        logits = reference = exact.run(images.clone().requires_grad_())
+    rounded = exact
+    if rounding:
+        rounded = record(rounding)
+        logits = rounded.run(images.clone().requires_grad_())
+    loss(logits, reference, generator).backward()
+    return exact, rounded
+
+
 def capture(
-    graph_module: fx.GraphModule, sites: list[Site], batches: Iterable[Tensor], positions: int | None, seed: int
+    graph_module: fx.GraphModule,
+    sites: Sequence[Site],
+    batches: Iterable[Tensor],
+    positions: int | None,
+    seed: int,
+    loss: Loss = fisher_loss,
+    rounding: Quantizers = UNROUNDED,
 ) -> dict[str, SiteStatistics]:
     """Statistics of every site over ``batches`` of images [B, 3, H, W], with ``positions`` sampled output positions an image (None: all).
 
-    Raises InputError, with the site's name, when an activation or gradient is not finite.
+    The values are those of the FP32 network, the gradients those of ``loss`` at the network with the quantizers ``rounding``. Raises
+    InputError, with the site's name, when an activation or gradient is not finite.
     """
     batches = list(batches)
     generator = torch.Generator().manual_seed(seed)
     parts: dict[str, list[SiteStatistics]] = {site.name: [] for site in sites}
+
+    def record(quantizers: Quantizers) -> _Recorder:
+        return _Recorder(graph_module, sites, quantizers)
+
     for images in batches:
-        recorder = _Recorder(graph_module, sites)
-        logits = recorder.run(images.clone().requires_grad_())
-        fisher_loss(logits, generator).backward()
+        recorder, rounded = backward(record, images, loss, rounding, generator)
         for site in sites:
-            gradient = recorder.outputs[site.node].grad
+            gradient = rounded.outputs[site.node].grad
             assert gradient is not None
             operands = _broadcast(site, recorder.operands[site.node], gradient)
             _require_finite(site, gradient)
@@ -135,12 +167,6 @@ def capture_tensors(
 def _draw_positions(x: Tensor, axis: int | None, count: int, generator: torch.Generator) -> Tensor:
     positions = x.movedim(-1 if axis is None else axis, -1).flatten(0, -2)
     return positions[torch.randperm(len(positions), generator=generator)[:count]]
-
-
-def fisher_loss(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """The summed cross-entropy to labels drawn from the softmax of ``logits`` [B, classes] itself."""
-    labels = torch.multinomial(logits.detach().softmax(1), 1, generator=generator)[:, 0]
-    return F.cross_entropy(logits, labels, reduction="sum")
 
 
 def _broadcast(site: Site, operands: tuple[Tensor, Tensor], output: Tensor) -> tuple[Tensor, Tensor]:

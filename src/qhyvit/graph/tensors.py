@@ -66,6 +66,20 @@ def find_tensors(graph_module: GraphModule) -> list[TensorSite]:
     return found
 
 
+def before_norm(tensor: TensorSite) -> bool:
+    """Whether a norm reads the tensor."""
+    return any(reader.target in NORMS for reader in _readers(tensor.node))
+
+
+def source_of(site: Site, operand: str) -> Node:
+    """The node that computed the elements of an activation operand, however they were arranged anew on the way."""
+    node = site.node.args[site.operands.index(operand)]
+    while isinstance(node, Node) and _rearranges(node) and len(node.all_input_nodes) == 1:
+        (node,) = node.all_input_nodes
+    assert isinstance(node, Node)
+    return node
+
+
 def _kind(node: Node) -> Kind | None:
     if node.target is aten.softmax.int:
         return "softmax"

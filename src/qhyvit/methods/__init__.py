@@ -2,10 +2,13 @@
 
 from importlib import import_module
 
+from qhyvit.config import Mode
 from qhyvit.methods.task import Task
+from qhyvit.methods.tensors import quantize_tensors
 from qhyvit.quantizers.store import Quantizers
 
 
-def quantize(task: Task) -> Quantizers:
+def quantize(task: Task, mode: Mode) -> Quantizers:
     """Run the algorithm that the task's settings name. It is imported by name, so that an edit to one concerns no other."""
-    return import_module(f"qhyvit.methods.{task.method.algorithm}").quantize(task)
+    operands: Quantizers = import_module(f"qhyvit.methods.{task.method.algorithm}").quantize(task)
+    return {**operands, **quantize_tensors(task)} if mode == "full" else operands

@@ -3,7 +3,6 @@
 from rich.progress import track
 
 from qhyvit.config import QhyvitMethod
-from qhyvit.errors import InputError
 from qhyvit.graph.block import Block, extract_block
 from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.methods import search
@@ -13,15 +12,15 @@ from qhyvit.search.joint import QuantizedBlock, search_block
 
 
 def quantize(task: Task) -> Quantizers:
-    """The quantizers of every site. Raises InputError when the calibration of the bridge blocks is missing."""
+    """The quantizers of every site."""
     method = task.settings(QhyvitMethod)
-    bridge_blocks = find_bridge_blocks(task.network.graph_module, task.network.sites)
-    if bridge_blocks and not task.blocks:
-        raise InputError("the algorithm qhyvit needs the calibration of the bridge blocks: give it with --blocks")
-    quantizers = dict(search.quantize(task))
-    for bridge_block in track(bridge_blocks, "searching bridge blocks"):
-        block = extract_block(task.network.graph_module, bridge_block)
-        found = task.blocks[block.name]
+    task = search.with_gradients(task)
+    quantizers = dict(search.search_sites(task))
+    graph_module = task.network.graph_module
+    blocks = [extract_block(graph_module, found) for found in find_bridge_blocks(graph_module, task.network.sites)]
+    statistics = task.capture_blocks(blocks, *search.loss_and_rounding(task))
+    for block in track(blocks, "searching bridge blocks"):
+        found = statistics[block.name]
         problem = QuantizedBlock(block, found.inputs, found.gradient)
         quantizers |= search_block(problem, quantizers, _options(task, block, quantizers, method.options), method.rounds)
     return quantizers

@@ -5,6 +5,8 @@ from itertools import product
 import torch
 from rich.progress import track
 
+from qhyvit.calibration.capture import UNROUNDED
+from qhyvit.calibration.losses import Loss, fisher_loss, kl_loss
 from qhyvit.config import SearchSettings
 from qhyvit.graph.sites import Site
 from qhyvit.methods.task import Task
@@ -17,8 +19,32 @@ from qhyvit.search.problem import Problem
 
 def quantize(task: Task) -> Quantizers:
     """The quantizers of every site, each site searched by itself."""
-    method = task.settings(SearchSettings)
-    return {site.name: search(candidates_of(task, site), method.rounds) for site in track(task.network.sites, "searching")}
+    return search_sites(with_gradients(task))
+
+
+def search_sites(task: Task) -> Quantizers:
+    """The same with the gradients that the task has."""
+    rounds = task.settings(SearchSettings).rounds
+    return {site.name: search(candidates_of(task, site), rounds) for site in track(task.network.sites, "searching")}
+
+
+def with_gradients(task: Task) -> Task:
+    """The task with the gradients that its settings ask for; those of the calibration are Fisher's."""
+    return task if task.settings(SearchSettings).gradients == "fisher" else task.recalibrated(*loss_and_rounding(task))
+
+
+def loss_and_rounding(task: Task) -> tuple[Loss, Quantizers]:
+    """Whose gradients the settings ask for, and with which quantizers in place: the first granularity and scheme at the full range."""
+    gradients = task.settings(SearchSettings).gradients
+    loss = fisher_loss if gradients == "fisher" else kl_loss
+    return loss, default_quantizers(task) if gradients == "kl-quantized" else UNROUNDED
+
+
+def default_quantizers(task: Task) -> Quantizers:
+    """Every operand at the full range, with the first granularity and scheme of the settings."""
+    return {
+        site.name: {operand: families[0].start() for operand, families in candidates_of(task, site).items()} for site in task.network.sites
+    }
 
 
 def candidates_of(task: Task, site: Site) -> dict[str, list[UniformCandidates]]:

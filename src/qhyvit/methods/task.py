@@ -1,32 +1,45 @@
 """What every method is given, and the choices that its settings leave for each operand."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from qhyvit.calibration.blocks import BlockStatistics
-from qhyvit.calibration.capture import SiteStatistics
+from torch import Tensor
+
+from qhyvit.calibration.blocks import BlockStatistics, capture_blocks
+from qhyvit.calibration.capture import SiteStatistics, TensorStatistics, capture
+from qhyvit.calibration.losses import Loss
 from qhyvit.config import Choices, Method
+from qhyvit.graph.block import Block
 from qhyvit.graph.insert import site_weight
 from qhyvit.graph.sites import Site
 from qhyvit.network import Network
+from qhyvit.quantizers.store import Quantizers
 from qhyvit.search.problem import Problem
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Task:
-    """Quantize ``network`` with ``method`` to the given bits, from the calibration ``statistics`` of every site.
+class Calibration:
+    """The images of a calibration, to be read by whoever needs more than the statistics, and how the statistics were drawn of them."""
 
-    ``blocks`` has those of the bridge blocks, for methods that treat them jointly.
-    """
+    read_batches: Callable[[], list[Tensor]]
+    positions: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """Quantize ``network`` with ``method`` to the given bits, from the ``statistics`` of every site and tensor site."""
 
     network: Network
     statistics: dict[str, SiteStatistics]
+    tensor_statistics: dict[str, TensorStatistics]
+    calibration: Calibration
     method: Method
     weight_bits: int
     activation_bits: int
-    blocks: dict[str, BlockStatistics] = field(default_factory=dict)
 
     def settings(self, kind: type[T]) -> T:
         """The settings of the method, which are of the given kind."""
@@ -47,3 +60,14 @@ class Task:
             return self.method.weights
         choices = self.method.matmuls if site.kind == "matmul" else self.method.activations
         return choices if site.axis(operand) is not None else choices.model_copy(update={"granularity": ["tensor"]})
+
+    def recalibrated(self, loss: Loss, rounding: Quantizers) -> "Task":
+        """The same task with gradients of another ``loss``, at the network with the quantizers ``rounding``."""
+        images, network = self.calibration, self.network
+        found = capture(network.graph_module, network.sites, images.read_batches(), images.positions, images.seed, loss, rounding)
+        return replace(self, statistics=found)
+
+    def capture_blocks(self, blocks: list[Block], loss: Loss, rounding: Quantizers) -> dict[str, BlockStatistics]:
+        """What enters some blocks, and such gradients at their outputs."""
+        images, network = self.calibration, self.network
+        return capture_blocks(network.graph_module, network.sites, blocks, images.read_batches(), images.seed, loss, rounding)

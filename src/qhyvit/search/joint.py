@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import Interpreter, Node
+from torch.fx import Node
 
 from qhyvit.graph.block import Block
+from qhyvit.graph.rounding import Rounding
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.store import Quantizer, Quantizers
 
@@ -27,12 +28,12 @@ class QuantizedBlock:
 
     def error(self, quantizers: Quantizers, known: dict[Node, Any] | None = None) -> float:
         """The Fisher-weighted squared error; ``known`` holds values of nodes that need not be computed again."""
-        output = _Rounding(self.block, quantizers).run(*self.inputs, initial_env=dict(known or {}))
+        output = self._runner(quantizers).run(*self.inputs, initial_env=dict(known or {}))
         return float((output - self.reference).mul_(self.gradient).square_().sum())
 
     def before(self, site: Site, quantizers: Quantizers) -> dict[Node, Any]:
         """The values of all nodes that do not depend on the site's quantizers."""
-        runner = _Rounding(self.block, quantizers)
+        runner = self._runner(quantizers)
         runner.run(*self.inputs)
         behind: set[Node] = set()
         for node in self.block.graph_module.graph.nodes:
@@ -40,23 +41,8 @@ class QuantizedBlock:
                 behind.add(node)
         return {node: value for node, value in runner.env.items() if node not in behind}
 
-
-class _Rounding(Interpreter):
-    """Runs a block with the operands of its sites rounded."""
-
-    def __init__(self, block: Block, quantizers: Quantizers) -> None:
-        super().__init__(block.graph_module, garbage_collect_values=False)
-        self.sites = {site.node: site for site in block.sites}
-        self.quantizers = quantizers
-
-    def run_node(self, node: Node) -> Any:
-        if node not in self.sites:
-            return super().run_node(node)
-        arguments, keywords = self.fetch_args_kwargs_from_env(node)
-        rounded = list(arguments)
-        for position, operand in enumerate(self.sites[node].operands):
-            rounded[position] = self.quantizers[self.sites[node].name][operand].fake_quantize(rounded[position])
-        return self.call_function(node.target, tuple(rounded), keywords)
+    def _runner(self, quantizers: Quantizers) -> Rounding:
+        return Rounding(self.block.graph_module, self.block.sites, quantizers, keep_values=True)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from qhyvit.evaluation.accuracy import mean_kl, predict, signal_to_noise, top_k_
 from qhyvit.files import written_whole
 from qhyvit.graph.insert import insert_quantizers
 from qhyvit.graph.sites import find_sites
+from qhyvit.graph.tensors import find_tensors
 from qhyvit.network import Network, load_network
 from qhyvit.provenance import provenance
 from qhyvit.quantizers.store import Quantizers, load_quantizers
@@ -33,7 +34,7 @@ def evaluate_fp32(config: Config, model: str, images: Path, output: Path, logits
     _write_result(output, _describe(config, model, "fp32", "", "w32a32", 0) | _accuracy(predictions, labels) | {"provenance": record})
 
 
-def evaluate_quantized(config: Config, model: str, mode: str, images: Path, quantized: list[Path], fp32: Path, outputs: list[Path]) -> None:
+def evaluate_quantized(config: Config, model: str, images: Path, quantized: list[Path], fp32: Path, outputs: list[Path]) -> None:
     """Write the result of each of the ``quantized`` networks to one of ``outputs``.
 
     ``images`` is the manifest, ``fp32`` has the logits to compare with.
@@ -46,13 +47,13 @@ def evaluate_quantized(config: Config, model: str, mode: str, images: Path, quan
     for logits, (_, record), output in zip(predictions, loaded, outputs, strict=True):
         compared = {"kl": mean_kl(reference, logits), "sqnr_db": signal_to_noise(reference, logits)}
         settings, seed = record["settings"], record["calibrated"]["settings"]["seed"]
-        description = _describe(config, model, settings["method"], mode, settings["bits"], seed)
+        description = _describe(config, model, settings["method"], settings["mode"], settings["bits"], seed)
         _write_result(output, description | _accuracy(logits, labels) | compared | {"provenance": record})
 
 
 def _quantized(network: Network, quantizers: Quantizers) -> GraphModule:
     copy = deepcopy(network.graph_module)
-    insert_quantizers(copy, find_sites(copy), quantizers)
+    insert_quantizers(copy, [*find_sites(copy), *find_tensors(copy)], quantizers)
     return copy
 
 

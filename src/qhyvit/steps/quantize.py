@@ -1,37 +1,57 @@
-"""Step `quantize`: one method at one bit-width."""
+"""Step `quantize`: one method in one mode at one bit-width."""
 
 from pathlib import Path
 
 import pandas as pd
+from torch import Tensor
 
-from qhyvit.calibration.blocks import load_blocks
-from qhyvit.calibration.store import load_statistics
-from qhyvit.config import Config, parse_bits
+from qhyvit.calibration.images import calibration_entries, load_batches
+from qhyvit.calibration.store import load_statistics, load_tensor_statistics
+from qhyvit.config import Config, Mode, parse_bits
 from qhyvit.files import written_whole
 from qhyvit.methods import quantize as run_method
-from qhyvit.methods.task import Task
-from qhyvit.network import load_network
-from qhyvit.provenance import provenance
+from qhyvit.methods.task import Calibration, Task
+from qhyvit.network import Network, load_network
+from qhyvit.provenance import Provenance, provenance
 from qhyvit.quantizers.store import Quantizers, save_quantizers
 from qhyvit.search.alternating import reconstruction_error
 
 
 def quantize(
-    config: Config, model: str, method: str, bits: str, calibration: Path, blocks: Path | None, output: Path, errors: Path
+    config: Config, model: str, method: str, mode: Mode, bits: str, images: Path, calibration: Path, output: Path, errors: Path
 ) -> None:
     """Write the quantizers of ``model`` to ``output``, and to ``errors`` a CSV of what each site's quantization costs.
 
-    Methods that treat bridge blocks jointly need the calibration of the ``blocks``; it comes with that of the sites.
+    ``images`` is the manifest; methods that need more than the ``calibration`` has run the same images again. Raises InputError for a
+    mode that the method does not define.
     """
+    config.check_mode(method, mode)
     weight_bits, activation_bits = parse_bits(bits)
+    network = load_network(config, model)
     statistics, calibrated = load_statistics(calibration)
-    block_statistics = load_blocks(blocks) if blocks else {}
-    task = Task(load_network(config, model), statistics, config.methods[method], weight_bits, activation_bits, block_statistics)
-    quantizers = run_method(task)
-    settings = {"method": method, "bits": bits, **task.method.model_dump()}
+    task = Task(
+        network,
+        statistics,
+        load_tensor_statistics(calibration),
+        _calibration(config, network, images, calibrated),
+        config.methods[method],
+        weight_bits,
+        activation_bits,
+    )
+    quantizers = run_method(task, mode)
+    settings = {"method": method, "mode": mode, "bits": bits, **task.method.model_dump()}
     with written_whole(errors) as temporary:
         site_errors(task, quantizers).to_csv(temporary, index=False, float_format="%.6g")
     save_quantizers(output, quantizers, provenance({"calibration": calibration}, settings) | {"calibrated": calibrated})
+
+
+def _calibration(config: Config, network: Network, images: Path, calibrated: Provenance) -> Calibration:
+    drawn = calibrated["settings"]
+
+    def read_batches() -> list[Tensor]:
+        return load_batches(config.experiment, calibration_entries(config.experiment, images, drawn["seed"]), network.transform)
+
+    return Calibration(read_batches, drawn["positions"], drawn["seed"])
 
 
 def site_errors(task: Task, quantizers: Quantizers) -> pd.DataFrame:

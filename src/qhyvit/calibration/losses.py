@@ -1,0 +1,26 @@
+"""Whose gradients weight the errors: losses of logits [B, classes], given those of the FP32 network and a generator to draw with."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+Loss = Callable[[Tensor, Tensor, Generator], Tensor]
+
+
+def fisher_loss(logits: Tensor, reference: Tensor, generator: Generator) -> Tensor:
+    """The summed cross-entropy to labels drawn from the softmax of ``logits`` itself.
+
+    The second moment of its gradients is the Fisher information.
+    """
+    labels = torch.multinomial(logits.detach().softmax(1), 1, generator=generator)[:, 0]
+    return F.cross_entropy(logits, labels, reduction="sum")
+
+
+def kl_loss(logits: Tensor, reference: Tensor, generator: Generator) -> Tensor:
+    """KL(softmax(reference) || softmax(logits)), as PTQ4ViT takes it (arXiv 2111.12293, Section 3.3): the mean over the images.
+
+    At the FP32 network itself its gradients are rounding noise.
+    """
+    return F.kl_div(logits.log_softmax(1), reference.detach().softmax(1), reduction="batchmean")
