@@ -55,6 +55,16 @@ def test_faults_are_named(experiment, changes, message):
     assert "\n" not in str(error.value)
 
 
+def test_an_experiment_takes_from_its_base_what_it_does_not_say(experiment, tmp_path):
+    base = experiment(seeds=[3])
+    path = tmp_path / "more.yaml"
+    path.write_text(yaml.safe_dump({"base": str(base), "bits": ["w4a4"]}))
+    assert load_config(path).experiment == load_config(base).experiment.model_copy(update={"bits": ["w4a4"]})
+    path.write_text(yaml.safe_dump({"base": str(base), "bit": ["w4a4"]}))
+    with pytest.raises(InputError, match=r"more\.yaml: bit: Extra inputs"):
+        load_config(path)
+
+
 def test_what_is_no_yaml_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text("a: [1,")
     with pytest.raises(InputError, match="not YAML"):

@@ -162,16 +162,33 @@ def challenges(
 
 
 @app.command()
+def sensitivity(
+    config: Config,
+    model: Model,
+    images: Images,
+    quantized: Annotated[Path, typer.Option(help="What `qhyvit quantize` wrote, in mode partial.")],
+    output: Output,
+    threads: Threads = 1,
+) -> None:
+    """Measure what each site costs the whole network: quantized alone, and as the only one that is not."""
+    _use_threads(threads)
+    from qhyvit.steps.sensitivity import sensitivity
+
+    sensitivity(load_config(config), model, images, quantized, output)
+
+
+@app.command()
 def inspect(
     model: Annotated[str, typer.Argument(help="A model of the zoo, or any constructor of timm's.")],
     zoo: Annotated[Path, typer.Option(help="The zoo, a YAML file.")] = Path("config/models.yaml"),
     json: Annotated[Path | None, typer.Option(help="A JSON file to write the same to.")] = None,
     svg: Annotated[Path | None, typer.Option(help="An SVG file to draw the sites and bridge blocks to.")] = None,
+    sensitivity: Annotated[Path | None, typer.Option(help="What `qhyvit sensitivity` wrote, to be shown beside the sites.")] = None,
 ) -> None:
     """Show the quantization sites, bridge blocks and norms of a network."""
     from qhyvit.steps.inspect import inspect
 
-    inspect(model, zoo, json, svg)
+    inspect(model, zoo, json, svg, sensitivity)
 
 
 @app.command()
@@ -242,6 +259,19 @@ def plot_zero_point_overflow(
     from qhyvit.steps.plot import plot_zero_point_overflow
 
     plot_zero_point_overflow(activations, svg, png)
+
+
+@plot.command("sensitivity")
+def plot_sensitivity(
+    sensitivity: Annotated[Path, typer.Argument(help="The output of `qhyvit sensitivity`.")],
+    svg: Svg,
+    png: Png,
+    title: Annotated[str, typer.Option(help="Of the figure.")],
+) -> None:
+    """The sites that cost most."""
+    from qhyvit.steps.plot import plot_sensitivity
+
+    plot_sensitivity(sensitivity, svg, png, title)
 
 
 def main() -> None:

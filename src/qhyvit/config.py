@@ -7,7 +7,7 @@ are made from these classes (`python -m qhyvit.config`) for editors that complet
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -46,6 +46,14 @@ class Calibration(_Strict):
     images: int = Field(gt=0, description="how many calibration images a seed draws")
     positions: int | None = Field(gt=0, description="sampled output positions per image and site; null: all")
     batch_size: int = Field(gt=0)
+
+
+class Sensitivity(_Strict):
+    """What is measured site by site."""
+
+    methods: list[MethodName] = Field(default=[], description="of the experiment; all of their seeds, in mode partial")
+    bits: list[BitWidth] = Field(default=[], description="of the experiment")
+    images: int = Field(default=64, gt=0, description="calibration images beside those that the calibration draws")
 
 
 class Phase(_Strict):
@@ -114,10 +122,15 @@ class MethodSettings(_Strict):
     weights: Choices
     activations: Choices
     matmuls: Choices
+    linear_weights: Choices | None = Field(default=None, description="weights of linear layers, where theirs are not those of convolutions")
+    grouped_activations: Choices | None = Field(
+        default=None, description="activations of grouped convolutions, where theirs are not those of all"
+    )
     tensors: Literal["range", "squared-error", "power-of-two"] | None = Field(
         default=None,
         description="the scale of what full mode rounds beyond the operands of products: what covers the range, what has the least"
-        " squared error, or the latter by channel with power-of-two factors before norms; null: the method has no full mode",
+        " squared error, or FQ-ViT's: the first, but with power-of-two factors of channels before norms and log2 steps after softmax;"
+        " null: the method has no full mode",
     )
 
     @property
@@ -133,6 +146,32 @@ class RangesMethod(MethodSettings):
     percentile: float = Field(ge=99.9, le=100, description="percent of an activation tensor below (above) the upper (lower) end")
 
 
+class FqvitMethod(MethodSettings):
+    """The whole range, but log2 steps for attention maps."""
+
+    algorithm: Literal["fqvit"]
+    zero_point: Literal["widened", "saturated"] = Field(
+        description="of an activation on one side of 0: that of the range widened to contain 0, or the range's own, clamped to the grid"
+    )
+
+
+class RepqvitMethod(MethodSettings):
+    """Ranges cut at the best percentile, and norms that take over the scales of channels."""
+
+    algorithm: Literal["repqvit"]
+    percentiles: list[Annotated[float, Field(ge=99.9, le=100)]] = Field(
+        min_length=1, description="percent of the values below (above) the upper (lower) end; the one with the least squared error is taken"
+    )
+
+
+class HyqMethod(MethodSettings):
+    """The whole range, with learnt scales for the input channels of some pointwise convolutions."""
+
+    algorithm: Literal["hyq"]
+    steps: int = Field(ge=1, description="of Adam, for each of these convolutions")
+    learning_rate: float = Field(gt=0, description="at the start; it falls to 0 as a cosine")
+
+
 class SearchSettings(MethodSettings):
     """What every search needs."""
 
@@ -143,10 +182,10 @@ class SearchSettings(MethodSettings):
     highest: float = Field(gt=0, description="the largest")
     candidates: int = Field(ge=2)
     rounds: int = Field(ge=1)
-    gradients: Literal["fisher", "kl", "kl-quantized"] = Field(
+    gradients: Literal["fisher", "fisher-quantized", "kl"] = Field(
         default="fisher",
-        description="which the Fisher objective squares: of the likelihood of sampled labels at the FP32 network, or of the KL divergence"
-        " to it, at itself or at the network quantized by default",
+        description="which the Fisher objective squares: of the likelihood of labels that the FP32 network draws, at itself or at the"
+        " network quantized by default; or of the KL divergence of the FP32 network from itself",
     )
 
 
@@ -156,6 +195,17 @@ class SearchMethod(SearchSettings):
     algorithm: Literal["search"]
 
 
+class Ptq4vitMethod(SearchSettings):
+    """The scale by an objective, site by site, and twin uniform grids after softmax, GELU and SiLU."""
+
+    algorithm: Literal["ptq4vit"]
+    defects: list[Literal["gelu-minimum", "added-halves", "stacked-groups"]] = Field(
+        default=[],
+        description="of the released code: GELU's minimum is SiLU's too, probabilities are the sum of both grids, and weight candidates"
+        " of grouped convolutions meet the inputs of other groups",
+    )
+
+
 class QhyvitMethod(SearchSettings):
     """The same, and then the sites of each bridge block jointly, by the error at the block's output."""
 
@@ -163,7 +213,17 @@ class QhyvitMethod(SearchSettings):
     options: int = Field(ge=1, description="how many scales of each granularity and scheme a block is tried with")
 
 
-Method = Annotated[RangesMethod | SearchMethod | QhyvitMethod, Field(discriminator="algorithm")]
+class ReleasedMethod(SearchSettings):
+    """Q-HyViT's released code: granularity by a rule, and bridge sites that stay quantized while later sites are calibrated."""
+
+    algorithm: Literal["released"]
+    gradients: Literal["kl"] = Field(default="kl", description="at the network that is quantized at the earlier bridge sites alone")
+
+
+Method = Annotated[
+    RangesMethod | FqvitMethod | SearchMethod | Ptq4vitMethod | QhyvitMethod | ReleasedMethod | RepqvitMethod | HyqMethod,
+    Field(discriminator="algorithm"),
+]
 
 
 class Experiment(_Strict):
@@ -177,6 +237,7 @@ class Experiment(_Strict):
     bits: list[BitWidth] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     calibration: Calibration
+    sensitivity: Sensitivity = Sensitivity()
     training: dict[Name, list[Cycle]] = Field(
         default={}, description="by model, for `qhyvit train`: cycles one after the other, each from the weights of the last"
     )
@@ -224,7 +285,7 @@ SCHEMAS: dict[str, TypeAdapter] = {"config": EXPERIMENT, "models": MODELS, "meth
 
 def load_config(path: Path) -> Config:
     """Read an experiment and the files that it names. Raises InputError with file, key, value and mend on any fault."""
-    experiment: Experiment = read_yaml(path, EXPERIMENT)
+    experiment: Experiment = _typed(path, _read_experiment(path), EXPERIMENT)
     models: dict[str, Model] = read_yaml(experiment.models_file, MODELS)
     methods: dict[str, Method] = read_yaml(experiment.methods_file, METHODS)
     return Config(
@@ -244,12 +305,28 @@ def parse_bits(bits: str) -> tuple[int, int]:
 
 def read_yaml(path: Path, schema: TypeAdapter[T]) -> T:
     """The content of a YAML file, as ``schema`` types it. Raises InputError for a file that is missing, no YAML, or at fault."""
+    return _typed(path, _parsed(path), schema)
+
+
+def _read_experiment(path: Path) -> Any:
+    """An experiment that names another as its ``base``, a path, takes from there all keys that it does not have itself."""
+    content = _parsed(path)
+    if not isinstance(content, dict) or "base" not in content:
+        return content
+    own = {key: value for key, value in content.items() if key != "base"}
+    return _parsed(Path(content["base"])) | own
+
+
+def _parsed(path: Path) -> Any:
     try:
-        content = yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a configuration file") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+
+
+def _typed(path: Path, content: Any, schema: TypeAdapter[T]) -> T:
     try:
         return schema.validate_python(content)
     except ValidationError as error:

@@ -61,6 +61,19 @@ def test_gradients_at_a_rounded_network_beside_the_values_of_the_exact_one(trace
     torch.testing.assert_close(found.gradient[0], expected)
 
 
+def test_values_of_the_rounded_network_at_watched_sites_alone(traced):
+    model, graph_module, sites = traced
+    x = torch.randn(6, 3, 8, 8)
+    grid = UniformQuantizer(3, "symmetric", torch.tensor(0.4), torch.tensor(0.0))
+    rounding = {"conv": {"input": grid}, "head": {"weight": grid}}
+    found = capture(graph_module, sites, [x], None, 0, kl_loss, rounding, watched=sites[1:], values="rounded")
+    pooled = F.silu(model.conv(grid.fake_quantize(x))).mean((2, 3))
+    assert list(found) == ["head"]
+    assert torch.equal(found["head"].rows.left[0], pooled)
+    logits = F.linear(pooled, grid.fake_quantize(model.head.weight), model.head.bias)
+    torch.testing.assert_close(found["head"].rows.gradient[0], (logits.softmax(1) - model(x).softmax(1)) / 6)
+
+
 def test_gradients_pass_the_rounding_unchanged(traced):
     model, graph_module, sites = traced
     x = torch.randn(6, 3, 8, 8)

@@ -5,7 +5,8 @@ import torch
 
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.power_of_two import power_of_two_factor
-from qhyvit.quantizers.twin import TwinUniformQuantizer, after_activation, after_softmax
+from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
+from qhyvit.quantizers.twin import AddedTwinUniformQuantizer, TwinUniformQuantizer, after_activation, after_softmax
 from qhyvit.quantizers.uniform import UniformQuantizer
 
 ONE, ZERO = torch.tensor(1.0), torch.tensor(0.0)
@@ -14,7 +15,9 @@ MAKERS = {
     "tensor asymmetric": lambda bits: UniformQuantizer(bits, "asymmetric", ONE, ZERO),
     "channel symmetric": lambda bits: UniformQuantizer(bits, "symmetric", torch.ones(3), torch.zeros(3), axis=1),
     "channel asymmetric": lambda bits: power_of_two_factor(torch.zeros(2, 3), ZERO, ONE, bits, axis=1),
+    "rescaled channel symmetric": lambda bits: RescaledWeightQuantizer(bits, "symmetric", torch.ones(3), torch.zeros(3), torch.ones(1)),
     "twin": lambda bits: after_softmax(0.5, bits),
+    "added twin": lambda bits: after_softmax(0.5, bits, AddedTwinUniformQuantizer),
     "log2": lambda bits: LogQuantizer(bits, 1, ONE),
     "log sqrt2": lambda bits: LogQuantizer(bits, 2, ONE),
 }
@@ -34,7 +37,13 @@ def test_bits_outside_two_to_eight_are_refused(make, bits):
 
 @pytest.mark.parametrize(
     ("kind", "smallest", "largest"),
-    [("tensor symmetric", -8, 7), ("tensor asymmetric", 0, 15), ("twin", 0, 15), ("log2", 0, 16), ("log sqrt2", 0, 16)],
+    [
+        ("tensor symmetric", -8, 7),
+        ("tensor asymmetric", 0, 15),
+        ("twin", 0, 15),
+        ("log2", 0, 16),
+        ("log sqrt2", 0, 16),
+    ],
 )
 def test_dequantize_takes_the_integers_of_the_grid_and_refuses_others(kind, smallest, largest):
     quantizer = MAKERS[kind](4)

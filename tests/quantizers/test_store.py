@@ -5,8 +5,9 @@ from safetensors import safe_open
 
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.power_of_two import power_of_two_factor
+from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.store import load_quantizers, save_quantizers
-from qhyvit.quantizers.twin import GELU_MINIMUM, after_activation, after_softmax
+from qhyvit.quantizers.twin import GELU_MINIMUM, AddedTwinUniformQuantizer, after_activation, after_softmax
 from qhyvit.quantizers.uniform import UniformQuantizer
 
 
@@ -14,10 +15,13 @@ def every_kind():
     channel = UniformQuantizer(6, "asymmetric", torch.rand(3), torch.tensor([1.0, 2.0, 3.0]), axis=1)
     tensor = UniformQuantizer(4, "symmetric", torch.tensor(0.5), torch.tensor(0.0))
     factor = power_of_two_factor(torch.rand(5, 3), torch.tensor(-1.0), torch.tensor(1.0), bits=8, axis=-1)
+    rescaled = RescaledWeightQuantizer(8, "asymmetric", torch.rand(4), torch.ones(4), torch.rand(3))
     return {
         "stem.conv": {"input": channel, "weight": tensor},
         "attn.matmul1": {"left": after_softmax(2.0**-7, 6), "right": tensor},
+        "attn.matmul3": {"left": after_softmax(2.0**-7, 6, AddedTwinUniformQuantizer), "right": tensor},
         "attn.matmul2": {"left": LogQuantizer(4, 1, torch.tensor(1.0)), "right": LogQuantizer(4, 2, torch.tensor(0.9))},
+        "mlp.fc1": {"input": channel, "weight": rescaled},
         "mlp/fc2": {"input": after_activation(GELU_MINIMUM, torch.tensor(0.1), 8), "weight": factor},
     }
 

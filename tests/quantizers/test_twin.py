@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from qhyvit.quantizers.twin import GELU_MINIMUM, SILU_MINIMUM, TwinUniformQuantizer, after_activation, after_softmax
+from qhyvit.quantizers.twin import (
+    GELU_MINIMUM,
+    SILU_MINIMUM,
+    AddedTwinUniformQuantizer,
+    TwinUniformQuantizer,
+    after_activation,
+    after_softmax,
+)
 
 BITS = st.integers(2, 8)
 VALUES = arrays(np.float32, st.integers(1, 40), elements=st.floats(-1, 2, width=32, allow_subnormal=False))
@@ -57,6 +64,24 @@ def test_hand_worked_probabilities():
     assert quantizer.quantize(x).tolist() == [0, 0, 1, 3, 4 + 1, 4 + 1, 4 + 2, 4 + 3, 4 + 3]
     expected = torch.tensor([0, 0, 1 / 12, 0.25, 1 / 3, 1 / 3, 2 / 3, 1, 1])
     torch.testing.assert_close(quantizer.fake_quantize(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        # four multiples of 1/12 below 0.25, and of 1/3, where 0.25 becomes 1/3
+        (0.25, [1 / 3, 1 / 12 + 1 / 3, 0.25 + 1 / 3, 1 / 3 + 0.25, 1 / 3 + 0.25, 2 / 3 + 0.25, 1.25]),
+        # of 1/24 below 0.125, and of 1/3, where 0.125 becomes 0
+        (0.125, [0, 1 / 24, 0.125 + 1 / 3, 0.125 + 1 / 3, 0.125 + 1 / 3, 0.125 + 2 / 3, 1.125]),
+        # of 1/6 below 0.5, and of 1/3, where 0.5 becomes 2/3, as 1.5 rounds to 2
+        (0.5, [2 / 3, 2 / 3, 1 / 6 + 2 / 3, 1 / 3 + 2 / 3, 1 / 3 + 2 / 3, 2 / 3 + 0.5, 1.5]),
+    ],
+)
+def test_hand_worked_sum_of_both_halves(split, expected):
+    quantizer = after_softmax(split, 3, AddedTwinUniformQuantizer)
+    x = torch.tensor([0.0, 0.05, 0.24, 0.26, 0.4, 0.6, 1.0])
+    torch.testing.assert_close(quantizer.fake_quantize(x), torch.tensor(expected))
+    assert torch.equal(quantizer.quantize(x), after_softmax(split, 3).quantize(x))
 
 
 def test_hand_worked_gelu():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
+from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid, saturated_grid
 
 BITS = st.integers(2, 8)
 SCHEMES = st.sampled_from(["symmetric", "asymmetric"])
@@ -54,6 +54,22 @@ def test_hand_worked_grid(scheme, scale, zero_point):
     got_scale, got_zero_point = range_to_grid(torch.tensor(-1.0), torch.tensor(2.0), 8, scheme)
     assert float(got_scale) == pytest.approx(scale)
     assert float(got_zero_point) == zero_point
+
+
+def test_with_a_saturated_zero_point_the_grid_of_a_channel_on_one_side_of_zero_starts_or_ends_at_zero():
+    low, high = torch.tensor([3.0, -4.0, -1.0]), torch.tensor([5.0, -1.0, 2.0])
+    scale, zero_point = saturated_grid(low, high, 8, "asymmetric")
+    torch.testing.assert_close(scale, torch.tensor([2 / 255, 3 / 255, 3 / 255]))
+    assert zero_point.tolist() == [0, 255, 85]
+    rounded = UniformQuantizer(8, "asymmetric", scale, zero_point, axis=0).fake_quantize(torch.stack([low, high], dim=1))
+    # [0, 2] and [-3, 0] take the place of [3, 5] and [-4, -1]; the third channel contains 0
+    torch.testing.assert_close(rounded, torch.tensor([[2.0, 2.0], [-3.0, -1.0], [-1.0, 2.0]]), atol=0.007, rtol=0)
+
+
+@given(VALUES, BITS, SCHEMES)
+def test_a_range_that_contains_zero_saturates_nothing(values, bits, scheme):
+    low, high = torch.tensor(min(values.min(), 0.0)), torch.tensor(max(values.max(), 0.0))
+    assert saturated_grid(low, high, bits, scheme) == range_to_grid(low, high, bits, scheme)
 
 
 def test_channels_are_quantized_by_themselves():

@@ -6,7 +6,7 @@ Squared gradients take the place of the Hessian in the reconstruction error E[dO
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Generator, Tensor, fx
@@ -44,11 +44,11 @@ class TensorStatistics:
 
 
 class _Recorder(Rounding):
-    """Keeps the operands and outputs of the sites; the outputs keep their gradients."""
+    """Keeps the operands, before any rounding, and the outputs of the watched sites; the outputs keep their gradients."""
 
-    def __init__(self, graph_module: fx.GraphModule, sites: Sequence[Site], quantizers: Quantizers) -> None:
+    def __init__(self, graph_module: fx.GraphModule, sites: Sequence[Site], quantizers: Quantizers, watched: Sequence[Site]) -> None:
         super().__init__(graph_module, sites, quantizers)
-        self.watched = {site.node: site for site in sites}
+        self.watched = {site.node: site for site in watched}
         self.operands: dict[fx.Node, tuple[Tensor, Tensor]] = {}
         self.outputs: dict[fx.Node, Tensor] = {}
 
@@ -56,7 +56,7 @@ class _Recorder(Rounding):
         output = super().run_node(node)
         if node in self.watched:
             _require_finite(self.watched[node], output)
-            if not output.requires_grad:  # a product of constants, such as a projected token table
+            if not output.requires_grad:  # the first of its path
                 output.requires_grad_()
             output.retain_grad()
             self.outputs[node] = output
@@ -73,15 +73,15 @@ def backward(
 ) -> tuple[Recorder, Recorder]:
     """Run recorders over ``images`` [B, 3, H, W], of the FP32 network for its values, of the network with ``rounding`` for gradients.
 
-    They are one where there is nothing to round.
+    They are one where there is nothing to round. What the recorders watch begins the backward pass: the images need no gradient.
     """
     exact = record(UNROUNDED)
     with torch.set_grad_enabled(not rounding):
-        logits = reference = exact.run(images.clone().requires_grad_())
+        logits = reference = exact.run(images)
     rounded = exact
     if rounding:
         rounded = record(rounding)
-        logits = rounded.run(images.clone().requires_grad_())
+        logits = rounded.run(images)
     loss(logits, reference, generator).backward()
     return exact, rounded
 
@@ -94,22 +94,28 @@ def capture(
     seed: int,
     loss: Loss = fisher_loss,
     rounding: Quantizers = UNROUNDED,
+    *,
+    watched: Sequence[Site] | None = None,
+    values: Literal["exact", "rounded"] = "exact",
 ) -> dict[str, SiteStatistics]:
     """Statistics of every site over ``batches`` of images [B, 3, H, W], with ``positions`` sampled output positions an image (None: all).
 
-    The values are those of the FP32 network, the gradients those of ``loss`` at the network with the quantizers ``rounding``. Raises
+    The values are those of the FP32 network, the gradients those of ``loss`` at the network with the quantizers ``rounding``, which may
+    give the values too. Of the ``sites``, all of which may be rounded, those that are ``watched`` have statistics (None: all). Raises
     InputError, with the site's name, when an activation or gradient is not finite.
     """
     batches = list(batches)
+    watched = sites if watched is None else watched
     generator = torch.Generator().manual_seed(seed)
-    parts: dict[str, list[SiteStatistics]] = {site.name: [] for site in sites}
+    parts: dict[str, list[SiteStatistics]] = {site.name: [] for site in watched}
 
     def record(quantizers: Quantizers) -> _Recorder:
-        return _Recorder(graph_module, sites, quantizers)
+        return _Recorder(graph_module, sites, quantizers, watched)
 
     for images in batches:
-        recorder, rounded = backward(record, images, loss, rounding, generator)
-        for site in sites:
+        exact, rounded = backward(record, images, loss, rounding, generator)
+        recorder = exact if values == "exact" else rounded
+        for site in watched:
             gradient = rounded.outputs[site.node].grad
             assert gradient is not None
             operands = _broadcast(site, recorder.operands[site.node], gradient)
@@ -121,7 +127,7 @@ def capture(
             }
             rows = draw_rows(site, operands, gradient, len(images), positions, generator)
             parts[site.name].append(SiteStatistics(ranges, rows))
-    return {site.name: _merged(site, parts[site.name]) for site in sites}
+    return {site.name: _merged(site, parts[site.name]) for site in watched}
 
 
 class _TensorRecorder(fx.Interpreter):

@@ -10,11 +10,11 @@ Loss = Callable[[Tensor, Tensor, Generator], Tensor]
 
 
 def fisher_loss(logits: Tensor, reference: Tensor, generator: Generator) -> Tensor:
-    """The summed cross-entropy to labels drawn from the softmax of ``logits`` itself.
+    """The summed cross-entropy to labels drawn from the softmax of ``reference``.
 
-    The second moment of its gradients is the Fisher information.
+    At the FP32 network the second moment of its gradients is the Fisher information.
     """
-    labels = torch.multinomial(logits.detach().softmax(1), 1, generator=generator)[:, 0]
+    labels = torch.multinomial(reference.detach().softmax(1), 1, generator=generator)[:, 0]
     return F.cross_entropy(logits, labels, reduction="sum")
 
 

@@ -53,7 +53,7 @@ def find_sites(graph_module: GraphModule) -> list[Site]:
         kind = _KINDS.get(node.target)
         if kind is None or (kind != "matmul" and node.args[1].op != "get_attr"):
             continue
-        name = module_path(node) + (".matmul" if kind == "matmul" else "")
+        name = ".".join(filter(None, (module_path(node), "matmul" if kind == "matmul" else "")))
         seen[name] += 1
         if kind == "matmul" or seen[name] > 1:
             name += str(seen[name])

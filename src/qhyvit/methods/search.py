@@ -36,8 +36,8 @@ def with_gradients(task: Task) -> Task:
 def loss_and_rounding(task: Task) -> tuple[Loss, Quantizers]:
     """Whose gradients the settings ask for, and with which quantizers in place: the first granularity and scheme at the full range."""
     gradients = task.settings(SearchSettings).gradients
-    loss = fisher_loss if gradients == "fisher" else kl_loss
-    return loss, default_quantizers(task) if gradients == "kl-quantized" else UNROUNDED
+    loss = kl_loss if gradients == "kl" else fisher_loss
+    return loss, default_quantizers(task) if gradients == "fisher-quantized" else UNROUNDED
 
 
 def default_quantizers(task: Task) -> Quantizers:

@@ -56,9 +56,11 @@ class Task:
 
     def choices(self, site: Site, operand: str) -> Choices:
         """What the settings allow for an operand; a matrix product without heads has no channels to tell apart."""
+        method = self.method
         if operand == "weight":
-            return self.method.weights
-        choices = self.method.matmuls if site.kind == "matmul" else self.method.activations
+            return (method.linear_weights if site.kind == "linear" else None) or method.weights
+        of_layers = (method.grouped_activations if site.groups > 1 else None) or method.activations
+        choices = method.matmuls if site.kind == "matmul" else of_layers
         return choices if site.axis(operand) is not None else choices.model_copy(update={"granularity": ["tensor"]})
 
     def recalibrated(self, loss: Loss, rounding: Quantizers) -> "Task":

@@ -4,32 +4,44 @@ import torch
 from torch import Tensor
 
 from qhyvit.calibration.capture import TensorStatistics
+from qhyvit.config import Method
 from qhyvit.graph.tensors import TensorSite, before_norm
+from qhyvit.methods.attention import log2_attention
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.power_of_two import power_of_two_factor
-from qhyvit.quantizers.store import Quantizers
-from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize, grid_limits, range_to_grid
+from qhyvit.quantizers.store import Quantizer, Quantizers
+from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize, grid_limits, range_to_grid, saturated_grid
 
-FACTORS = torch.linspace(0.11, 1.0, 90)  # of the range, down by 1 % as FQ-ViT's code does it for OMSE
+FACTORS = torch.linspace(1.0, 0.11, 90)  # of the range, down by 1 % as FQ-ViT's code does it for OMSE: of equal errors the widest wins
 
 
 def quantize_tensors(task: Task) -> Quantizers:
-    """The quantizer of every tensor site, asymmetric as all activations of fully quantized networks are."""
+    """The quantizer of every tensor site: asymmetric, as all activations of fully quantized networks are, or log2 after a softmax."""
     return {tensor.name: {"output": _quantizer(task, tensor)} for tensor in task.network.tensors}
 
 
-def _quantizer(task: Task, tensor: TensorSite) -> UniformQuantizer:
+def _quantizer(task: Task, tensor: TensorSite) -> Quantizer:
     found, bits, rule = task.tensor_statistics[tensor.name], task.activation_bits, task.method.tensors
-    low, high = found.range.percentile(task.method.percentile if task.method.algorithm == "ranges" else 100)
-    if rule == "power-of-two" and tensor.axis is not None and before_norm(tensor):
+    if rule == "power-of-two" and tensor.kind == "softmax":
+        return log2_attention()
+    low, high = _range(task.method, found)
+    if rule == "power-of-two" and before_norm(tensor):
+        assert tensor.axis is not None
         return power_of_two_factor(found.sample, low, high, bits, tensor.axis)
-    factor = _least_squared_error(found, bits) if rule == "squared-error" else torch.tensor(1.0)
-    return UniformQuantizer(bits, "asymmetric", *range_to_grid(factor * low, factor * high, bits, "asymmetric"))
+    factor = _least_squared_error(found.sample, low, high, bits) if rule == "squared-error" else torch.tensor(1.0)
+    return UniformQuantizer(bits, "asymmetric", *saturated_grid(factor * low, factor * high, bits, "asymmetric"))
 
 
-def _least_squared_error(found: TensorStatistics, bits: int) -> Tensor:
-    low, high = found.range.percentile(100)
+def _range(method: Method, found: TensorStatistics) -> tuple[Tensor, Tensor]:
+    """The range that the quantizer starts from; of FQ-ViT as ported alone it may lie on one side of 0."""
+    low, high = found.range.percentile(method.percentile if method.algorithm == "ranges" else 100)
+    if method.algorithm == "fqvit" and method.zero_point == "saturated":
+        return low, high
+    return low.clamp(max=0), high.clamp(min=0)
+
+
+def _least_squared_error(sample: Tensor, low: Tensor, high: Tensor, bits: int) -> Tensor:
     limits = grid_limits(bits, "asymmetric")
     grids = (range_to_grid(factor * low, factor * high, bits, "asymmetric") for factor in FACTORS)
-    errors = torch.stack([(fake_quantize(found.sample, *grid, *limits) - found.sample).square().sum() for grid in grids])
+    errors = torch.stack([(fake_quantize(sample, *grid, *limits) - sample).square().sum() for grid in grids])
     return FACTORS[errors.argmin()]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import torch
 from safetensors import safe_open
@@ -13,12 +14,13 @@ from torch import Tensor
 from qhyvit.files import written_whole
 from qhyvit.provenance import Provenance
 from qhyvit.quantizers.logarithmic import LogQuantizer
-from qhyvit.quantizers.twin import TwinUniformQuantizer
+from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
+from qhyvit.quantizers.twin import AddedTwinUniformQuantizer, TwinUniformQuantizer
 from qhyvit.quantizers.uniform import UniformQuantizer
 
-Quantizer = UniformQuantizer | TwinUniformQuantizer | LogQuantizer
+Quantizer = UniformQuantizer | RescaledWeightQuantizer | TwinUniformQuantizer | AddedTwinUniformQuantizer | LogQuantizer
 Quantizers = Mapping[str, Mapping[str, Quantizer]]  # site -> operand -> quantizer
-KINDS: dict[str, type[Quantizer]] = {kind.__name__: kind for kind in (UniformQuantizer, TwinUniformQuantizer, LogQuantizer)}
+KINDS: dict[str, type[Quantizer]] = {kind.__name__: kind for kind in get_args(Quantizer)}
 
 
 def save_quantizers(path: Path, quantizers: Quantizers, provenance: Provenance) -> None:

@@ -72,17 +72,33 @@ class TwinUniformQuantizer:
         return torch.where(codes < self._half, low, (codes - self._half) * self.high_scale)
 
 
-def after_softmax(split: float, bits: int) -> TwinUniformQuantizer:
+@dataclass(frozen=True)
+class AddedTwinUniformQuantizer(TwinUniformQuantizer):
+    """What PTQ4ViT's code does to probabilities, otherwise than its paper: every value stands for the sum of a value on each grid.
+
+    The code clamps a value to either side of the boundary, rounds both to their grids and adds them. So a value from the boundary up
+    comes out larger by the boundary, and one below it larger by the boundary as the high grid has it, which is 0 for small boundaries.
+    """
+
+    def describe(self) -> str:
+        """The kind in words."""
+        return "added twin"
+
+    def _values(self, codes: Tensor) -> Tensor:
+        boundary_on_high_grid = round(self.boundary * (self._half - 1)) * self.high_scale
+        return super()._values(codes) + torch.where(codes < self._half, boundary_on_high_grid, self.boundary)
+
+
+def after_softmax(split: float, bits: int, kind: type[TwinUniformQuantizer] = TwinUniformQuantizer) -> TwinUniformQuantizer:
     """The quantizer of probabilities: [0, split) in steps of split / (Q - 1), [split, 1] in steps of 1 / (Q - 1).
 
-    Raises ValueError unless 0 < split <= 1. PTQ4ViT's code does otherwise than its paper and this: it adds the two halves, each clamped
-    to its own range, so that whatever exceeds the split comes out larger by the split.
+    Raises ValueError unless 0 < split <= 1.
     """
     check_bits(bits)
     if not 0 < split <= 1:
         raise ValueError(f"the split must be above 0 and at most 1, not {split}")
     largest = 2 ** (bits - 1) - 1
-    return TwinUniformQuantizer(bits, split, low_scale=torch.tensor(split / largest), high_scale=torch.tensor(1 / largest))
+    return kind(bits, split, low_scale=torch.tensor(split / largest), high_scale=torch.tensor(1 / largest))
 
 
 def after_activation(lowest: float, positive_scale: Tensor, bits: int) -> TwinUniformQuantizer:

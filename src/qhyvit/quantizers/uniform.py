@@ -81,7 +81,14 @@ def range_to_grid(low: Tensor, high: Tensor, bits: int, scheme: Scheme) -> tuple
     A range on one side of 0 is widened to contain it. Otherwise its zero point would leave the grid (the zero-point overflow of
     Q-HyViT, Section III) and zero padding would not be exact.
     """
-    low, high = low.clamp(max=0), high.clamp(min=0)
+    return saturated_grid(low.clamp(max=0), high.clamp(min=0), bits, scheme)
+
+
+def saturated_grid(low: Tensor, high: Tensor, bits: int, scheme: Scheme) -> tuple[Tensor, Tensor]:
+    """The same for [low, high] alone, with a zero point that is clamped to the grid, as in FQ-ViT's code (arXiv 2111.13824).
+
+    With a range on one side of 0 an asymmetric grid is as wide as the range, but starts or ends at 0.
+    """
     qmin, qmax = grid_limits(bits, scheme)
     if scheme == "symmetric":
         scale = torch.maximum(-low, high) / qmax

@@ -13,6 +13,8 @@ from qhyvit.reporting.results import FP32
 # Okabe and Ito, "Color Universal Design", 2008.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+COLUMNS = 3  # panels beside one another
+SPREAD = 0.7  # of the distance between two bit-widths, over which the methods are spread
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "qhyvit",  # the same bytes at every run
     "svg.fonttype": "none",
@@ -24,6 +26,11 @@ STYLE: dict[Any, Any] = {
 }
 
 
+def look(position: int) -> dict[str, str]:
+    """Colour and marker of the method in this position: pairs repeat only after 49."""
+    return {"color": COLOURS[position % len(COLOURS)], "marker": MARKERS[(position + position // len(COLOURS)) % len(MARKERS)]}
+
+
 def accuracy_figure(results: pd.DataFrame) -> Figure:
     """Top-1 by bit-width, one panel a model, one colour a method; bars span the 95 % paired interval of the drop."""
     quantized = results[results.method != FP32].copy()
@@ -31,20 +38,24 @@ def accuracy_figure(results: pd.DataFrame) -> Figure:
     bits = list(quantized.sort_values(["w_bits", "a_bits"], ascending=False).bits.unique())
     models, methods = list(quantized.model.unique()), list(quantized.method.unique())
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(1.5 + 4.5 * len(models), 4), layout="constrained")
-        for axes, model in zip(figure.subplots(1, len(models), squeeze=False, sharey=True)[0], models, strict=True):
+        columns = min(len(models), COLUMNS)
+        rows_of_panels = -(-len(models) // columns)
+        figure = Figure(figsize=(1.5 + 4.5 * columns, 3.7 * rows_of_panels + 0.3), layout="constrained")
+        panels = list(figure.subplots(rows_of_panels, columns, squeeze=False, sharey=True).flat)
+        for axes in panels[len(models) :]:
+            axes.remove()
+        for axes, model in zip(panels, models, strict=False):
             rows = quantized[quantized.model == model]
             axes.axhline(rows.top1_fp32.iloc[0], color="black", linestyle="--", linewidth=1, label="FP32")
             for position, method in enumerate(methods):
                 means = rows[rows.method == method].groupby("bits")[["top1", "top1_fp32", "drop_low", "drop_high"]].mean().reindex(bits)
-                shift = 0.12 * (position - (len(methods) - 1) / 2)
+                shift = SPREAD * (position - (len(methods) - 1) / 2) / len(methods)
                 low, high = means.top1_fp32 - means.drop_high, means.top1_fp32 - means.drop_low
                 axes.errorbar(
                     [index + shift for index in range(len(bits))],
                     means.top1,
                     yerr=[(means.top1 - low).clip(lower=0), (high - means.top1).clip(lower=0)],
-                    color=COLOURS[position],
-                    marker=MARKERS[position],
+                    **look(position),
                     linestyle="none",
                     capsize=3,
                     label=method,
@@ -73,8 +84,7 @@ def site_error_figure(errors: pd.DataFrame) -> Figure:
                 axes.plot(
                     range(len(sites)),
                     rows.relative_error,
-                    color=COLOURS[position],
-                    marker=MARKERS[position],
+                    **look(position),
                     markersize=3,
                     linewidth=0.8,
                     label=method,

@@ -9,23 +9,24 @@ from qhyvit.quantizers.store import Quantizer
 from qhyvit.search.candidates import Candidates
 from qhyvit.search.problem import Problem
 
+ORDER = ("weight", "input", "left", "right")  # in which operands are searched: as in PTQ4ViT's code
 HOPELESS = 1.5  # candidates with so many times the least loss are not tried in further rounds
 LEAST_GAIN = 0.005  # share of the loss that a further round must have removed for another one to follow
 
 
 def search(candidates: Mapping[str, Sequence[Candidates]], rounds: int) -> dict[str, Quantizer]:
-    """The quantizers of both operands, of one or more families of ``candidates`` for each, in the site's order of the operands.
+    """The quantizers of both operands, of one or more families of ``candidates`` for each.
 
     The start is that of the first family of each operand. The search ends early when a round gains next to nothing, and leaves out
     families that have fallen far behind.
     """
-    operands = list(candidates)
+    first, second = sorted(candidates, key=ORDER.index)
     left = dict(candidates)
     best = {operand: families[0].start() for operand, families in candidates.items()}
     loss = float("inf")
     for _ in range(rounds):
         previous = loss
-        for operand, other in (operands[::-1], operands):  # weights before activations, as in PTQ4ViT
+        for operand, other in ((first, second), (second, first)):
             found = [family.best(best[other]) for family in left[operand]]
             loss, best[operand] = min(found, key=lambda pair: pair[0])
             tried = zip(left[operand], found, strict=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from qhyvit.graph.block import Block
+from qhyvit.graph.dependence import independent_of
 from qhyvit.graph.rounding import Rounding
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.store import Quantizer, Quantizers
@@ -35,11 +36,7 @@ class QuantizedBlock:
         """The values of all nodes that do not depend on the site's quantizers."""
         runner = self._runner(quantizers)
         runner.run(*self.inputs)
-        behind: set[Node] = set()
-        for node in self.block.graph_module.graph.nodes:
-            if node is site.node or behind & {*node.all_input_nodes}:
-                behind.add(node)
-        return {node: value for node, value in runner.env.items() if node not in behind}
+        return independent_of(site.node, runner.env)
 
     def _runner(self, quantizers: Quantizers) -> Rounding:
         return Rounding(self.block.graph_module, self.block.sites, quantizers, keep_values=True)

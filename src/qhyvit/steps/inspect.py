@@ -4,25 +4,31 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from qhyvit.analysis.sensitivity import COSTS
 from qhyvit.config import MODELS, Model, read_yaml
+from qhyvit.errors import InputError
 from qhyvit.files import written_whole
 from qhyvit.graph.describe import describe
 from qhyvit.graph.draw import draw
 from qhyvit.models.zoo import build
 
 
-def inspect(name: str, zoo: Path, output: Path | None, svg: Path | None) -> None:
+def inspect(name: str, zoo: Path, output: Path | None, svg: Path | None, sensitivity: Path | None) -> None:
     """Print the sites and bridge blocks of ``name``, a model of the ``zoo`` or any of timm's.
 
-    Write them to ``output`` (JSON) and draw them to ``svg``, if given.
+    Write them to ``output`` (JSON) and draw them to ``svg``, if given; ``sensitivity`` adds to each site what it costs. Raises InputError
+    when that is of other sites.
     """
     spec = read_yaml(zoo, MODELS).get(name, Model(family="", constructor=name))
     model = build(spec, classes=1000)
     description = {"model": name} | describe(model, torch.zeros(2, *model.pretrained_cfg["input_size"]))  # type: ignore[index]
+    if sensitivity is not None:
+        _add_costs(description["sites"], sensitivity)
     if output is not None:
         with written_whole(output) as path:
             path.write_text(json.dumps(description, indent=1) + "\n")
@@ -31,13 +37,24 @@ def inspect(name: str, zoo: Path, output: Path | None, svg: Path | None) -> None
     _show(description, Console())
 
 
+def _add_costs(sites: list[dict[str, Any]], sensitivity: Path) -> None:
+    table = pd.read_csv(sensitivity).set_index("site")
+    if list(table.index) != [site["name"] for site in sites]:
+        raise InputError(f"{sensitivity}: its sites are not those of this network; give the sensitivity of the same model")
+    for site in sites:
+        site |= table.loc[site["name"], COSTS].to_dict()
+
+
 def _show(description: dict[str, Any], console: Console) -> None:
-    sites = Table("site", "kind", "groups", "operands", "output", "granularity", "MACs", title=f"{description['model']}: sites")
+    costs = [column for column in COSTS if column in description["sites"][0]]
+    columns = ("site", "kind", "groups", "operands", "output", "granularity", "MACs", *costs)
+    sites = Table(*columns, title=f"{description['model']}: sites")
     for site in description["sites"]:
         operands = [site[name] for name in ("input", "weight", "left", "right") if name in site]
         shapes = " x ".join(str(shape) for shape in operands)
         granularity = "/".join(site["granularity"])
-        sites.add_row(site["name"], site["kind"], str(site["groups"]), shapes, str(site["output"]), granularity, f"{site['macs']:,}")
+        shown = (site["name"], site["kind"], str(site["groups"]), shapes, str(site["output"]), granularity, f"{site['macs']:,}")
+        sites.add_row(*shown, *(f"{site[column]:.3g}" for column in costs))
     bridges = Table("kind", "before", "after", "map", "tokens", title="bridge blocks")
     for block in description["bridge_blocks"]:
         bridges.add_row(block["kind"], "\n".join(block["before"]), "\n".join(block["after"]), str(block["map"]), str(block["tokens"]))

@@ -7,6 +7,7 @@ import pandas as pd
 from qhyvit.reporting.challenge_figures import channel_range_figure, overflow_figure
 from qhyvit.reporting.figures import accuracy_figure, save_figure, site_error_figure
 from qhyvit.reporting.results import read_results
+from qhyvit.reporting.sensitivity_figure import sensitivity_figure
 
 
 def plot_accuracy(results: Path, svg: Path, png: Path) -> None:
@@ -27,6 +28,11 @@ def plot_channel_ranges(channels: Path, svg: Path, png: Path) -> None:
 def plot_zero_point_overflow(activations: Path, svg: Path, png: Path) -> None:
     """Draw where zero points overflow in all models, from challenges.csv, to ``svg`` and ``png``."""
     save_figure(overflow_figure(pd.read_csv(activations)), svg, png)
+
+
+def plot_sensitivity(sensitivity: Path, svg: Path, png: Path, title: str) -> None:
+    """Draw the sites that cost most, from the output of `qhyvit sensitivity`, to ``svg`` and ``png``."""
+    save_figure(sensitivity_figure(pd.read_csv(sensitivity), title), svg, png)
 
 
 def _read_errors(path: Path) -> pd.DataFrame:

@@ -1,0 +1,176 @@
+"""HyQ (Kim et al., IJCAI 2024): min-max ranges, and learnt scales for the input channels of the blocks of MobileNetV2.
+
+Its quantization-aware distribution scaling divides channel c of a pointwise convolution's input by alpha_c and multiplies the weight by
+it, which leaves the product as it is and brings channels of unlike ranges to one grid. The alpha_c are divided into the scale at which
+the input is rounded: here a uniform quantizer by channel with one zero point. The blocks are found by what the layers compute, where the
+released code names them.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from qhyvit.config import HyqMethod
+from qhyvit.graph.insert import site_weight
+from qhyvit.graph.sites import Site
+from qhyvit.graph.tensors import source_of
+from qhyvit.methods.attention import from_softmax, log2_attention
+from qhyvit.methods.task import Task
+from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
+from qhyvit.quantizers.store import Quantizer, Quantizers
+from qhyvit.quantizers.twin import SILU_MINIMUM
+from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
+from qhyvit.search.problem import Problem
+
+aten = torch.ops.aten
+ROWS = 512  # on which alpha is learnt: four times as many lower the error by a few percent
+SMALLEST_ALPHA = 1e-3  # Adam's steps are as large as the learning rate, however near to 0 they lead
+_ACTIVATIONS = {
+    aten.gelu.default,
+    aten.hardswish.default,
+    aten.hardtanh.default,
+    aten.relu.default,
+    aten.relu6.default,
+    aten.silu.default,
+}
+
+
+def quantize(task: Task) -> Quantizers:
+    """The quantizers of every site."""
+    settings = task.settings(HyqMethod)
+    scaled = find_scaled_convolutions(task.network.graph_module, task.network.sites)
+    quantizers: dict[str, dict[str, Quantizer]] = {}
+    for site in track(task.network.sites, "scaling"):
+        if site in scaled:
+            convolution = ScaledConvolution(task, site)
+            inputs, weights = convolution.quantizers(convolution.learn(settings.steps, settings.learning_rate))
+            quantizers[site.name] = {"input": inputs, "weight": weights}
+        else:
+            quantizers[site.name] = {operand: _minmax(task, site, operand) for operand in site.operands}
+    return quantizers
+
+
+def find_scaled_convolutions(graph_module: GraphModule, sites: Sequence[Site]) -> list[Site]:
+    """The pointwise convolutions before and after each depthwise one, with nothing but activation functions between.
+
+    The one before must have more output than input channels, which tells it from the projection of the block before.
+    """
+    pointwise, expanding, depthwise = set(), set(), set()
+    for site in sites:
+        if site.kind != "conv":
+            continue
+        outputs, inputs, *kernel = _weight(graph_module, site).shape
+        if site.groups == 1 and kernel == [1, 1]:
+            pointwise.add(site.node)
+            if outputs > inputs:
+                expanding.add(site.node)
+        elif site.groups > 1 and inputs == 1:
+            depthwise.add(site.node)
+    found: set[Node] = set()
+    for node in depthwise:
+        before, after = _before(node), pointwise.intersection(_after(node))
+        if before in expanding and after:
+            found |= {before, *after}
+    return [site for site in sites if site.node in found]
+
+
+class ScaledConvolution:
+    """A pointwise convolution whose quantizers and error are functions of the alpha [K] of its input channels."""
+
+    def __init__(self, task: Task, site: Site) -> None:
+        """``site`` is one of those that `find_scaled_convolutions` finds."""
+        self.site, self.problem = site, task.problem(site).thinned(ROWS)
+        assert self.problem.weight is not None
+        self.weight = self.problem.weight.flatten(1)
+        self.low, self.high = _range(self.problem, "input", "channel")
+        self.bits = {operand: task.bits(operand) for operand in site.operands}
+        self.schemes = {operand: task.choices(site, operand).scheme[0] for operand in site.operands}
+
+    def learn(self, steps: int, learning_rate: float) -> Tensor:
+        """The alpha with the least error of those that Adam comes by, from 1 on and with the learning rate falling to 0 as a cosine."""
+        alpha = torch.ones_like(self.low, requires_grad=True)
+        optimizer = torch.optim.Adam([alpha], learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        least, best = float("inf"), torch.ones_like(self.low)
+        for _ in range(steps):
+            error = self.error(alpha)
+            if float(error.detach()) < least:
+                least, best = float(error.detach()), alpha.detach().clone()
+            optimizer.zero_grad()
+            error.backward()
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                alpha.clamp_(min=SMALLEST_ALPHA)
+        return best
+
+    def error(self, alpha: Tensor) -> Tensor:
+        """The mean squared error at the output [], estimated from the sampled rows.
+
+        Rounding has no gradient, as in the released code: the product of integers is a constant, and ``alpha`` acts through the two
+        scales that it is multiplied with.
+        """
+        (input_scale, _), (weight_scale, _) = self._grids(alpha)
+        scale = input_scale * weight_scale
+        with torch.no_grad():
+            inputs, weights = self.quantizers(alpha)
+            integers = self.problem.quantized("input", inputs) @ self.problem.quantized("weight", weights) / scale
+        return ((integers * scale - self.problem.reference) * self.problem.factor).square().mean()
+
+    def quantizers(self, alpha: Tensor) -> tuple[UniformQuantizer, RescaledWeightQuantizer]:
+        """The quantizers of the input divided by ``alpha`` [K], by its range, and of the weight multiplied by it."""
+        (scale, zero_point), weight_grid = self._grids(alpha)
+        return (
+            UniformQuantizer(
+                self.bits["input"], self.schemes["input"], scale * alpha, zero_point.expand_as(alpha), self.site.axis("input")
+            ),
+            RescaledWeightQuantizer(self.bits["weight"], self.schemes["weight"], *weight_grid, alpha),
+        )
+
+    def _grids(self, alpha: Tensor) -> list[tuple[Tensor, Tensor]]:
+        weight = self.weight * alpha
+        ranges = {
+            "input": ((self.low / alpha).amin(), (self.high / alpha).amax()),
+            "weight": (weight.amin(1), weight.amax(1)),
+        }
+        return [range_to_grid(*ends, self.bits[operand], self.schemes[operand]) for operand, ends in ranges.items()]
+
+
+def _minmax(task: Task, site: Site, operand: str) -> Quantizer:
+    if from_softmax(site, operand):
+        return log2_attention()
+    choices, bits = task.choices(site, operand), task.bits(operand)
+    granularity, scheme = choices.granularity[0], choices.scheme[0]
+    grid = range_to_grid(*_range(task.problem(site), operand, granularity), bits, scheme)
+    return UniformQuantizer(bits, scheme, *grid, axis=None if granularity == "tensor" else site.axis(operand))
+
+
+def _range(problem: Problem, operand: str, granularity: str) -> tuple[Tensor, Tensor]:
+    """The range of an operand; what a SiLU computes is taken to reach down to its minimum, as in the released code."""
+    low, high = problem.range(operand, granularity)
+    silu = operand != "weight" and source_of(problem.site, operand).target is aten.silu.default
+    return torch.full_like(low, SILU_MINIMUM) if silu else low, high
+
+
+def _weight(graph_module: GraphModule, site: Site) -> Tensor:
+    weight = site_weight(graph_module, site)
+    assert weight is not None
+    return weight
+
+
+def _before(node: Node) -> Node:
+    """The node that feeds ``node``, through activation functions or not."""
+    source = node.all_input_nodes[0]
+    return _before(source) if source.target in _ACTIVATIONS else source
+
+
+def _after(node: Node) -> Iterator[Node]:
+    """The nodes that ``node`` feeds, through activation functions or not."""
+    for reader in node.users:
+        if reader.target in _ACTIVATIONS:
+            yield from _after(reader)
+        else:
+            yield reader

@@ -1,0 +1,129 @@
+"""PTQ4ViT (Yuan et al., arXiv 2111.12293): every site by itself, with twin uniform grids after softmax, GELU and SiLU.
+
+Each operand is searched beside the quantized other. The released code
+differs in ways that the settings call defects; they are there to be measured.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from qhyvit.config import Ptq4vitMethod
+from qhyvit.graph.sites import Site
+from qhyvit.graph.tensors import source_of
+from qhyvit.methods import search
+from qhyvit.methods.attention import from_softmax
+from qhyvit.methods.task import Task
+from qhyvit.quantizers.store import Quantizer, Quantizers
+from qhyvit.quantizers.twin import (
+    GELU_MINIMUM,
+    SILU_MINIMUM,
+    AddedTwinUniformQuantizer,
+    TwinUniformQuantizer,
+    after_activation,
+    after_softmax,
+)
+from qhyvit.quantizers.uniform import range_to_grid
+from qhyvit.search import alternating
+from qhyvit.search.candidates import Candidates, ListedCandidates, UniformCandidates
+from qhyvit.search.objectives import OBJECTIVES, chunk_size
+from qhyvit.search.problem import Problem
+
+aten = torch.ops.aten
+MINIMA = {aten.gelu.default: GELU_MINIMUM, aten.silu.default: SILU_MINIMUM}
+SPLITS = [2.0**-octave for octave in range(20)]
+
+
+def quantize(task: Task) -> Quantizers:
+    """The quantizers of every site."""
+    task = search.with_gradients(task)
+    rounds = task.settings(Ptq4vitMethod).rounds
+    return {site.name: alternating.search(candidates_of(task, site), rounds) for site in track(task.network.sites, "searching")}
+
+
+def candidates_of(task: Task, site: Site) -> dict[str, Sequence[Candidates]]:
+    """The candidates for each operand."""
+    problem = task.problem(site)
+    return {operand: _families(task, problem, operand) for operand in site.operands}
+
+
+def _families(task: Task, problem: Problem, operand: str) -> Sequence[Candidates]:
+    method, site = task.settings(Ptq4vitMethod), problem.site
+    if operand == "weight":
+        families = search.operand_candidates(task, problem, operand)
+        stacked = site.groups > 1 and "stacked-groups" in method.defects
+        return [StackedCandidates(**vars(family)) for family in families] if stacked else families
+    source = source_of(site, operand).target
+    if operand == "left" and from_softmax(site, operand):
+        return [_after_softmax(task, problem)]
+    if operand == "input" and source in MINIMA:
+        lowest = GELU_MINIMUM if "gelu-minimum" in method.defects else MINIMA[source]
+        return [_after_activation(task, problem, lowest)]
+    return search.operand_candidates(task, problem, operand)
+
+
+def _after_softmax(task: Task, problem: Problem) -> ListedCandidates:
+    method = task.settings(Ptq4vitMethod)
+    kind = AddedTwinUniformQuantizer if "added-halves" in method.defects else TwinUniformQuantizer
+    twins = [after_softmax(split, task.activation_bits, kind) for split in SPLITS]
+    return ListedCandidates(problem, "left", OBJECTIVES[method.objective], quantizers=twins)
+
+
+def _after_activation(task: Task, problem: Problem, lowest: float) -> "TwinCandidates":
+    method, bits = task.settings(Ptq4vitMethod), task.activation_bits
+    _, high = problem.range("input", "tensor")
+    factors = torch.cat([torch.ones(1), torch.linspace(method.lowest, method.highest, method.candidates)])
+    scales, _ = range_to_grid(torch.zeros(()), factors * high, bits, "symmetric")
+    full, *twins = (after_activation(lowest, scale, bits) for scale in scales)
+    return TwinCandidates(problem, "input", OBJECTIVES[method.objective], quantizers=twins, full=full)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwinCandidates(ListedCandidates):
+    """Listed quantizers, beside whose ``full`` range, which need not be among them, the search of the other operand begins."""
+
+    full: Quantizer
+
+    def start(self) -> Quantizer:
+        """The quantizer of the full range."""
+        return self.full
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackedCandidates(UniformCandidates):
+    """Weight candidates of a grouped convolution as PTQ4ViT's code compares them: with the inputs of other groups than their own.
+
+    The code lays the n candidates of O output channels, candidate after candidate, along the output channels of one convolution and
+    leaves its G groups as they are. Channel c of candidate i is then channel i * O + c of n * O, which reads the input of group
+    floor((i * O + c) * G / (n * O)). The released code stacks as many candidates as its memory holds; here these are always all.
+
+    With sampled rows the groups have positions of their own, and the same position of another group's input is not at hand: row t of
+    its sample stands in for it. The losses are those of the code where all positions are kept.
+    """
+
+    def _losses(self, problem: Problem, granularity: str, other: Quantizer, index: Tensor) -> Tensor:
+        rows = problem.quantized("input", other)
+        parts = index.split(chunk_size(problem, self.operand))
+        mixed = ((_MixedGroups(problem, self._sources(part)), part) for part in parts)
+        return torch.cat([self.objective(stacked, self.operand, granularity, self.rows(problem, part), rows) for stacked, part in mixed])
+
+    def _sources(self, index: Tensor) -> Tensor:
+        """The group [m, O] whose input each output channel of the candidates ``index`` [m, units] reads."""
+        channels = self.problem.tensors["weight"].shape[0] * self.problem.tensors["weight"].shape[2]
+        stacked = index.view(len(index), -1) * channels + torch.arange(channels)
+        return stacked * self.problem.site.groups // (len(self) * channels)
+
+
+class _MixedGroups(Problem):
+    """A grouped convolution's problem in which the weight candidates' output channels read the inputs of the groups ``sources`` [m, O]."""
+
+    def __init__(self, problem: Problem, sources: Tensor) -> None:
+        vars(self).update(vars(problem))
+        self._sources = sources.unflatten(1, (problem.site.groups, -1))
+
+    def products(self, operand: str, candidates: Tensor, other: Tensor) -> Tensor:
+        """The products of weight candidates [G, K, m, O / G] with the rows ``other`` [G, T, K], as [G, T, m, O / G]."""
+        return torch.einsum("mgotk,gkmo->gtmo", other[self._sources], candidates)

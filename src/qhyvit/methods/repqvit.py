@@ -1,0 +1,144 @@
+"""RepQ-ViT (Li et al., ICCV 2023, arXiv 2212.08254): percentile ranges, log-sqrt2 attention maps, and norms that take over scales.
+
+Linear layers behind a LayerNorm round their input by channel, with scales s_c and zero points z_c. At inference the norm does it: with
+r1 = s / mean(s) and r2 = z - round(mean(z)) it computes (x + s r2) / r1, which has one grid, and the layer takes the weight W r1 and
+the bias b - W (s r2) (Section 3.2). That is a uniform quantizer by channel for x and a rescaled one for W, if the bias is computed from
+the rounded weight; the released code takes the unrounded one there.
+
+A norm can be changed only once, and for all that read it. Several linear layers that are all its readers, as those of queries, keys and
+values may be, therefore share the quantizer that the first of them asks for. The norm stays as it is where anything else reads it, and
+so do the other norms: what a GroupNorm before a convolution or a folded BatchNorm computes is rounded on one grid like any other tensor.
+Networks with these and no LayerNorm get no more from this method than percentile ranges.
+
+Unlike in the released code, every range is widened to contain 0, all calibration runs in the FP32 network, convolutions have the bits of
+all other layers, and percentiles of a channel are estimated from the sampled rows.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.fx import Node
+
+from qhyvit.config import RepqvitMethod
+from qhyvit.graph.layout import shape_of
+from qhyvit.graph.sites import Site
+from qhyvit.graph.tensors import source_of
+from qhyvit.methods.attention import from_softmax
+from qhyvit.methods.task import Task
+from qhyvit.quantizers.logarithmic import LogQuantizer
+from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
+from qhyvit.quantizers.store import Quantizer, Quantizers
+from qhyvit.quantizers.uniform import SMALLEST_SCALE, Scheme, UniformQuantizer, fake_quantize, grid_limits, range_to_grid
+from qhyvit.search.alternating import search
+from qhyvit.search.candidates import ListedCandidates
+from qhyvit.search.objectives import OBJECTIVES
+from qhyvit.search.problem import Problem
+from qhyvit.search.strategies import exhaustive
+
+aten = torch.ops.aten
+
+
+def quantize(task: Task) -> Quantizers:
+    """The quantizers of every site."""
+    inputs = {
+        site.name: shared for layers in absorbed_layers(task.network.sites) for shared in [_by_channel(task, layers[0])] for site in layers
+    }
+    return {site.name: _quantize_site(task, site, inputs.get(site.name)) for site in track(task.network.sites, "searching")}
+
+
+def absorbed_layers(sites: Sequence[Site]) -> list[list[Site]]:
+    """For each LayerNorm with weight and bias that linear layers alone read, these layers."""
+    layers: dict[Node, list[Site]] = defaultdict(list)
+    for site in sites:
+        source = source_of(site, site.operands[0])
+        if site.kind == "linear" and _is_affine_layer_norm(source) and shape_of(site.node.all_input_nodes[0])[-1] == shape_of(source)[-1]:
+            layers[source].append(site)
+    return [readers for norm, readers in layers.items() if _reads_alone(norm, readers)]
+
+
+def percentile_grid(values: Tensor, counts: Tensor, percentiles: Sequence[float], bits: int, scheme: Scheme) -> tuple[Tensor, Tensor]:
+    """Scale and zero point [C] for the columns of ``values`` [N, C], whose ends are cut at the percentile with the least squared error.
+
+    Row n stands for ``counts`` [N] rows, which need not be whole numbers.
+    """
+    grids = [range_to_grid(*_ends(values, counts, percent / 100), bits, scheme) for percent in percentiles]
+    limits = grid_limits(bits, scheme)
+    errors = torch.stack([(fake_quantize(values, *grid, *limits) - values).square().mul_(counts[:, None]).sum(0) for grid in grids])
+    best = errors.argmin(0, keepdim=True)
+    scale, zero_point = (torch.stack(choices).gather(0, best)[0] for choices in zip(*grids, strict=True))
+    return scale, zero_point
+
+
+def _ends(values: Tensor, counts: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """The values [C] that ``share`` of each column stays above and below, interpolated linearly between neighbours."""
+    order = values.argsort(0)
+    ordered, behind = values.gather(0, order), counts.double()[order]
+    ranks = behind.cumsum(0) - behind
+    ranks /= ranks[-1:].clamp(min=torch.finfo(torch.float64).tiny)
+    low, high = (_interpolate(ordered, ranks, at) for at in (1 - share, share))
+    return low, high
+
+
+def _interpolate(ordered: Tensor, ranks: Tensor, at: float) -> Tensor:
+    above = (ranks < at).sum(0, keepdim=True).clamp(max=len(ranks) - 1)
+    below = (above - 1).clamp(min=0)
+    start, end = ranks.gather(0, below), ranks.gather(0, above)
+    part = ((at - start) / (end - start).clamp(min=torch.finfo(torch.float64).tiny)).clamp(0, 1).float()
+    return torch.lerp(ordered.gather(0, below), ordered.gather(0, above), part)[0]
+
+
+def _reads_alone(norm: Node, layers: Sequence[Site]) -> bool:
+    inside = {site.node for site in layers}
+    for site in layers:
+        node = site.node.all_input_nodes[0]
+        while node is not norm:
+            inside.add(node)
+            (node,) = node.all_input_nodes
+    return all(user in inside for node in (norm, *inside - {site.node for site in layers}) for user in node.users)
+
+
+def _is_affine_layer_norm(node: Node) -> bool:
+    return node.target is aten.layer_norm.default and len(node.args) > 3 and None not in node.args[2:4]
+
+
+def _by_channel(task: Task, site: Site) -> UniformQuantizer:
+    problem, bits, scheme = task.problem(site), task.bits("input"), task.choices(site, "input").scheme[0]
+    counts = problem.factor[0, :, 0].square()
+    grid = percentile_grid(problem.tensors["input"][0], counts, task.settings(RepqvitMethod).percentiles, bits, scheme)
+    return UniformQuantizer(bits, scheme, *grid, axis=site.axis("input"))
+
+
+def _quantize_site(task: Task, site: Site, by_channel: UniformQuantizer | None) -> dict[str, Quantizer]:
+    problem = task.problem(site)
+    if by_channel is not None:
+        return {"input": by_channel, "weight": _weight(task, problem, by_channel.scale / by_channel.scale.mean())}
+    quantizers = {operand: _percentiles(task, problem, operand) for operand in site.operands}
+    candidates = {
+        operand: [ListedCandidates(problem, operand, OBJECTIVES["operand"], exhaustive, quantizers=listed)]
+        for operand, listed in quantizers.items()
+    }
+    return search(candidates, rounds=1)
+
+
+def _weight(task: Task, problem: Problem, factor: Tensor | None = None) -> UniformQuantizer | RescaledWeightQuantizer:
+    assert problem.weight is not None
+    weight = (problem.weight if factor is None else problem.weight * factor).flatten(1).t()
+    bits, scheme = task.bits("weight"), task.choices(problem.site, "weight").scheme[0]
+    grid = percentile_grid(weight, torch.ones(len(weight)), task.settings(RepqvitMethod).percentiles, bits, scheme)
+    return UniformQuantizer(bits, scheme, *grid, axis=0) if factor is None else RescaledWeightQuantizer(bits, scheme, *grid, factor)
+
+
+def _percentiles(task: Task, problem: Problem, operand: str) -> list[Quantizer]:
+    """The quantizers to choose from."""
+    if operand == "weight":
+        return [_weight(task, problem)]
+    site, bits = problem.site, task.bits(operand)
+    scheme = task.choices(site, operand).scheme[0]
+    found = task.statistics[site.name].ranges[operand]
+    ends = [found.percentile(percent) for percent in task.settings(RepqvitMethod).percentiles]
+    if site.kind == "matmul" and from_softmax(site, operand):
+        return [LogQuantizer(bits, 2, high.clamp(min=SMALLEST_SCALE)) for _, high in ends]
+    return [UniformQuantizer(bits, scheme, *range_to_grid(low, high, bits, scheme)) for low, high in ends]

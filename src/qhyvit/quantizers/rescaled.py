@@ -1,0 +1,56 @@
+"""The weight of a layer that has taken over the scales of its input's channels: uniform by output channel, once multiplied by them.
+
+An input that is quantized as x_c / r_c on one grid needs the weight W_c r_c. Dividing by r_c again turns both into quantizers of the
+unchanged x and W: a uniform one by channel for the input, with the scales s r_c, and this one for the weight. So RepQ-ViT (arXiv
+2212.08254, Section 3.2) moves r_c into the norm before the layer, and HyQ (IJCAI 2024) into the input's own rounding.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from qhyvit.quantizers.uniform import Scheme, UniformQuantizer
+
+
+@dataclass(frozen=True)
+class RescaledWeightQuantizer:
+    """A b-bit grid for each of the O output channels of W_c r_c, for a weight [O, K, ...] of a layer without groups.
+
+    ``scale`` and ``zero_point`` [O] are those of a `UniformQuantizer`; ``factor`` [K] holds the r_c. All are float32. Raises ValueError
+    for a factor that is not positive.
+    """
+
+    bits: int
+    scheme: Scheme
+    scale: Tensor
+    zero_point: Tensor
+    factor: Tensor
+
+    def __post_init__(self) -> None:
+        self._uniform.__post_init__()
+        if self.factor.ndim != 1 or not bool(((self.factor > 0) & self.factor.isfinite()).all()):
+            raise ValueError("factors must be positive numbers, one for each input channel")
+
+    def describe(self) -> str:
+        """The kind in words."""
+        return f"rescaled {self._uniform.describe()}"
+
+    def quantize(self, weight: Tensor) -> Tensor:
+        """The integers that represent ``weight``, as floats of the same shape."""
+        return self._uniform.quantize(weight * self._spread(weight))
+
+    def dequantize(self, q: Tensor) -> Tensor:
+        """The real weights that the integers ``q`` stand for. Raises ValueError when one is not an integer of the grid."""
+        return self._uniform.dequantize(q) / self._spread(q)
+
+    def fake_quantize(self, weight: Tensor) -> Tensor:
+        """The real weights nearest to ``weight`` on the grid: dequantize(quantize(weight))."""
+        factor = self._spread(weight)
+        return self._uniform.fake_quantize(weight * factor) / factor
+
+    @property
+    def _uniform(self) -> UniformQuantizer:
+        return UniformQuantizer(self.bits, self.scheme, self.scale, self.zero_point, axis=0)
+
+    def _spread(self, weight: Tensor) -> Tensor:
+        return self.factor.view(-1, *[1] * (weight.ndim - 2))
