@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from qhyvit.quantizers.uniform import SMALLEST_SCALE, UniformQuantizer, grid_limits, range_to_grid
+from qhyvit.quantizers.uniform import SMALLEST_SCALE, UniformQuantizer, grid_limits, range_to_grid, saturated_grid
 from qhyvit.search.problem import Problem
 
 BITS = 8
@@ -31,9 +31,7 @@ def overflows(low: Tensor, high: Tensor) -> Tensor:
 def overflow_errors(problem: Problem, operand: str, granularity: Literal["tensor", "channel"]) -> tuple[float, float]:
     """The relative squared error of an operand's sampled rows with clipped zero points, and with ranges widened to contain 0."""
     low, high = problem.range(operand, granularity)
-    scale, zero_point = textbook_grid(low, high)
-    clipped = scale, zero_point.clamp(*grid_limits(BITS, "asymmetric"))
-    widened = range_to_grid(low, high, BITS, "asymmetric")
+    clipped, widened = (to_grid(low, high, BITS, "asymmetric") for to_grid in (saturated_grid, range_to_grid))
     return _relative_error(problem, operand, *clipped), _relative_error(problem, operand, *widened)
 
 

@@ -6,7 +6,7 @@ Lin et al., "FQ-ViT: Post-Training Quantization for Fully Quantized Vision Trans
 import torch
 from torch import Tensor
 
-from qhyvit.quantizers.uniform import SMALLEST_SCALE, UniformQuantizer, fake_quantize
+from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize, grid_limits, saturated_grid
 
 FACTORS = (1 / 8, 1 / 4, 1 / 2, 1.0)  # 2^k / 8, so that the coarsest scale is the layer's
 
@@ -23,10 +23,9 @@ def power_of_two_factor(samples: Tensor, low: Tensor, high: Tensor, bits: int, a
         raise ValueError(f"samples must be [N, C] with N > 0, not {list(samples.shape)}")
     if low > high:
         raise ValueError(f"the range [{low}, {high}] is empty")
-    largest = 2**bits - 1
-    coarsest = ((high - low) / largest).clamp(min=SMALLEST_SCALE)
-    zero_point = torch.round(-low / coarsest).clamp(0, largest)
+    coarsest, zero_point = saturated_grid(low, high, bits, "asymmetric")
+    limits = grid_limits(bits, "asymmetric")
     scales = coarsest * torch.tensor(FACTORS)
-    errors = [(fake_quantize(samples, scale, zero_point, 0, largest) - samples).square().sum(0) for scale in scales]
+    errors = [(fake_quantize(samples, scale, zero_point, *limits) - samples).square().sum(0) for scale in scales]
     scale = scales[torch.stack(errors).argmin(0)]
     return UniformQuantizer(bits, "asymmetric", scale, zero_point.expand_as(scale), axis)
