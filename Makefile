@@ -1,16 +1,24 @@
-# make reproduce | test | format | lock | weights MODEL=... ; see README.md
+# make reproduce | test | bench | format | lock | weights MODEL=... ; see README.md
+# A variable given to make is in the environment of the run: IMAGENET_MINI=/path for config/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+BENCH_INSTALLED := .venv/.bench-installed
 
-.PHONY: reproduce test lint format lock images weights
+.PHONY: reproduce test bench lint format lock images weights
 
 reproduce: $(INSTALLED)
 	$(BIN)/python workflow/run.py --configfile $(CONFIG) --report reports/report.html --report-after-run
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest
+
+# Each method and other tools beside it, in minutes; then the fast search against the naive one, which takes about an hour and goes on
+# where it was stopped.
+bench: $(BENCH_INSTALLED)
+	$(BIN)/python -m benchmarks.methods
+	$(BIN)/python -m benchmarks.search
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
@@ -24,10 +32,12 @@ format: $(INSTALLED)
 	$(BIN)/ruff format
 	$(BIN)/snakefmt Snakefile workflow
 
-# One lock for all platforms. The CUDA libraries of PyTorch are pinned by PyTorch itself, where its build needs them.
+# One lock for all platforms; versions that it has stay, so delete it to renew them. The CUDA libraries of PyTorch are pinned by PyTorch
+# itself, where its build needs them.
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-annotate --no-header --no-emit-package torch \
-	  | grep -v -E '^(nvidia-|cuda-|triton)' > requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.11 --no-annotate --no-header \
+	  --no-emit-package torch --output-file requirements.lock --quiet
+	grep -v -E '^(nvidia-|cuda-|triton)' requirements.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
 
 # The embedded images and weights, made anew and put under DVC: no part of a run, which pulls them.
 images: $(INSTALLED)
@@ -40,11 +50,18 @@ weights: $(INSTALLED)
 	mkdir -p data/weights && cp results/training/$(MODEL).safetensors data/weights/
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
 
-$(INSTALLED): pyproject.toml requirements.lock
-	$(PYTHON) -m venv .venv
+define install
 	if command -v uv > /dev/null; then \
-	  uv pip install --python $(BIN)/python --constraint requirements.lock --editable '.[dev]'; \
+	  uv pip install --python $(BIN)/python --constraint requirements.lock --editable '.[$(1)]'; \
 	else \
-	  $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'; \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[$(1)]'; \
 	fi
 	touch $@
+endef
+
+$(INSTALLED): pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(call install,dev)
+
+$(BENCH_INSTALLED): $(INSTALLED)
+	$(call install,bench)

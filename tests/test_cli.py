@@ -84,6 +84,11 @@ def widen_head(root):
     (root / "config/config.yaml").write_text(yaml.safe_dump(changed))
 
 
+def name_unset_variable(root):
+    changed = TINY_EXPERIMENT | {"weights": "${NOT_SET_ANYWHERE}/{model}.safetensors"}
+    (root / "config/config.yaml").write_text(yaml.safe_dump(changed))
+
+
 def pickle_weights(root):
     (root / "data/weights/mobilevit_xxs.safetensors").write_bytes(pickle.dumps({"stem": 1}))
 
@@ -99,6 +104,7 @@ def pickle_weights(root):
         (name_unknown_model, FETCH_IMAGES, "unknown model 'resnet'"),
         (name_unknown_method, FETCH_IMAGES, "unknown method 'magic'"),
         (widen_head, FETCH_WEIGHTS, "mobilevit_xxs.safetensors: does not fit the model"),
+        (name_unset_variable, FETCH_IMAGES, "config.yaml: weights: ${NOT_SET_ANYWHERE}/{model}.safetensors: NOT_SET_ANYWHERE is not set"),
         (pickle_weights, FETCH_WEIGHTS, "mobilevit_xxs.safetensors: not a safetensors file"),
     ],
 )
@@ -116,6 +122,25 @@ def test_good_input_passes_the_same_commands(project, qhyvit):
     assert qhyvit(*FETCH_WEIGHTS)[0] == 0
     manifest = pd.read_csv(project / "out/images.csv")
     assert manifest.split.value_counts().to_dict() == {"evaluation": 12, "calibration": 6}
+
+
+def move_data(root):
+    """Put images and weights elsewhere, where a variable names the place."""
+    shutil.move(root / "data", root.parent / "elsewhere")
+    folders = {"calibration": "${ELSEWHERE}/tiny/calibration", "evaluation": "${ELSEWHERE}/tiny/evaluation"}
+    changes = {"dataset": TINY_EXPERIMENT["dataset"] | folders, "weights": "${ELSEWHERE}/weights/{model}.safetensors"}
+    (root / "config/config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT | changes))
+
+
+def test_data_elsewhere_are_found_by_a_variable_and_leave_no_path_behind(project, qhyvit, monkeypatch):
+    move_data(project)
+    monkeypatch.setenv("ELSEWHERE", str(project.parent / "elsewhere"))
+    assert qhyvit(*FETCH_IMAGES)[0] == 0
+    assert qhyvit(*FETCH_WEIGHTS)[0] == 0
+    assert len(pd.read_csv(project / "out/images.csv")) == 18
+    written = [*project.glob("out/*"), project / "config/weights.lock.yaml"]
+    assert len(written) == 3
+    assert not [path for path in written if str(project.parent) in path.read_text()]
 
 
 def test_an_unknown_option_is_code_2(qhyvit):

@@ -65,6 +65,65 @@ def test_an_experiment_takes_from_its_base_what_it_does_not_say(experiment, tmp_
         load_config(path)
 
 
+def test_a_base_may_have_a_base_but_not_itself(experiment, tmp_path):
+    paths = [experiment(seeds=[3]), tmp_path / "more.yaml", tmp_path / "most.yaml"]
+    paths[1].write_text(yaml.safe_dump({"base": str(paths[0]), "bits": ["w4a4"], "modes": ["full"]}))
+    paths[2].write_text(yaml.safe_dump({"base": str(paths[1]), "bits": ["w2a2"]}))
+    expected = load_config(paths[0]).experiment.model_copy(update={"bits": ["w2a2"], "modes": ["full"]})
+    assert load_config(paths[2]).experiment == expected
+    paths[1].write_text(yaml.safe_dump({"base": str(paths[2])}))
+    with pytest.raises(InputError, match=r"most\.yaml: is its own base, by way of .*more\.yaml"):
+        load_config(paths[2])
+
+
+ELSEWHERE = {
+    "dataset": {"name": "else-where", "classes": 2, "calibration": "${ELSEWHERE}/train", "evaluation": "data/${PART}/val"},
+    "weights": "${ELSEWHERE}/weights/{model}.safetensors",
+}
+
+
+def test_paths_may_name_variables(experiment, monkeypatch):
+    monkeypatch.setenv("ELSEWHERE", "/mnt/images")
+    monkeypatch.setenv("PART", "small")
+    config = load_config(experiment(**ELSEWHERE))
+    assert config.experiment.dataset.folder("calibration") == Path("/mnt/images/train")
+    assert config.experiment.dataset.folder("evaluation") == Path("data/small/val")
+    assert config.weights_path("mobilevit_xxs") == Path("/mnt/images/weights/mobilevit_xxs.safetensors")
+    assert config.stated_weights("mobilevit_xxs") == Path("${ELSEWHERE}/weights/mobilevit_xxs.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("environment", "key", "name"),
+    [
+        ({"PART": "a"}, r"dataset\.calibration: \$\{ELSEWHERE\}/train", "ELSEWHERE"),
+        ({"PART": "a", "ELSEWHERE": ""}, r"dataset\.calibration: \$\{ELSEWHERE\}/train", "ELSEWHERE"),
+        ({"ELSEWHERE": "a"}, r"dataset\.evaluation: data/\$\{PART\}/val", "PART"),
+    ],
+)
+def test_a_variable_that_is_not_set_is_named_but_needed_by_no_plan(experiment, monkeypatch, environment, key, name):
+    for variable in ("ELSEWHERE", "PART"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    path = experiment(**ELSEWHERE)
+    with pytest.raises(InputError, match=rf"config\.yaml: {key}: {name} is not set .*`make reproduce CONFIG={path} {name}=/path`") as error:
+        load_config(path)
+    assert "\n" not in str(error.value)
+    assert str(load_config(path, to_plan=True).experiment.dataset.calibration) == "${ELSEWHERE}/train"
+
+
+def test_a_variable_that_only_the_weights_name_is_missed_too(experiment, monkeypatch):
+    monkeypatch.delenv("ELSEWHERE", raising=False)
+    with pytest.raises(InputError, match=r"config\.yaml: weights: \$\{ELSEWHERE\}/weights/\{model\}\.safetensors: ELSEWHERE is not set"):
+        load_config(experiment(weights=ELSEWHERE["weights"]))
+
+
+@pytest.mark.parametrize("name", ["full", "imagenet-mini", "imagenet-mini-swapped"])
+def test_the_other_experiments_can_be_planned(experiment, name):
+    config = load_config(Path(f"config/{name}.yaml"), to_plan=True)
+    assert list(config.models) == config.experiment.models
+
+
 def test_what_is_no_yaml_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text("a: [1,")
     with pytest.raises(InputError, match="not YAML"):

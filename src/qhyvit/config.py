@@ -5,8 +5,10 @@ are made from these classes (`python -m qhyvit.config`) for editors that complet
 """
 
 import json
+import os
 import re
 from pathlib import Path
+from string import Template
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
@@ -18,8 +20,10 @@ T = TypeVar("T")
 Granularity = Literal["tensor", "channel"]
 Scheme = Literal["symmetric", "asymmetric"]
 Mode = Literal["partial", "full"]
+Split = Literal["calibration", "evaluation"]
 BitWidth = Annotated[str, Field(pattern=r"^w[2-8]a[2-8]$", description="bits of weights and activations, as in w8a8")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 MethodName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 
@@ -32,12 +36,16 @@ class _Strict(BaseModel):
 class Dataset(_Strict):
     """An image set: two folders, each with a `labels.csv` (columns filename, label) beside its images."""
 
-    name: Name
+    name: DatasetName
     classes: int = Field(ge=2)
-    calibration: Path
-    evaluation: Path
+    calibration: Path = Field(description="may begin with a variable of the environment, as in ${IMAGENET}/train")
+    evaluation: Path = Field(description="as calibration")
     input_size: int | None = Field(default=None, gt=0, description="side in pixels; default: the model's own")
     crop_pct: float | None = Field(default=None, gt=0, le=1, description="default: the model's own")
+
+    def folder(self, split: Split) -> Path:
+        """Where the images of a split are on this machine."""
+        return expanded(self.calibration if split == "calibration" else self.evaluation)
 
 
 class Calibration(_Strict):
@@ -104,7 +112,7 @@ class Model(_Strict):
     family: str
     constructor: Name = Field(description="a name in timm's registry")
     module: str | None = Field(default=None, description="a module that registers the constructor, where timm itself does not have it")
-    arguments: dict[str, int | float | str | bool] = Field(default_factory=dict, description="of the constructor")
+    arguments: dict[str, int | float | str | bool | dict[str, str]] = Field(default_factory=dict, description="of the constructor")
     published: Published | None = None
     source: HubSource | None = Field(default=None, description="where weights come from that are neither tracked nor at hand")
 
@@ -230,7 +238,10 @@ class Experiment(_Strict):
     """One configuration file: which models, methods and bit-widths run on which images."""
 
     dataset: Dataset
-    weights: str = Field(pattern=r"\{model\}", description="path of the weights; {model} stands for the model's name")
+    weights: str = Field(
+        pattern=r"\{model\}",
+        description="path of the weights; {model} stands for the model's name, and a variable of the environment may begin it",
+    )
     models: list[Name] = Field(min_length=1)
     methods: list[MethodName] = Field(min_length=1)
     modes: list[Mode] = Field(min_length=1)
@@ -272,9 +283,13 @@ class Config(_Strict):
                 " products and says nothing of norms, activations and additions; choose another mode, or give it `tensors`"
             )
 
+    def stated_weights(self, model: str) -> Path:
+        """The weights file of a model as the experiment states it, the same on every machine."""
+        return Path(self.experiment.weights.replace("{model}", model))
+
     def weights_path(self, model: str) -> Path:
-        """The weights file of a model in this experiment."""
-        return Path(self.experiment.weights.format(model=model))
+        """Where the weights file of a model is on this machine."""
+        return expanded(self.stated_weights(model))
 
 
 MODELS = TypeAdapter(dict[Name, Model])
@@ -283,9 +298,15 @@ EXPERIMENT = TypeAdapter(Experiment)
 SCHEMAS: dict[str, TypeAdapter] = {"config": EXPERIMENT, "models": MODELS, "methods": METHODS}  # type: ignore[type-arg]
 
 
-def load_config(path: Path) -> Config:
-    """Read an experiment and the files that it names. Raises InputError with file, key, value and mend on any fault."""
+def load_config(path: Path, *, to_plan: bool = False) -> Config:
+    """Read an experiment and the files that it names.
+
+    Raises InputError with file, key, value and mend on any fault. A variable that is not set in the environment is one, unless the
+    experiment is read ``to_plan`` it alone.
+    """
     experiment: Experiment = _typed(path, _read_experiment(path), EXPERIMENT)
+    if not to_plan:
+        _refuse_unset_variables(path, experiment)
     models: dict[str, Model] = read_yaml(experiment.models_file, MODELS)
     methods: dict[str, Method] = read_yaml(experiment.methods_file, METHODS)
     return Config(
@@ -308,13 +329,42 @@ def read_yaml(path: Path, schema: TypeAdapter[T]) -> T:
     return _typed(path, _parsed(path), schema)
 
 
-def _read_experiment(path: Path) -> Any:
+def variables(path: Path) -> list[str]:
+    """The variables of the environment that a path names, as in ``${IMAGENET}/train``."""
+    return Template(str(path)).get_identifiers()
+
+
+def expanded(path: Path) -> Path:
+    """The path with the values of its variables."""
+    return Path(Template(str(path)).safe_substitute(os.environ))
+
+
+def _refuse_unset_variables(source: Path, experiment: Experiment) -> None:
+    dataset = experiment.dataset
+    stated = {
+        "dataset.calibration": dataset.calibration,
+        "dataset.evaluation": dataset.evaluation,
+        "weights": Path(experiment.weights),
+    }
+    for key, path in stated.items():
+        for name in variables(path):
+            if not os.environ.get(name):
+                raise InputError(
+                    f"{source}: {key}: {path}: {name} is not set in the environment; say which folder it is:"
+                    f" `make reproduce CONFIG={source} {name}=/path`"
+                )
+
+
+def _read_experiment(path: Path, derived: tuple[Path, ...] = ()) -> Any:
     """An experiment that names another as its ``base``, a path, takes from there all keys that it does not have itself."""
+    if path in derived:
+        raise InputError(f"{path}: is its own base, by way of {derived[-1]}; give one of them another base or none")
     content = _parsed(path)
     if not isinstance(content, dict) or "base" not in content:
         return content
     own = {key: value for key, value in content.items() if key != "base"}
-    return _parsed(Path(content["base"])) | own
+    base = _read_experiment(Path(content["base"]), (*derived, path))
+    return base | own if isinstance(base, dict) else base
 
 
 def _parsed(path: Path) -> Any:

@@ -191,7 +191,8 @@ def test_the_stacked_search_takes_for_each_channel_what_a_convolution_with_stack
     gradient = gradient.reshape(layer.groups, 2, side * side, -1).transpose(1, 0, 3, 2).reshape(2, -1, side, side)
 
     largest = exact(layer.weight).reshape(layer.out_channels, -1)
-    scales = np.linspace(0.01, 1.1881, 10)[:, None] * np.abs(largest).max(1) / (HALF - 1)
+    factors = np.array(sorted(np.linspace(0.01, 1.1881, 10), key=lambda factor: abs(factor - 1)))  # the order in which they are stacked
+    scales = factors[:, None] * np.abs(largest).max(1) / (HALF - 1)
     losses = stacked_losses(layer, x, scales, torch.from_numpy(gradient))
     candidates = candidates_of(task, site)
     (family,) = candidates["weight"]
@@ -228,6 +229,14 @@ class Dead(nn.Module):
 
     def forward(self, x):
         return self.second(F.silu(self.first(x))).flatten(1) * 0
+
+
+def test_without_any_gradient_the_full_range_stays():
+    task = task_of(nn.Linear(5, 6), torch.randn(4, 5), settings("ptq4vit", lowest=0.01, highest=1.0))
+    (site,) = task.network.sites
+    task.statistics[site.name].rows.gradient.zero_()
+    scale = quantize(task, "partial")[site.name]["weight"].scale
+    assert float(scale) == pytest.approx(covering(exact(task.problem(site).weight)), rel=1e-5)
 
 
 def test_without_any_gradient_the_released_search_takes_the_first_candidate_a_collapsed_scale():

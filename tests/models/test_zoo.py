@@ -2,11 +2,12 @@ import pickle
 
 import pytest
 import torch
+from conftest import REPOSITORY
 from safetensors.torch import save_file
 
-from qhyvit.config import Model
+from qhyvit.config import MODELS, Dataset, Model, read_yaml
 from qhyvit.errors import InputError
-from qhyvit.models.zoo import build, load_weights
+from qhyvit.models.zoo import build, data_config, load_weights
 
 SPEC = Model(family="MobileViTv1", constructor="mobilevit_xxs")
 
@@ -50,6 +51,21 @@ def test_a_pickle_is_refused_and_never_opened(model, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="not a safetensors file"):
         load_weights(model, tmp_path / "weights.pth")
     assert not (tmp_path / "trap-was-sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "interpolation", "mean", "std"),
+    [  # torchvision's for its weights, TensorFlow's for its own
+        ("mobilenetv2_100", "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("tf_efficientnet_lite0", "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    ],
+)
+def test_the_convolutional_networks_see_images_as_in_their_training(name, interpolation, mean, std):
+    spec = read_yaml(REPOSITORY / "config/cnns.yaml", MODELS)[name]
+    dataset = Dataset(name="any", classes=1000, calibration="calibration", evaluation="evaluation")
+    found = data_config(build(spec, 1000), dataset)
+    expected = {"input_size": (3, 224, 224), "crop_pct": 0.875, "interpolation": interpolation, "mean": mean, "std": std}
+    assert expected.items() <= found.items()
 
 
 def test_an_unknown_constructor_is_refused():

@@ -9,7 +9,7 @@ import time
 
 import pandas as pd
 import pytest
-from conftest import Project, make_project
+from conftest import TINY_EXPERIMENT, Project, make_project
 
 from qhyvit.reporting.results import COLUMNS
 
@@ -124,6 +124,23 @@ def test_a_bad_configuration_stops_the_workflow(copy, change, message):
     result = copy.snakemake(check=False)
     assert result.returncode == 1
     assert message in result.stdout
+
+
+def test_without_its_variable_an_experiment_can_be_planned_but_not_run(copy, tmp_path):
+    folders = {"calibration": "${ELSEWHERE}/calibration", "evaluation": "${ELSEWHERE}/evaluation"}
+    copy.configure(dataset=TINY_EXPERIMENT["dataset"] | folders)
+    manifest = copy.bytes_of("results/tiny/images.csv")
+    assert planned(copy)["fetch_images"] == 1
+    result = copy.snakemake(check=False)
+    assert result.returncode == 1
+    assert "config/config.yaml: dataset.calibration: ${ELSEWHERE}/calibration: ELSEWHERE is not set" in result.stdout
+    assert "rule fetch_images" not in result.stdout
+    copy.environment["ELSEWHERE"] = str(copy.root / "data/tiny")
+    copy.snakemake("--until", "fetch_images")
+    assert copy.bytes_of("results/tiny/images.csv") == manifest
+    shutil.move(copy.root / "data/tiny", tmp_path / "moved")
+    copy.environment["ELSEWHERE"] = str(tmp_path / "moved")
+    assert "fetch_images" not in planned(copy)
 
 
 def test_a_corrupted_object_in_the_remote_stops_the_workflow(tmp_path):

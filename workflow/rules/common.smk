@@ -6,7 +6,7 @@ from pathlib import Path
 import grimp
 from snakemake.exceptions import WorkflowError
 
-from qhyvit.config import load_config
+from qhyvit.config import load_config, variables
 from qhyvit.data.dvc import tracked_hash
 from qhyvit.errors import InputError
 
@@ -17,7 +17,7 @@ if len(workflow.configfiles) != 1 or workflow.config_settings.config:
 CONFIG = os.path.relpath(workflow.configfiles[0])
 
 try:
-    SETTINGS = load_config(Path(CONFIG))
+    SETTINGS = load_config(Path(CONFIG), to_plan=True)
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -32,6 +32,14 @@ IMPORTS = grimp.build_graph("qhyvit", cache_dir=None)
 shell.prefix(
     f'export PATH="{Path(sys.executable).parent}:$PATH" MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=2147483647; '
 )
+
+
+# A plan needs no data, a run does: it stops here, before its first job.
+onstart:
+    try:
+        load_config(Path(CONFIG))
+    except InputError as error:
+        raise WorkflowError(str(error))
 
 
 wildcard_constraints:
@@ -78,6 +86,6 @@ def runs(template):
     ]
 
 
-def untracked(*paths):
-    """Inputs that DVC does not track are watched by their time stamps instead."""
-    return [str(path) for path in paths if tracked_hash(path) is None]
+def watched(*paths):
+    """Inputs that DVC does not track are watched by their time stamps, but not outside the project, where they may move."""
+    return [str(path) for path in paths if tracked_hash(path) is None and not variables(path)]

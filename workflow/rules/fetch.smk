@@ -1,6 +1,6 @@
 rule fetch_images:
     input:
-        untracked(EXPERIMENT.dataset.calibration / "labels.csv", EXPERIMENT.dataset.evaluation / "labels.csv"),
+        watched(EXPERIMENT.dataset.calibration / "labels.csv", EXPERIMENT.dataset.evaluation / "labels.csv"),
     output:
         f"{RESULTS}/images.csv",
     log:
@@ -20,7 +20,7 @@ rule fetch_images:
 
 rule fetch_weights:
     input:
-        lambda wildcards: untracked(SETTINGS.weights_path(wildcards.model)),
+        lambda wildcards: watched(SETTINGS.stated_weights(wildcards.model)),
     output:
         f"{RESULTS}/{{model}}/weights.json",
     log:
@@ -31,7 +31,8 @@ rule fetch_weights:
         mem_mb=1000,
     params:
         config=CONFIG,
-        data=lambda wildcards: tracked_hash(SETTINGS.weights_path(wildcards.model)),
+        data=lambda wildcards: tracked_hash(SETTINGS.stated_weights(wildcards.model)),
+        stated=lambda wildcards: str(SETTINGS.stated_weights(wildcards.model)),
         model=lambda wildcards: settings(SETTINGS.models[wildcards.model]),
         code=model_code("qhyvit.models.zoo"),
     shell:

@@ -57,6 +57,8 @@ def capture_blocks(
 
     The values are those of the FP32 network, the gradients those of ``loss`` at the network with the quantizers ``rounding``.
     """
+    if not blocks:  # of a network that is no hybrid
+        return {}
     generator = torch.Generator().manual_seed(seed)
 
     def record(quantizers: Quantizers) -> _Recorder:

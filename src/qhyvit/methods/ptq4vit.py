@@ -75,7 +75,7 @@ def _after_softmax(task: Task, problem: Problem) -> ListedCandidates:
 def _after_activation(task: Task, problem: Problem, lowest: float) -> "TwinCandidates":
     method, bits = task.settings(Ptq4vitMethod), task.activation_bits
     _, high = problem.range("input", "tensor")
-    factors = torch.cat([torch.ones(1), torch.linspace(method.lowest, method.highest, method.candidates)])
+    factors = torch.cat([torch.ones(1), search.factors_of(method)])
     scales, _ = range_to_grid(torch.zeros(()), factors * high, bits, "symmetric")
     full, *twins = (after_activation(lowest, scale, bits) for scale in scales)
     return TwinCandidates(problem, "input", OBJECTIVES[method.objective], quantizers=twins, full=full)

@@ -4,6 +4,7 @@ from itertools import product
 
 import torch
 from rich.progress import track
+from torch import Tensor
 
 from qhyvit.calibration.capture import UNROUNDED
 from qhyvit.calibration.losses import Loss, fisher_loss, kl_loss
@@ -56,10 +57,20 @@ def candidates_of(task: Task, site: Site) -> dict[str, list[UniformCandidates]]:
 def operand_candidates(task: Task, problem: Problem, operand: str) -> list[UniformCandidates]:
     """The same for one operand; the first granularity and scheme come first."""
     method, allowed = task.settings(SearchSettings), task.choices(problem.site, operand)
-    factors = torch.linspace(method.lowest, method.highest, method.candidates)
+    factors = factors_of(method)
     return [
         UniformCandidates(
             problem, operand, OBJECTIVES[method.objective], bits=task.bits(operand), unit=unit, scheme=scheme, factors=factors
         )
         for unit, scheme in product(allowed.granularity, allowed.scheme)
     ]
+
+
+def factors_of(method: SearchSettings) -> Tensor:
+    """The candidate scales as factors of the one that covers the full range [n], the nearest to it first.
+
+    Of equals the first wins, as where no sampled gradient reaches a channel. The codes that take gradients of nothing at all prefer the
+    smallest scale.
+    """
+    factors = torch.linspace(method.lowest, method.highest, method.candidates)
+    return factors if method.gradients == "kl" else factors[(factors - 1).abs().argsort(stable=True)]

@@ -43,13 +43,16 @@ def convert_checkpoint(checkpoint: Path, path: Path) -> None:
         save_file(tensors, temporary)
 
 
-def hold_to_hash(path: Path, lock: Path) -> None:
-    """Record the sha256 of ``path`` in the YAML file ``lock`` at first sight. Raises InputError when it is another than before."""
+def hold_to_hash(path: Path, stated: Path, lock: Path) -> None:
+    """Record the sha256 of ``path`` in the YAML file ``lock``, under the path that is ``stated`` for it, at first sight.
+
+    Raises InputError when it is another than before.
+    """
     found = file_sha256(path)
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock.with_suffix(".guard")):
         hashes: dict[str, str] = yaml.safe_load(lock.read_text()) if lock.exists() else {}
-        recorded = hashes.setdefault(str(path), found)
+        recorded = hashes.setdefault(str(stated), found)
         if recorded != found:
             raise InputError(f"{path}: sha256 {found} is not {recorded}, which {lock} recorded; restore the file or delete its line there")
         with written_whole(lock) as temporary:

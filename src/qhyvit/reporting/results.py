@@ -18,7 +18,11 @@ FP32 = "fp32"
 
 def results_table(paths: list[Path]) -> pd.DataFrame:
     """One row a result file; accuracies and drops in percent, the drop against the FP32 result of the same model."""
-    results = [json.loads(path.read_text()) for path in paths]
+    return tabulated([json.loads(path.read_text()) for path in paths])
+
+
+def tabulated(results: list[dict[str, Any]]) -> pd.DataFrame:
+    """The same of what the files hold."""
     references = {(result["dataset"], result["model"]): result for result in results if result["method"] == FP32}
     rows = [_row(result, references[result["dataset"], result["model"]]) for result in results]
     order = ["dataset", "model", "mode", "method", "w_bits", "a_bits", "seed"]

@@ -24,20 +24,20 @@ def fetch_images(config: Config, output: Path) -> None:
 
 
 def fetch_weights(config: Config, model: str, output: Path) -> None:
-    """Get the weights of ``model``, load them once, and write their path and hash to ``output`` (JSON).
+    """Get the weights of ``model``, load them once, and write their path, as it is stated, and hash to ``output`` (JSON).
 
     What DVC tracks is pulled. Any other file is downloaded if it is not there, and held to the hash that it had at first.
     """
-    path, source = config.weights_path(model), config.models[model].source
+    stated, path, source = config.stated_weights(model), config.weights_path(model), config.models[model].source
     if tracked_hash(path):
         pull(path)
     elif source and not path.exists():
         download(source, path)
     load_weights(build(config.models[model], config.experiment.dataset.classes, config.experiment.dataset.input_size), path)
     if not tracked_hash(path):
-        hold_to_hash(path, config.experiment.weights_lock)
+        hold_to_hash(path, stated, config.experiment.weights_lock)
     with written_whole(output) as temporary:
-        temporary.write_text(json.dumps({"path": str(path), "sha256": file_sha256(path)}) + "\n")
+        temporary.write_text(json.dumps({"path": str(stated), "sha256": file_sha256(path)}) + "\n")
 
 
 def fetch_cifar10(output: Path, sample: Path) -> None:

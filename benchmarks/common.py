@@ -1,0 +1,88 @@
+"""What all benchmarks share: one network, one set of images, how a command is measured, and how a table is written."""
+
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from qhyvit.config import Config, load_config
+from qhyvit.files import written_whole
+from qhyvit.reporting.tables import to_markdown
+
+EXPERIMENT = Path("config/full.yaml")
+MODEL = "mobilevit_xxs"
+SEED = 0
+SIZE = 256  # pixels a side: those for which the network was made
+IMAGES = 32
+WORK = Path("results/benchmarks")
+REPORTS = Path("reports/benchmarks")
+MANIFEST = WORK / "images.csv"
+# One thread, and freed buffers are kept, as in the workflow's jobs.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process took: user and system seconds of all its threads, and the most memory that it held at a time."""
+
+    cpu_seconds: float
+    peak_mib: float
+
+
+def load_experiment(size: int, images: int) -> Config:
+    """The embedded experiment on so many images of another size."""
+    config = load_config(EXPERIMENT)
+    experiment = config.experiment
+    changed = {
+        "dataset": experiment.dataset.model_copy(update={"input_size": size}),
+        "calibration": experiment.calibration.model_copy(update={"images": images}),
+    }
+    return config.model_copy(update={"experiment": experiment.model_copy(update=changed)})
+
+
+def fetch() -> None:
+    """Get and check the images and weights, as the workflow does."""
+    qhyvit = [sys.executable, "-m", "qhyvit", "fetch"]
+    MANIFEST.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([*qhyvit, "images", "--config", str(EXPERIMENT), "--output", str(MANIFEST)], check=True)
+    subprocess.run([*qhyvit, "weights", "--config", str(EXPERIMENT), "--model", MODEL, "--output", str(WORK / "weights.json")], check=True)
+
+
+def measure(*arguments: str) -> Usage:
+    """Run Python with ``arguments`` to its end. Raises RuntimeError when it fails.
+
+    The process must be larger than this one: on Linux its peak begins with the memory of the process that starts it.
+    """
+    process = subprocess.Popen([sys.executable, *arguments], env=os.environ | ENVIRONMENT)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"exit code {process.returncode}: python {' '.join(arguments)}")
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss is in bytes there, in KiB elsewhere
+    return Usage(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
+
+
+def write_report(name: str, table: pd.DataFrame, summary: pd.DataFrame, notes: str) -> None:
+    """Write ``table`` as CSV, and ``summary``, whose cells are text, as Markdown with the ``notes`` and the machine below it."""
+    with written_whole(REPORTS / f"{name}.csv") as path:
+        table.to_csv(path, index=False, float_format="%.6g")
+    with written_whole(REPORTS / f"{name}.md") as path:
+        path.write_text(f"{to_markdown(summary)}\n{notes}\n\n{describe_machine()}\n")
+
+
+def describe_machine() -> str:
+    """The processor, the threads and the versions that matter."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "nncf", "openvino", "onnxruntime"))
+    return f"{_processor()}, one thread; Python {platform.python_version()}, {packages}."
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,111 @@
+"""The naive search over the same candidates, site by site, and the errors of its scales and of the fast search's on all positions."""
+
+import csv
+import json
+import shutil
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from time import process_time
+from typing import cast
+
+import torch
+import typer
+from rich.progress import track
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchmarks.common import IMAGES, SEED, SIZE
+from benchmarks.site_search import folder, load, same_labels, settings
+from qhyvit.calibration.capture import _Recorder, backward
+from qhyvit.calibration.losses import fisher_loss
+from qhyvit.config import SearchSettings, parse_bits
+from qhyvit.graph.insert import site_weight
+from qhyvit.graph.sites import Site
+from qhyvit.methods.task import Calibration, Task
+from qhyvit.network import Network
+from qhyvit.quantizers.store import Quantizers, load_quantizers
+from qhyvit.quantizers.uniform import UniformQuantizer
+from qhyvit.search.naive import Family, Operator, search
+
+COLUMNS = ["site", "kind", "fast_seconds", "naive_seconds", "fast_error", "naive_error"]
+
+
+def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = None) -> None:
+    """Append a row to naive.csv for each of the first ``sites`` (all) that it lacks."""
+    config, network, batches = load(size, images)
+    work = folder(bits, size, images, sites)
+    left = [site for site in network.sites[:sites] if site.name not in _done(work)]
+    if not left:
+        return
+    rounding, _ = load_quantizers(work / "rounding.safetensors")
+    found = cast(Mapping[str, Mapping[str, UniformQuantizer]], load_quantizers(work / "fast.safetensors")[0])
+    fast_seconds = json.loads((work / "fast.json").read_text())["sites"]
+    task = Task(network, {}, {}, Calibration(lambda: batches, None, SEED), settings(config), *parse_bits(bits))
+    _record(network, left, batches, rounding, work / "operands")
+    for site in track(left, f"naive search, {bits}"):
+        operator = _operator(network, site, work / "operands")
+        started = process_time()
+        quantizers = search(operator, _families(task, site), settings(config).rounds)
+        seconds = process_time() - started
+        errors = (operator.error(chosen) for chosen in (found[site.name], quantizers))
+        _append(work, (site.name, site.kind, fast_seconds[site.name], seconds, *errors))
+    shutil.rmtree(work / "operands")
+
+
+def _families(task: Task, site: Site) -> dict[str, list[Family]]:
+    method = task.settings(SearchSettings)
+    factors = torch.linspace(method.lowest, method.highest, method.candidates)
+    choices = {operand: task.choices(site, operand) for operand in site.operands}
+    return {
+        operand: [
+            Family(task.bits(operand), granularity, scheme, factors) for granularity, scheme in product(allowed.granularity, allowed.scheme)
+        ]
+        for operand, allowed in choices.items()
+    }
+
+
+def _record(network: Network, sites: list[Site], batches: list[Tensor], rounding: Quantizers, operands: Path) -> None:
+    """Write what enters each site and the gradient at its output, a file a batch: together they would not fit into memory."""
+    loss, generator = same_labels(fisher_loss), torch.Generator()
+
+    def record(quantizers: Quantizers) -> _Recorder:
+        return _Recorder(network.graph_module, network.sites, quantizers, sites)
+
+    for number, images in enumerate(batches):
+        exact, rounded = backward(record, images, loss, rounding, generator)
+        for site in sites:
+            left, right = exact.operands[site.node]
+            gradient = rounded.outputs[site.node].grad
+            assert gradient is not None
+            tensors = {"left": left, "gradient": gradient} | ({"right": right} if site.kind == "matmul" else {})
+            path = operands / site.name / f"{number}.safetensors"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+
+
+def _operator(network: Network, site: Site, operands: Path) -> Operator:
+    files = (operands / site.name).glob("*.safetensors")
+    parts = [load_file(path) for path in sorted(files, key=lambda path: int(path.stem))]
+    whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    weight = site_weight(network.graph_module, site)
+    return Operator(network.graph_module, site, (whole["left"], whole["right"] if weight is None else weight), whole["gradient"])
+
+
+def _done(work: Path) -> set[str]:
+    path = work / "naive.csv"
+    if not path.exists():
+        return set()
+    with path.open(newline="") as file:
+        return {row["site"] for row in csv.DictReader(file)}
+
+
+def _append(work: Path, row: tuple[object, ...]) -> None:
+    path = work / "naive.csv"
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, row] if new else [row])
+
+
+if __name__ == "__main__":
+    typer.run(main)

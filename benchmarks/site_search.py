@@ -1,0 +1,41 @@
+"""What the fast and the naive search both start from."""
+
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor
+
+from benchmarks.common import MANIFEST, MODEL, SEED, WORK, load_experiment
+from qhyvit.calibration.images import calibration_entries, load_batches
+from qhyvit.calibration.losses import Loss
+from qhyvit.config import Config, SearchMethod
+from qhyvit.network import Network, load_network
+
+METHOD = "qhyvit-scale"
+
+
+def folder(bits: str, size: int, images: int, sites: int | None) -> Path:
+    """Where a run keeps what it has done so far."""
+    return WORK / f"search-{bits}-{size}px-{images}images-{sites or 'all'}sites"
+
+
+def load(size: int, images: int) -> tuple[Config, Network, list[Tensor]]:
+    """The experiment, the network and the calibration images in batches."""
+    torch.set_num_threads(1)
+    config = load_experiment(size, images)
+    network = load_network(config, MODEL)
+    entries = calibration_entries(config.experiment, MANIFEST, SEED)
+    return config, network, load_batches(config.experiment, entries, network.transform)
+
+
+def settings(config: Config) -> SearchMethod:
+    """Those of the method whose search is compared."""
+    method = config.methods[METHOD]
+    assert isinstance(method, SearchMethod)
+    return method
+
+
+def same_labels(loss: Loss) -> Loss:
+    """The loss with labels of a generator of its own: the same for both searches, though only one of them draws positions."""
+    generator = Generator().manual_seed(SEED)
+    return lambda logits, reference, _: loss(logits, reference, generator)

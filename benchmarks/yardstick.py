@@ -1,0 +1,20 @@
+"""The network and the images as other tools take them."""
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.common import MANIFEST, MODEL, SEED, load_experiment
+from qhyvit.calibration.images import calibration_entries, load_batches
+from qhyvit.models.zoo import build, load_weights, make_transform
+
+
+def load(size: int, images: int) -> tuple[nn.Module, list[Tensor]]:
+    """The network with its weights, in evaluation mode, and the calibration images one by one, each [1, 3, H, W]."""
+    torch.set_num_threads(1)
+    config = load_experiment(size, images)
+    dataset = config.experiment.dataset
+    model = build(config.models[MODEL], dataset.classes, size)
+    load_weights(model, config.weights_path(MODEL))
+    entries = calibration_entries(config.experiment, MANIFEST, SEED)
+    batches = load_batches(config.experiment, entries, make_transform(model, dataset))
+    return model.eval(), list(torch.cat(batches).split(1))

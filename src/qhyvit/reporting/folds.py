@@ -1,0 +1,29 @@
+"""Folds of one experiment as one: every image is evaluated in one fold, on networks that were calibrated on images of the others."""
+
+from typing import Any
+
+SAME = ("model", "family", "method", "mode", "w_bits", "a_bits", "seed")
+MEANS = ("top1", "top5", "kl")
+
+
+def pooled(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One result for all that differ in nothing but the data set: the hits of all of them, and the means over their images.
+
+    The results come fold by fold, so that the hits of all methods are in the same order of images.
+    """
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for result in results:
+        groups.setdefault(tuple(result[name] for name in SAME), []).append(result)
+    return [_pool(folds) for folds in groups.values()]
+
+
+def _pool(folds: list[dict[str, Any]]) -> dict[str, Any]:
+    images = sum(fold["images"] for fold in folds)
+    means = {name: sum(fold[name] * fold["images"] for fold in folds) / images for name in MEANS if name in folds[0]}
+    return {
+        "dataset": "+".join(fold["dataset"] for fold in folds),
+        **{name: folds[0][name] for name in SAME},
+        "images": images,
+        **means,
+        "correct": "".join(fold["correct"] for fold in folds),
+    }

@@ -1,0 +1,109 @@
+"""The search as the literature runs it: for each candidate scale one run of the real operator over all images.
+
+It shares nothing with the fast search but the quantizers and the constants of the alternation, so that tests and benchmarks can compare
+the two.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from qhyvit.graph.fold import tensor_of
+from qhyvit.graph.sites import Site
+from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, range_to_grid
+from qhyvit.search.alternating import HOPELESS, LEAST_GAIN, ORDER
+
+
+class Operator:
+    """A site's operator with its FP32 operands, as the node takes them, and the gradient of the loss at its output."""
+
+    def __init__(self, graph_module: GraphModule, site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor) -> None:
+        self.site = site
+        self.operands = dict(zip(site.operands, operands, strict=True))
+        self.others = [tensor_of(graph_module, value) if isinstance(value, Node) else value for value in site.node.args[2:]]
+        self.gradient = gradient
+        self.reference = self._run(*operands)
+        self.ranges = {name: _channel_ranges(operand, site.axis(name)) for name, operand in self.operands.items()}
+
+    def error(self, quantizers: Mapping[str, UniformQuantizer]) -> float:
+        """The Fisher-weighted squared error, summed over the whole output."""
+        return float(self.errors({name: quantizer.fake_quantize(self.operands[name]) for name, quantizer in quantizers.items()}).sum())
+
+    @torch.no_grad()
+    def errors(self, rounded: Mapping[str, Tensor]) -> Tensor:
+        """The same with rounded operands, at every output channel of a layer or head of a product [C] ([1] without heads)."""
+        output = self._run(*(rounded[name] for name in self.operands))
+        squares = output.sub_(self.reference).mul_(self.gradient).square_()
+        axis = self.site.axis("left" if self.site.kind == "matmul" else "input")
+        return squares.sum().view(1) if axis is None else squares.movedim(axis, 0).flatten(1).sum(1)
+
+    @torch.no_grad()
+    def _run(self, left: Tensor, right: Tensor) -> Tensor:
+        output: Tensor = self.site.node.target(left, right, *self.others)  # type: ignore[operator]
+        return output
+
+
+@dataclass(frozen=True)
+class Family:
+    """The uniform quantizers of one granularity and scheme that cover the ``factors`` [n] of the range of each quantization unit."""
+
+    bits: int
+    granularity: str
+    scheme: Scheme
+    factors: Tensor
+
+
+def search(operator: Operator, families: Mapping[str, Sequence[Family]], rounds: int) -> dict[str, UniformQuantizer]:
+    """The quantizers of both operands: one after the other, each with the best that was found for the other."""
+    first, second = sorted(families, key=ORDER.index)
+    left = dict(families)
+    best = {operand: _covering(operator, operand, of_operand[0], torch.tensor(1.0)) for operand, of_operand in families.items()}
+    loss = float("inf")
+    for _ in range(rounds):
+        before = loss
+        for operand in (first, second):
+            found = [_best(operator, operand, family, best) for family in left[operand]]
+            loss, best[operand] = min(found, key=lambda pair: pair[0])
+            left[operand] = [family for family, (least, _) in zip(left[operand], found, strict=True) if least <= HOPELESS * loss]
+        if loss > (1 - LEAST_GAIN) * before:
+            break
+    return best
+
+
+def _best(operator: Operator, operand: str, family: Family, others: Mapping[str, UniformQuantizer]) -> tuple[float, UniformQuantizer]:
+    """The least loss and its quantizer; every quantization unit has its own best factor."""
+    rounded = {name: quantizer.fake_quantize(operator.operands[name]) for name, quantizer in others.items() if name != operand}
+    losses = []
+    for factor in family.factors:
+        candidate = _covering(operator, operand, family, factor).fake_quantize(operator.operands[operand])
+        losses.append(_by_unit(operator.site, operand, family.granularity, operator.errors({**rounded, operand: candidate})))
+    least, places = torch.stack(losses).min(dim=0)
+    return float(least.sum()), _covering(operator, operand, family, family.factors[places])
+
+
+def _by_unit(site: Site, operand: str, granularity: str, errors: Tensor) -> Tensor:
+    """The errors [C] summed over what each quantization unit alone decides: all, an output channel, a group of inputs, a head."""
+    if granularity == "tensor":
+        return errors.sum()
+    return errors.view(site.groups, -1).sum(1) if operand == "input" else errors
+
+
+def _covering(operator: Operator, operand: str, family: Family, factors: Tensor) -> UniformQuantizer:
+    """The quantizer that covers the ``factors``, [] or [units], of the ranges of the units."""
+    low, high = operator.ranges[operand]
+    axis = operator.site.axis(operand) if family.granularity == "channel" else None
+    if axis is None:
+        low, high = low.amin(), high.amax()
+    elif factors.ndim:
+        factors = factors.repeat_interleave(len(low) // len(factors))
+    return UniformQuantizer(
+        family.bits, family.scheme, *range_to_grid(factors * low, factors * high, family.bits, family.scheme), axis=axis
+    )
+
+
+def _channel_ranges(operand: Tensor, axis: int | None) -> tuple[Tensor, Tensor]:
+    channels = operand.reshape(1, -1) if axis is None else operand.movedim(axis, 0).flatten(1)
+    return channels.amin(1), channels.amax(1)

@@ -1,0 +1,83 @@
+"""The naive search against all combinations of candidates, and the fast search, with nothing left out, against the naive one."""
+
+import pytest
+import torch
+from small_sites import LAYERS, make_candidates, make_problem
+
+from qhyvit.search import alternating, naive
+from qhyvit.search.alternating import reconstruction_error
+
+FACTORS = torch.tensor([0.25, 0.4, 0.55, 0.7, 0.85, 1.0])
+COMBINATIONS = {
+    "tensor symmetric": [("tensor", "symmetric")],
+    "channel asymmetric": [("channel", "asymmetric")],
+    "all": [("tensor", "asymmetric"), ("tensor", "symmetric"), ("channel", "asymmetric"), ("channel", "symmetric")],
+}
+
+
+def make_operator(name):
+    """The small site as it is, with the gradient of its problem in the shape of its output."""
+    problem, x = make_problem(name)
+    site = problem.site
+    right = problem.weight if name != "matmul" else (x * 2 + 1).transpose(-2, -1)
+    rows = problem.gradient
+    if name == "matmul":
+        gradient = rows.transpose(0, 1)
+    elif name == "linear":
+        gradient = rows.view(*x.shape[:-1], -1)
+    else:
+        height, width = site.node.meta["val"].shape[2:]
+        gradient = rows.view(site.groups, len(x), height, width, -1).permute(1, 0, 4, 2, 3).flatten(1, 2)
+    return naive.Operator(site.node.graph.owning_module, site, (x, right), gradient), problem
+
+
+def both_searches(name, of_weight, of_activations, bits, rounds):
+    operator, problem = make_operator(name)
+    combinations = {operand: of_weight if operand == "weight" else of_activations for operand in problem.site.operands}
+    plain = {operand: [naive.Family(bits, *one, FACTORS) for one in allowed] for operand, allowed in combinations.items()}
+    fast = {
+        operand: [make_candidates(problem, operand, bits, *one, FACTORS) for one in allowed] for operand, allowed in combinations.items()
+    }
+    return operator, problem, naive.search(operator, plain, rounds), alternating.search(fast, rounds)
+
+
+@pytest.mark.parametrize("bits", [3, 6])
+@pytest.mark.parametrize("activations", COMBINATIONS)
+@pytest.mark.parametrize("weights", [("channel", "symmetric"), ("tensor", "asymmetric")])
+@pytest.mark.parametrize("name", [*LAYERS, "matmul"])
+def test_the_fast_search_with_nothing_left_out_finds_the_same(name, weights, activations, bits):
+    operator, _, plain, fast = both_searches(name, [weights], COMBINATIONS[activations], bits, rounds=3)
+    for operand, expected in plain.items():
+        found = fast[operand]
+        assert (found.axis, found.scheme) == (expected.axis, expected.scheme)
+        torch.testing.assert_close(found.scale, expected.scale)
+        assert torch.equal(found.zero_point, expected.zero_point)
+    assert operator.error(fast) == pytest.approx(operator.error(plain), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "matmul"])
+def test_both_mean_the_same_error(name):
+    operator, problem, plain, _ = both_searches(name, [("channel", "symmetric")], [("tensor", "asymmetric")], bits=4, rounds=1)
+    assert operator.error(plain) == pytest.approx(reconstruction_error(problem, plain), rel=1e-4)
+
+
+def test_no_other_factor_is_better_for_any_output_channel():
+    operator, _ = make_operator("dense")
+    start = naive.Family(8, "tensor", "asymmetric", torch.tensor([1.0]))
+    found = naive.search(operator, {"input": [start], "weight": [naive.Family(3, "channel", "symmetric", FACTORS)]}, rounds=1)
+    found_errors = operator.errors({name: quantizer.fake_quantize(operator.operands[name]) for name, quantizer in found.items()})
+    weight = operator.operands["weight"]
+    for channel in range(len(weight)):
+        errors = []
+        for factor in FACTORS:
+            scale = found["weight"].scale.clone()
+            scale[channel] = factor * weight[channel].abs().max() / 3
+            changed = torch.clamp(torch.round(weight / scale.view(-1, 1, 1, 1)), -4, 3) * scale.view(-1, 1, 1, 1)
+            x = found["input"].fake_quantize(operator.operands["input"])
+            output, reference = (
+                torch.nn.functional.conv2d(a.double(), w.double(), padding=1)[:, channel]
+                for a, w in ((x, changed), (operator.operands["input"], weight))
+            )
+            errors.append(float(((output - reference) * operator.gradient[:, channel]).square().sum()))
+        assert found_errors[channel].item() == pytest.approx(min(errors), rel=1e-4)
+        assert min(errors) < 0.99 * max(errors)
