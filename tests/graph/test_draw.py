@@ -37,12 +37,12 @@ class Attention(nn.Module):
 def test_edges_run_from_each_site_to_those_that_read_it():
     graph = site_graph(describe(Attention(), torch.zeros(2, 3, 8, 8)))
     assert dict(graph.nodes(data="kind")) == {
-        **{"stem": "conv", "local": "conv", "qkv": "linear", ".matmul1": "matmul", ".matmul2": "matmul"},
+        **{"stem": "conv", "local": "conv", "qkv": "linear", "matmul1": "matmul", "matmul2": "matmul"},
         **{"proj": "linear", "head": "linear"},
     }
     assert set(graph.edges) == {
         *(("stem", "local"), ("stem", "qkv"), ("local", "qkv")),
-        *(("qkv", ".matmul1"), ("qkv", ".matmul2"), (".matmul1", ".matmul2"), (".matmul2", "proj")),
+        *(("qkv", "matmul1"), ("qkv", "matmul2"), ("matmul1", "matmul2"), ("matmul2", "proj")),
         *(("proj", "head"), ("stem", "head"), ("local", "head")),
     }
 
