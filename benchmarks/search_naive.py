@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.common import IMAGES, SEED, SIZE
 from benchmarks.site_search import folder, load, same_labels, settings
-from qhyvit.calibration.capture import _Recorder, backward
+from qhyvit.calibration.capture import SiteRecorder, backward
 from qhyvit.calibration.losses import fisher_loss
 from qhyvit.config import SearchSettings, parse_bits
 from qhyvit.graph.insert import site_weight
@@ -69,8 +69,8 @@ def _record(network: Network, sites: list[Site], batches: list[Tensor], rounding
     """Write what enters each site and the gradient at its output, a file a batch: together they would not fit into memory."""
     loss, generator = same_labels(fisher_loss), torch.Generator()
 
-    def record(quantizers: Quantizers) -> _Recorder:
-        return _Recorder(network.graph_module, network.sites, quantizers, sites)
+    def record(quantizers: Quantizers) -> SiteRecorder:
+        return SiteRecorder(network.graph_module, network.sites, quantizers, sites)
 
     for number, images in enumerate(batches):
         exact, rounded = backward(record, images, loss, rounding, generator)

@@ -43,7 +43,7 @@ class TensorStatistics:
     sample: Tensor
 
 
-class _Recorder(Rounding):
+class SiteRecorder(Rounding):
     """Keeps the operands, before any rounding, and the outputs of the watched sites; the outputs keep their gradients."""
 
     def __init__(self, graph_module: fx.GraphModule, sites: Sequence[Site], quantizers: Quantizers, watched: Sequence[Site]) -> None:
@@ -53,6 +53,7 @@ class _Recorder(Rounding):
         self.outputs: dict[fx.Node, Tensor] = {}
 
     def run_node(self, node: fx.Node) -> Any:
+        """The value of a node, kept where it is watched."""
         output = super().run_node(node)
         if node in self.watched:
             _require_finite(self.watched[node], output)
@@ -109,8 +110,8 @@ def capture(
     generator = torch.Generator().manual_seed(seed)
     parts: dict[str, list[SiteStatistics]] = {site.name: [] for site in watched}
 
-    def record(quantizers: Quantizers) -> _Recorder:
-        return _Recorder(graph_module, sites, quantizers, watched)
+    def record(quantizers: Quantizers) -> SiteRecorder:
+        return SiteRecorder(graph_module, sites, quantizers, watched)
 
     for images in batches:
         exact, rounded = backward(record, images, loss, rounding, generator)

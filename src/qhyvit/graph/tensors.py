@@ -24,7 +24,7 @@ from qhyvit.graph.trace import module_path
 
 aten = torch.ops.aten
 Kind = Literal["softmax", "norm", "activation", "add"]
-_ACTIVATIONS = {
+ACTIVATIONS = {
     aten.gelu.default,
     aten.hardsigmoid.default,
     aten.hardswish.default,
@@ -85,7 +85,7 @@ def _kind(node: Node) -> Kind | None:
         return "softmax"
     if node.target in NORMS:
         return "norm"
-    if node.target in _ACTIVATIONS:
+    if node.target in ACTIVATIONS:
         return "activation"
     return "add" if node.target is aten.add.Tensor and _adds_alike(*node.args[:2]) else None
 

@@ -16,7 +16,7 @@ from torch.fx import GraphModule, Node
 from qhyvit.config import HyqMethod
 from qhyvit.graph.insert import site_weight
 from qhyvit.graph.sites import Site
-from qhyvit.graph.tensors import source_of
+from qhyvit.graph.tensors import ACTIVATIONS, source_of
 from qhyvit.methods.attention import from_softmax, log2_attention
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
@@ -28,14 +28,6 @@ from qhyvit.search.problem import Problem
 aten = torch.ops.aten
 ROWS = 512  # on which alpha is learnt: four times as many lower the error by a few percent
 SMALLEST_ALPHA = 1e-3  # Adam's steps are as large as the learning rate, however near to 0 they lead
-_ACTIVATIONS = {
-    aten.gelu.default,
-    aten.hardswish.default,
-    aten.hardtanh.default,
-    aten.relu.default,
-    aten.relu6.default,
-    aten.silu.default,
-}
 
 
 def quantize(task: Task) -> Quantizers:
@@ -164,13 +156,13 @@ def _weight(graph_module: GraphModule, site: Site) -> Tensor:
 def _before(node: Node) -> Node:
     """The node that feeds ``node``, through activation functions or not."""
     source = node.all_input_nodes[0]
-    return _before(source) if source.target in _ACTIVATIONS else source
+    return _before(source) if source.target in ACTIVATIONS else source
 
 
 def _after(node: Node) -> Iterator[Node]:
     """The nodes that ``node`` feeds, through activation functions or not."""
     for reader in node.users:
-        if reader.target in _ACTIVATIONS:
+        if reader.target in ACTIVATIONS:
             yield from _after(reader)
         else:
             yield reader
