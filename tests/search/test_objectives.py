@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_sites import LAYERS, all_losses, make_candidates, make_problem, make_quantizer
 
-from qhyvit.search.objectives import OBJECTIVES
+from qhyvit.search.objectives import OBJECTIVES, by_gram_matrix, fisher
 
 FACTORS = [0.3, 0.7, 1.0]
 
@@ -49,3 +49,20 @@ def test_losses_against_numpy(name, granularity, objective):
                 error = error * factor if operand == problem.site.operands[0] else error
                 expected = reduced(operand, granularity, len(error), lambda part: (part**2).sum(), error)
             np.testing.assert_allclose(found.flatten().numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+@pytest.mark.parametrize("bits", [3, 8])
+def test_the_gram_matrix_of_a_depthwise_convolution_gives_the_error_of_the_product(granularity, bits):
+    problem, _ = make_problem("depthwise")
+    inputs = make_quantizer(problem, "input", bits, "tensor", "asymmetric")
+    candidates = make_candidates(problem, "weight", bits, granularity, "asymmetric", torch.tensor(FACTORS))
+    assert by_gram_matrix(fisher, problem, "weight")
+    gradient, reference = (tensor.double().numpy() for tensor in (problem.gradient, problem.reference))
+    expected = []
+    for factor in FACTORS:
+        weights = make_quantizer(problem, "weight", bits, granularity, "asymmetric", factor)
+        rows, weight = (problem.quantized(*pair).double().numpy() for pair in (("input", inputs), ("weight", weights)))
+        errors = ((rows @ weight - reference) * gradient) ** 2
+        expected.append([errors.sum()] if granularity == "tensor" else errors.sum((1, 2)))
+    np.testing.assert_allclose(all_losses(candidates, inputs).view(len(FACTORS), -1).numpy(), expected, rtol=1e-4)

@@ -9,7 +9,7 @@ LOSSES = torch.rand(100, 5, generator=torch.Generator().manual_seed(0))
 
 def losses_of(index, rows):
     """The truth on all rows, a disturbed version on few."""
-    noise = 0 if rows is None else 0.1 * torch.sin(torch.arange(100.0)[:, None] * 7)
+    noise = 0 if rows is None else 0.05 * torch.sin(torch.arange(100.0)[:, None] * 7)
     return (LOSSES + noise).gather(0, index)
 
 

@@ -19,6 +19,7 @@ from qhyvit.graph.sites import Site
 
 # The mixture keeps the estimate's variance low where errors scale with the input (first term) or not (second) and bounds it (third).
 JOINT_SHARE, GRADIENT_SHARE, UNIFORM_SHARE = 0.45, 0.25, 0.30
+GROUP_SHARE = 4  # how many times fewer positions a group of channels, which has its own, needs than a whole layer
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def concatenate(parts: list[Rows]) -> Rows:
     return Rows(left, gradient, factor, torch.cat(rights, dim=1) if rights else None)
 
 
-def _draw(gradient_energy: Tensor, input_energy: Tensor, count: int | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw(gradient_energy: Tensor, input_energy: Tensor, count: int | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw ``count`` of L positions for each row of energies [R, L]: indices [R, P] and gradient factors [R, P]."""
     rows, length = gradient_energy.shape
     if count is None or count >= length:
@@ -67,7 +68,7 @@ def _draw(gradient_energy: Tensor, input_energy: Tensor, count: int | None, gene
 
 def _linear_rows(x: Tensor, gradient: Tensor, count: int | None, generator: torch.Generator) -> Rows:
     tokens, gradients = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-    index, factor = _draw(gradients.square().sum(1)[None], tokens.square().sum(1)[None], count, generator)
+    index, factor = draw(gradients.square().sum(1)[None], tokens.square().sum(1)[None], count, generator)
     return Rows(tokens[index], gradients[index] * factor[..., None], factor[..., None])
 
 
@@ -76,10 +77,11 @@ def _conv_rows(site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, po
     stride, padding, dilation = conv_geometry(site)
     batch, kernel = x.shape[0], list(weight.shape[2:])
     groups = site.groups
+    count = positions if positions is None or groups == 1 else -(-positions // GROUP_SHARE)
     grouped = gradient.reshape(batch, groups, -1, gradient.shape[2] * gradient.shape[3])
     channel_energy = x.square().reshape(batch, groups, -1, *x.shape[2:]).sum(2)
     patch_energy = F.conv2d(channel_energy, torch.ones(groups, 1, *kernel), None, stride, padding, dilation, groups)
-    index, factor = _draw(grouped.square().sum(2).flatten(0, 1), patch_energy.flatten(2).flatten(0, 1), positions, generator)
+    index, factor = draw(grouped.square().sum(2).flatten(0, 1), patch_energy.flatten(2).flatten(0, 1), count, generator)
     index, factor = index.view(batch, groups, -1), factor.view(batch, groups, -1)
     picked = grouped.gather(3, index[:, :, None].expand(-1, -1, grouped.shape[2], -1)) * factor[:, :, None]
     return Rows(
@@ -120,7 +122,7 @@ def _matmul_rows(operands: tuple[Tensor, Tensor], gradient: Tensor, images: int,
 
     left, right, gradients = (by_head(x) for x in (*operands, gradient))
     count = None if positions is None else max(1, positions * images // left.shape[1])
-    index, factor = _draw(gradients.square().sum(3).flatten(0, 1), left.square().sum(3).flatten(0, 1), count, generator)
+    index, factor = draw(gradients.square().sum(3).flatten(0, 1), left.square().sum(3).flatten(0, 1), count, generator)
     index, factor = index.view(*left.shape[:2], -1, 1), factor.view(*left.shape[:2], -1, 1)
 
     def pick(x: Tensor) -> Tensor:

@@ -123,6 +123,7 @@ class _MixedGroups(Problem):
     def __init__(self, problem: Problem, sources: Tensor) -> None:
         vars(self).update(vars(problem))
         self._sources = sources.unflatten(1, (problem.site.groups, -1))
+        self.depthwise = False  # every candidate has inputs of its own
 
     def products(self, operand: str, candidates: Tensor, other: Tensor) -> Tensor:
         """The products of weight candidates [G, K, m, O / G] with the rows ``other`` [G, T, K], as [G, T, m, O / G]."""

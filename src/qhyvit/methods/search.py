@@ -14,8 +14,9 @@ from qhyvit.methods.task import Task
 from qhyvit.quantizers.store import Quantizers
 from qhyvit.search.alternating import search
 from qhyvit.search.candidates import UniformCandidates
-from qhyvit.search.objectives import OBJECTIVES
+from qhyvit.search.objectives import OBJECTIVES, by_gram_matrix
 from qhyvit.search.problem import Problem
+from qhyvit.search.strategies import exhaustive, shortlisted
 
 
 def quantize(task: Task) -> Quantizers:
@@ -57,11 +58,10 @@ def candidates_of(task: Task, site: Site) -> dict[str, list[UniformCandidates]]:
 def operand_candidates(task: Task, problem: Problem, operand: str) -> list[UniformCandidates]:
     """The same for one operand; the first granularity and scheme come first."""
     method, allowed = task.settings(SearchSettings), task.choices(problem.site, operand)
-    factors = factors_of(method)
+    objective, bits, factors = OBJECTIVES[method.objective], task.bits(operand), factors_of(method)
+    strategy = exhaustive if by_gram_matrix(objective, problem, operand) else shortlisted
     return [
-        UniformCandidates(
-            problem, operand, OBJECTIVES[method.objective], bits=task.bits(operand), unit=unit, scheme=scheme, factors=factors
-        )
+        UniformCandidates(problem, operand, objective, strategy, bits=bits, unit=unit, scheme=scheme, factors=factors)
         for unit, scheme in product(allowed.granularity, allowed.scheme)
     ]
 

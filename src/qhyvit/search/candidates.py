@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qhyvit.quantizers.store import Quantizer
 from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, range_to_grid
-from qhyvit.search.objectives import Objective, chunk_size
+from qhyvit.search.objectives import Objective, by_gram_matrix, chunk_size
 from qhyvit.search.problem import Problem
 from qhyvit.search.strategies import Strategy, shortlisted
 
@@ -59,7 +59,8 @@ class Candidates(ABC):
     def _losses(self, problem: Problem, granularity: str, other: Quantizer, index: Tensor) -> Tensor:
         (other_name,) = set(problem.tensors) - {self.operand}
         fixed = problem.quantized(other_name, other)
-        parts = index.split(chunk_size(problem, self.operand))
+        free = by_gram_matrix(self.objective, problem, self.operand)
+        parts = index.split(len(index) if free else chunk_size(problem, self.operand))
         return torch.cat([self.objective(problem, self.operand, granularity, self.rows(problem, part), fixed) for part in parts])
 
 

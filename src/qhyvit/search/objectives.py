@@ -13,9 +13,31 @@ CHUNK = 2**20  # elements of candidates and of their products that are made at o
 
 def fisher(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
     """E[dO^T diag(g^2) dO], the error of the product weighted by squared gradients (Q-HyViT, arXiv 2303.12557, Eq. 9)."""
+    if by_gram_matrix(fisher, problem, operand):
+        return _fisher_of_weights(problem, granularity, candidates, other)
     reference, gradient = (problem.along_candidates(operand, tensor) for tensor in (problem.reference, problem.gradient))
     errors = problem.products(operand, candidates, other).sub_(reference).mul_(gradient).square_()
     return problem.sum_by_unit(operand, granularity, errors)
+
+
+def by_gram_matrix(objective: Objective, problem: Problem, operand: str) -> bool:
+    """Whether all candidates cost next to nothing: by the Fisher objective, the few weights of each channel of a depthwise convolution."""
+    return objective is fisher and problem.depthwise and operand == "weight"
+
+
+def _fisher_of_weights(problem: Problem, granularity: str, candidates: Tensor, rows: Tensor) -> Tensor:
+    """The same for weights [G, K, m, 1] of a depthwise convolution, beside the quantized ``rows`` [G, T, K], with no product a candidate.
+
+    The error of x_hat w_hat is x_hat d + r with d = w_hat - w and r = (x_hat - x) w, so that its square is a quadratic form in d with the
+    Gram matrix of the rows.
+    """
+    weight = problem.tensors["weight"]
+    change = (candidates.squeeze(3) - weight).double()
+    rounding = ((rows - problem.tensors["input"]) @ weight).mul_(problem.gradient).double()
+    weighted = (rows * problem.gradient).double()
+    gram, cross = (weighted.transpose(1, 2) @ right for right in (weighted, rounding))
+    losses = ((gram @ change + 2 * cross) * change).sum(1) + rounding.square().sum(1)
+    return (losses.sum(0) if granularity == "tensor" else losses.t()).float()
 
 
 def cosine(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from qhyvit.calibration.capture import SiteStatistics
+from qhyvit.calibration.rows import GROUP_SHARE, draw
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.store import Quantizer
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize
@@ -27,7 +28,8 @@ class Problem:
         right = rows.right if weight is None else self._as_right(weight)
         assert right is not None
         self.gradient, self.factor = rows.gradient, rows.factor
-        self.tensors = dict(zip(site.operands, (rows.left, right), strict=True))
+        self.depthwise = weight is not None and right.shape[2] == 1
+        self.tensors = dict(zip(site.operands, (self._laid_out(rows.left), right), strict=True))
         self.channel_ranges = {name: (found.low, found.high) for name, found in statistics.ranges.items()}
         if weight is not None:
             self.channel_ranges["weight"] = (weight.flatten(1).amin(1), weight.flatten(1).amax(1))
@@ -40,16 +42,35 @@ class Problem:
         return left @ right
 
     def thinned(self, rows: int) -> "Problem":
-        """The problem on about so many of the sampled rows, evenly drawn; of a matrix product, on the images that have them."""
+        """The problem on about so many of the sampled rows (fewer a group), drawn as these were; of a product, on the images with them."""
+        if self.weight is not None and self.site.groups > 1:
+            rows //= GROUP_SHARE
         step = self.gradient[0, ..., 0].numel() // rows
         if step < 2:
             return self
-        if step not in self._thinned:
-            thin = self._thinned[step] = copy(self)
-            thin.tensors = {name: tensor if name == "weight" else tensor[:, ::step].contiguous() for name, tensor in self.tensors.items()}
-            for name in ("gradient", "factor", "reference"):
-                setattr(thin, name, getattr(self, name)[:, ::step].contiguous())
-        return self._thinned[step]
+        if rows not in self._thinned:
+            self._thinned[rows] = self._on_some_images(step) if self.weight is None else self._on_some_rows(rows)
+        return self._thinned[rows]
+
+    def _on_some_images(self, step: int) -> "Problem":
+        thin = copy(self)
+        thin.tensors = {name: tensor[:, ::step].contiguous() for name, tensor in self.tensors.items()}
+        for name in ("gradient", "factor", "reference"):
+            setattr(thin, name, getattr(self, name)[:, ::step].contiguous())
+        return thin
+
+    def _on_some_rows(self, count: int) -> "Problem":
+        x = self.tensors["input"]
+        index, factor = draw(self.gradient.square().sum(2), x.square().sum(2), count, torch.Generator().manual_seed(count))
+        index, factor = index[..., None], factor[..., None]
+
+        def pick(tensor: Tensor) -> Tensor:
+            return tensor.gather(1, index.expand(-1, -1, tensor.shape[2]))
+
+        thin = copy(self)
+        thin.tensors = self.tensors | {"input": self._laid_out(pick(x))}
+        thin.gradient, thin.factor, thin.reference = pick(self.gradient) * factor, pick(self.factor) * factor, pick(self.reference)
+        return thin
 
     def range(self, operand: str, granularity: str) -> tuple[Tensor, Tensor]:
         """The smallest and largest value of each quantization unit: [C] by channel, [] for the whole tensor."""
@@ -76,8 +97,10 @@ class Problem:
         return fake_quantize(rows, self._spread(operand, scale), self._spread(operand, zero_point), *limits)
 
     def products(self, operand: str, candidates: Tensor, other: Tensor) -> Tensor:
-        """The products of candidates for one operand with the rows of the other, with the axis of the candidates."""
+        """The products of candidates for one operand, which are used up, with the rows of the other, with the axis of the candidates."""
         axis = self._axis(operand)
+        if self.depthwise and operand == "input":  # a product with a vector is slow
+            return candidates.mul_(other.transpose(1, 2).unsqueeze(1)).sum(-1, keepdim=True)
         shared = candidates.flatten(axis, axis + 1)
         product = shared @ other if axis == -3 else other @ shared
         return product.unflatten(axis + 1, (candidates.shape[axis], -1))
@@ -113,6 +136,10 @@ class Problem:
             return per_unit
         channels = len(self.channel_ranges[operand][0])
         return per_unit.repeat_interleave(channels // per_unit.shape[-1], dim=-1)
+
+    def _laid_out(self, left: Tensor) -> Tensor:
+        """The same values; of a depthwise convolution with the rows innermost in memory, as they are many and the weights few."""
+        return left.transpose(1, 2).contiguous().transpose(1, 2) if self.depthwise else left
 
     def _as_right(self, weight: Tensor) -> Tensor:
         return weight.reshape(self.site.groups, -1, weight[0].numel()).transpose(1, 2).contiguous()

@@ -11,7 +11,7 @@ from torch import Tensor
 Losses = Callable[[Tensor, int | None], Tensor]
 Strategy = Callable[[Losses, Tensor], tuple[Tensor, Tensor]]
 SAMPLED_ROWS = 256
-SHORTLIST = 16
+SHORTLIST = 12
 
 
 def exhaustive(losses_of: Losses, candidates: Tensor) -> tuple[Tensor, Tensor]:
