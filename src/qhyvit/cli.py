@@ -109,13 +109,14 @@ def quantize(
     calibration: Annotated[Path, typer.Option(help="What `qhyvit calibrate` wrote.")],
     output: Output,
     errors: Annotated[Path, typer.Option(help="The CSV file for the error of each site.")],
+    partial: Annotated[Path | None, typer.Option(help="What the same method wrote in partial mode: full mode adds to it.")] = None,
     threads: Threads = 1,
 ) -> None:
     """Find the quantizers of a network with one method in one mode at one bit-width."""
     _use_threads(threads)
     from qhyvit.steps.quantize import quantize
 
-    quantize(load_config(config), model, method, mode, bits, images, calibration, output, errors)
+    quantize(load_config(config), model, method, mode, bits, images, calibration, output, errors, partial)
 
 
 @app.command()

@@ -20,7 +20,7 @@ class Recorder(Interpreter):
         return self.values[node]
 
 
-@pytest.fixture(scope="module", params=["mobilevit_xxs", "mobile_former_26m"])
+@pytest.fixture(scope="module", params=["mobilevit_xxs", "mobile_former_26m", "efficientformer_l1"])
 def network(request):
     torch.manual_seed(0)
     module = "qhyvit.models.mobile_former" if "former" in request.param else None
@@ -66,3 +66,11 @@ class Changed(Interpreter):
     def run_node(self, node):
         value = super().run_node(node)
         return 2 * value + 1 + torch.rand_like(value) if node is self.node else value
+
+
+def test_what_enters_a_block_has_a_value_for_each_image(network):
+    graph_module, bridge_blocks, values = network
+    for bridge_block in bridge_blocks:
+        for node in extract_block(graph_module, bridge_block).inputs:
+            value = values[node]
+            assert (value if isinstance(value, int) else len(value)) % 3 == 0, node

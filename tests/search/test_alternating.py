@@ -146,4 +146,14 @@ def test_a_tenth_of_the_candidates_is_enough():
         for strategy in (exhaustive, shortlisted)
     )
     assert fast <= 1.05 * plain
-    assert problem.thinned(256).gradient.shape[1] == 256
+
+
+def test_a_sample_has_about_the_error_of_the_whole():
+    torch.manual_seed(1)
+    site, weight = make_problem("linear")[0].site, torch.randn(256, 48)
+    x, gradient = F.silu(torch.randn(1, 2048, 48)) * torch.rand(2048, 1) ** 2, torch.randn(1, 2048, 256) * torch.rand(256) ** 2
+    problem = Problem(site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, Rows(x, gradient, torch.ones(1, 2048, 1))))
+    sample = problem.sampled(512, outputs=64)
+    assert sample.gradient.shape == sample.reference.shape == (1, 512, 64)
+    quantizers = {operand: make_quantizer(problem, operand, 4, "tensor", "asymmetric", 0.9) for operand in site.operands}
+    assert reconstruction_error(sample, quantizers) == pytest.approx(reconstruction_error(problem, quantizers), rel=0.1)

@@ -9,7 +9,9 @@ import time
 
 import pandas as pd
 import pytest
+import torch
 from conftest import TINY_EXPERIMENT, Project, make_project
+from safetensors.torch import load_file
 
 from qhyvit.reporting.results import COLUMNS
 
@@ -110,6 +112,27 @@ def test_a_changed_setting_of_a_method_reruns_that_method(copy):
     path = copy.root / "config/methods.yaml"
     path.write_text(path.read_text().replace("candidates: 3", "candidates: 4"))
     assert planned(copy)["quantize"] == 1
+
+
+def test_full_mode_adds_to_the_operands_of_partial_mode(copy):
+    copy.configure(modes=["full"], methods=["minmax"])
+    assert planned(copy)["quantize"] == 1
+    folder = "results/tiny/mobilevit_xxs/seed0"
+    copy.snakemake(f"{folder}/minmax-full-w4a4.safetensors")
+    operands, everything = (load_file(copy.root / folder / f"minmax-{mode}-w4a4.safetensors") for mode in ("partial", "full"))
+    assert operands.keys() < everything.keys()
+    assert all(torch.equal(everything[name], tensor) for name, tensor in operands.items())
+
+
+def test_full_mode_refuses_the_operands_of_another_method(copy):
+    inputs = ["--images", "results/tiny/images.csv", "--calibration", "results/tiny/mobilevit_xxs/seed0/calibration.safetensors"]
+    outputs = ["--output", "full.safetensors", "--errors", "full.csv"]
+    what = ["--config", "config/config.yaml", "--model", "mobilevit_xxs", "--method", "minmax", "--mode", "full", "--bits", "w4a4"]
+    partial = "results/tiny/mobilevit_xxs/seed0/qhyvit-partial-w4a4.safetensors"
+    refused = copy.run("-m", "qhyvit", "quantize", *what, *inputs, *outputs, "--partial", partial, check=False)
+    assert refused.returncode == 2
+    assert f"{partial}: not what the same method found" in refused.stdout
+    assert not (copy.root / "full.safetensors").exists()
 
 
 @pytest.mark.parametrize(

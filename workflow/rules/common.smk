@@ -45,7 +45,7 @@ onstart:
 wildcard_constraints:
     model="|".join(EXPERIMENT.models),
     method="|".join(EXPERIMENT.methods),
-    mode="|".join(EXPERIMENT.modes),
+    mode="partial|full",
     bits="|".join(EXPERIMENT.bits),
     seed=r"\d+",
 

@@ -1,7 +1,12 @@
+# What full mode rounds beside the operands does not change these: they are those of partial mode, and searched once.
 rule quantize:
     input:
         images=f"{RESULTS}/images.csv",
         calibration=rules.calibrate.output,
+        partial=branch(
+            lambda wildcards: wildcards.mode == "full",
+            then=f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-partial-{{bits}}.safetensors",
+        ),
     output:
         quantized=f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.safetensors",
         errors=f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.sites.csv",
@@ -14,9 +19,10 @@ rule quantize:
         mem_mb=2000,
     params:
         config=CONFIG,
+        partial=lambda wildcards, input: f"--partial {input.partial}" if input.partial else "",
         settings=lambda wildcards: settings(SETTINGS.methods[wildcards.method]),
         code=model_code("qhyvit.steps.quantize"),
         method_code=lambda wildcards: code(f"qhyvit.methods.{SETTINGS.methods[wildcards.method].algorithm}"),
     shell:
         "qhyvit quantize --config {params.config} --model {wildcards.model} --method {wildcards.method} --mode {wildcards.mode}"
-        " --bits {wildcards.bits} --images {input.images} --calibration {input.calibration} --output {output.quantized} --errors {output.errors} --threads {threads} > {log} 2>&1"
+        " --bits {wildcards.bits} --images {input.images} --calibration {input.calibration} {params.partial} --output {output.quantized} --errors {output.errors} --threads {threads} > {log} 2>&1"

@@ -31,13 +31,13 @@ def extract_block(graph_module: GraphModule, block: BridgeBlock) -> Block:
     """Copy what the output of the block's last site needs, as far back as the operands of its sites."""
     last = block.sites[-1].node
     inside = _between({site.node for site in block.sites}, last)
+    constant = _constants(graph_module.graph)
+    inputs = [node for node in graph_module.graph.nodes if node not in inside | constant and {*node.users} & inside]
     graph = Graph()
-    copies: dict[Node, Node] = {}
-    inputs = [node for node in graph_module.graph.nodes if node not in inside and not _is_constant(node) and {*node.users} & inside]
-    for node in inputs:
-        copies[node] = graph.placeholder(node.name)
+    copies = {node: graph.placeholder(node.name) for node in inputs}
+    needed = _with_constants(inside, constant)
     for node in graph_module.graph.nodes:
-        if node in inside or (_is_constant(node) and {*node.users} & inside):
+        if node in needed:
             copies[node] = graph.node_copy(node, copies.__getitem__)
     graph.output(copies[last])
     sites = [Site(site.name, site.kind, copies[site.node], site.groups) for site in block.sites]
@@ -60,5 +60,19 @@ def _between(first: set[Node], last: Node) -> set[Node]:
     return needed
 
 
-def _is_constant(node: Node) -> bool:
-    return node.op == "get_attr"
+def _constants(graph: Graph) -> set[Node]:
+    """The nodes that depend on no input of the graph: parameters, and what is computed of them alone."""
+    varying: set[Node] = set()
+    for node in graph.nodes:
+        if node.op == "placeholder" or varying & {*node.all_input_nodes}:
+            varying.add(node)
+    return {*graph.nodes} - varying
+
+
+def _with_constants(nodes: set[Node], constant: set[Node]) -> set[Node]:
+    """The nodes and the constants that they need."""
+    needed = set(nodes)
+    for node in reversed(next(iter(nodes)).graph.nodes):
+        if node in constant and {*node.users} & needed:
+            needed.add(node)
+    return needed

@@ -8,7 +8,11 @@ from qhyvit.methods.tensors import quantize_tensors
 from qhyvit.quantizers.store import Quantizers
 
 
-def quantize(task: Task, mode: Mode) -> Quantizers:
-    """Run the algorithm that the task's settings name. It is imported by name, so that an edit to one concerns no other."""
-    operands: Quantizers = import_module(f"qhyvit.methods.{task.method.algorithm}").quantize(task)
+def quantize(task: Task, mode: Mode, operands: Quantizers | None = None) -> Quantizers:
+    """Run the algorithm that the task's settings name, unless what it finds for the ``operands`` is known; both modes have the same.
+
+    It is imported by name, so that an edit to one concerns no other.
+    """
+    if operands is None:
+        operands = import_module(f"qhyvit.methods.{task.method.algorithm}").quantize(task)
     return {**operands, **quantize_tensors(task)} if mode == "full" else operands

@@ -74,7 +74,7 @@ class ScaledConvolution:
 
     def __init__(self, task: Task, site: Site) -> None:
         """``site`` is one of those that `find_scaled_convolutions` finds."""
-        self.site, self.problem = site, task.problem(site).thinned(ROWS)
+        self.site, self.problem = site, task.problem(site).sampled(ROWS)
         assert self.problem.weight is not None
         self.weight = self.problem.weight.flatten(1)
         self.low, self.high = _range(self.problem, "input", "channel")
@@ -110,7 +110,8 @@ class ScaledConvolution:
         with torch.no_grad():
             inputs, weights = self.quantizers(alpha)
             integers = self.problem.quantized("input", inputs) @ self.problem.quantized("weight", weights) / scale
-        return ((integers * scale - self.problem.reference) * self.problem.factor).square().mean()
+        count = self.problem.factor.square().sum() * self.problem.reference.shape[2]
+        return ((integers * scale - self.problem.reference) * self.problem.factor).square().sum() / count
 
     def quantizers(self, alpha: Tensor) -> tuple[UniformQuantizer, RescaledWeightQuantizer]:
         """The quantizers of the input divided by ``alpha`` [K], by its range, and of the weight multiplied by it."""

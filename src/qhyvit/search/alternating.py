@@ -10,7 +10,7 @@ from qhyvit.search.candidates import Candidates
 from qhyvit.search.problem import Problem
 
 ORDER = ("weight", "input", "left", "right")  # in which operands are searched: as in PTQ4ViT's code
-HOPELESS = 1.5  # candidates with so many times the least loss are not tried in further rounds
+HOPELESS = 1.1  # candidates with so many times the least loss are not tried in further rounds
 LEAST_GAIN = 0.005  # share of the loss that a further round must have removed for another one to follow
 
 

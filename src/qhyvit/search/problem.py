@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from qhyvit.calibration.capture import SiteStatistics
-from qhyvit.calibration.rows import GROUP_SHARE, draw
+from qhyvit.calibration.rows import draw
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.store import Quantizer
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize
+
+SAMPLED_IMAGES = 8  # of a product of activations
 
 
 class Problem:
@@ -25,6 +27,7 @@ class Problem:
         """``weight`` is the layer's weight [O, ...], None for a matrix product of two activations."""
         rows = statistics.rows
         self.site, self.weight = site, weight
+        self._outputs: Tensor | slice = slice(None)
         right = rows.right if weight is None else self._as_right(weight)
         assert right is not None
         self.gradient, self.factor = rows.gradient, rows.factor
@@ -33,7 +36,7 @@ class Problem:
         self.channel_ranges = {name: (found.low, found.high) for name, found in statistics.ranges.items()}
         if weight is not None:
             self.channel_ranges["weight"] = (weight.flatten(1).amin(1), weight.flatten(1).amax(1))
-        self._thinned: dict[int, Problem] = {}
+        self._samples: dict[tuple[int, int | None], Problem] = {}
 
     @cached_property
     def reference(self) -> Tensor:
@@ -41,18 +44,19 @@ class Problem:
         left, right = self.tensors.values()
         return left @ right
 
-    def thinned(self, rows: int) -> "Problem":
-        """The problem on about so many of the sampled rows (fewer a group), drawn as these were; of a product, on the images with them."""
-        if self.weight is not None and self.site.groups > 1:
-            rows //= GROUP_SHARE
-        step = self.gradient[0, ..., 0].numel() // rows
-        if step < 2:
-            return self
-        if rows not in self._thinned:
-            self._thinned[rows] = self._on_some_images(step) if self.weight is None else self._on_some_rows(rows)
-        return self._thinned[rows]
+    def sampled(self, rows: int, outputs: int | None = None) -> "Problem":
+        """The problem on so many of the rows, where there are many more, and of the output channels, drawn as the calibration drew rows.
 
-    def _on_some_images(self, step: int) -> "Problem":
+        A group of channels, which has few weights, has half of the rows; a product of activations those of some images.
+        """
+        if (rows, outputs) not in self._samples:
+            rows_of_group = rows if self.site.groups == 1 else rows // 2
+            sample = self._on_some_images() if self.weight is None else self._on_some_rows(rows_of_group)
+            self._samples[rows, outputs] = sample if outputs is None or self.site.groups > 1 else sample._at_some_outputs(outputs)
+        return self._samples[rows, outputs]
+
+    def _on_some_images(self) -> "Problem":
+        step = max(1, self.gradient.shape[1] // SAMPLED_IMAGES)
         thin = copy(self)
         thin.tensors = {name: tensor[:, ::step].contiguous() for name, tensor in self.tensors.items()}
         for name in ("gradient", "factor", "reference"):
@@ -61,6 +65,8 @@ class Problem:
 
     def _on_some_rows(self, count: int) -> "Problem":
         x = self.tensors["input"]
+        if x.shape[1] < 2 * count:
+            return self
         index, factor = draw(self.gradient.square().sum(2), x.square().sum(2), count, torch.Generator().manual_seed(count))
         index, factor = index[..., None], factor[..., None]
 
@@ -71,6 +77,15 @@ class Problem:
         thin.tensors = self.tensors | {"input": self._laid_out(pick(x))}
         thin.gradient, thin.factor, thin.reference = pick(self.gradient) * factor, pick(self.factor) * factor, pick(self.reference)
         return thin
+
+    def _at_some_outputs(self, count: int) -> "Problem":
+        weight = self.tensors["weight"]
+        (index,), factor = draw(self.gradient.square().sum(1), weight.square().sum(1), count, torch.Generator().manual_seed(count))
+        narrow = copy(self)
+        narrow._outputs = index
+        narrow.tensors = self.tensors | {"weight": weight[..., index]}
+        narrow.gradient, narrow.reference = self.gradient[..., index] * factor, self.reference[..., index]
+        return narrow
 
     def range(self, operand: str, granularity: str) -> tuple[Tensor, Tensor]:
         """The smallest and largest value of each quantization unit: [C] by channel, [] for the whole tensor."""
@@ -142,7 +157,7 @@ class Problem:
         return left.transpose(1, 2).contiguous().transpose(1, 2) if self.depthwise else left
 
     def _as_right(self, weight: Tensor) -> Tensor:
-        return weight.reshape(self.site.groups, -1, weight[0].numel()).transpose(1, 2).contiguous()
+        return weight.reshape(self.site.groups, -1, weight[0].numel()).transpose(1, 2)[..., self._outputs].contiguous()
 
     def _axis(self, operand: str) -> int:
         return -3 if operand == self.site.operands[0] else -2

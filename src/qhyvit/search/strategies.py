@@ -10,7 +10,7 @@ from torch import Tensor
 
 Losses = Callable[[Tensor, int | None], Tensor]
 Strategy = Callable[[Losses, Tensor], tuple[Tensor, Tensor]]
-SAMPLED_ROWS = 256
+SAMPLED_ROWS = 128
 SHORTLIST = 12
 
 

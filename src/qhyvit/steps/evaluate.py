@@ -21,7 +21,7 @@ from qhyvit.network import Network, load_network
 from qhyvit.provenance import provenance
 from qhyvit.quantizers.store import Quantizers, load_quantizers
 
-BATCH_SIZE = 50
+BATCH_SIZE = 25
 
 
 def evaluate_fp32(config: Config, model: str, images: Path, output: Path, logits: Path) -> None:

@@ -8,22 +8,33 @@ from torch import Tensor
 from qhyvit.calibration.images import calibration_entries, load_batches
 from qhyvit.calibration.store import load_statistics, load_tensor_statistics
 from qhyvit.config import Config, Mode, parse_bits
+from qhyvit.errors import InputError
 from qhyvit.files import written_whole
 from qhyvit.methods import quantize as run_method
 from qhyvit.methods.task import Calibration, Task
 from qhyvit.network import Network, load_network
 from qhyvit.provenance import Provenance, provenance
-from qhyvit.quantizers.store import Quantizers, save_quantizers
+from qhyvit.quantizers.store import Quantizers, load_quantizers, save_quantizers
 from qhyvit.search.alternating import reconstruction_error
 
 
 def quantize(
-    config: Config, model: str, method: str, mode: Mode, bits: str, images: Path, calibration: Path, output: Path, errors: Path
+    config: Config,
+    model: str,
+    method: str,
+    mode: Mode,
+    bits: str,
+    images: Path,
+    calibration: Path,
+    output: Path,
+    errors: Path,
+    partial: Path | None = None,
 ) -> None:
     """Write the quantizers of ``model`` to ``output``, and to ``errors`` a CSV of what each site's quantization costs.
 
-    ``images`` is the manifest; methods that need more than the ``calibration`` has run the same images again. Raises InputError for a
-    mode that the method does not define.
+    ``images`` is the manifest; methods that need more than the ``calibration`` has run the same images again. ``partial`` is what the same
+    method wrote in partial mode: its operands need no second search. Raises InputError for a mode that the method does not define, and
+    for quantizers of another run.
     """
     config.check_mode(method, mode)
     weight_bits, activation_bits = parse_bits(bits)
@@ -38,11 +49,21 @@ def quantize(
         weight_bits,
         activation_bits,
     )
-    quantizers = run_method(task, mode)
     settings = {"method": method, "mode": mode, "bits": bits, **task.method.model_dump()}
+    record = provenance({"calibration": calibration}, settings) | {"calibrated": calibrated}
+    operands = None if partial is None else _operands(partial, record)
+    quantizers = run_method(task, mode, operands)
     with written_whole(errors) as temporary:
         site_errors(task, quantizers).to_csv(temporary, index=False, float_format="%.6g")
-    save_quantizers(output, quantizers, provenance({"calibration": calibration}, settings) | {"calibrated": calibrated})
+    save_quantizers(output, quantizers, record)
+
+
+def _operands(partial: Path, record: Provenance) -> Quantizers:
+    quantizers, found = load_quantizers(partial)
+    wanted = record["inputs"], {**record["settings"], "mode": "partial"}
+    if (found["inputs"], found["settings"]) != wanted:
+        raise InputError(f"{partial}: not what the same method found from the same calibration in partial mode; quantize in that mode anew")
+    return quantizers
 
 
 def _calibration(config: Config, network: Network, images: Path, calibrated: Provenance) -> Calibration:
