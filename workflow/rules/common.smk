@@ -28,9 +28,11 @@ LOGS = f"logs/{EXPERIMENT.dataset.name}"
 REPORTS = str(EXPERIMENT.reports)
 IMPORTS = grimp.build_graph("qhyvit", cache_dir=None)
 
-# Jobs use the commands of the environment that Snakemake runs in. They keep freed buffers: page faults cost more than the memory.
+# Jobs use the commands of the environment that Snakemake runs in. They keep freed buffers, in huge pages where there are any: page faults
+# cost more than the memory.
 shell.prefix(
-    f'export PATH="{Path(sys.executable).parent}:$PATH" MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=2147483647; '
+    f'export PATH="{Path(sys.executable).parent}:$PATH" GLIBC_TUNABLES=glibc.malloc.hugetlb=1'
+    " MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=2147483647; "
 )
 
 
