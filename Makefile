@@ -1,12 +1,13 @@
-# make reproduce | test | bench | format | lock | weights MODEL=... ; see README.md
+# make reproduce | test | bench | diff REV=... | format | lock | weights MODEL=... ; see README.md
 # A variable given to make is in the environment of the run: IMAGENET_MINI=/path for config/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
+REV ?= HEAD
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.bench-installed
 
-.PHONY: reproduce test bench lint format lock images weights
+.PHONY: reproduce test bench diff lint format lock images weights
 
 reproduce: $(INSTALLED)
 	$(BIN)/python workflow/run.py --configfile $(CONFIG) --report reports/report.html --report-after-run
@@ -19,6 +20,10 @@ test: $(INSTALLED) lint
 bench: $(BENCH_INSTALLED)
 	$(BIN)/python -m benchmarks.methods
 	$(BIN)/python -m benchmarks.search
+
+# What changed in results.csv since a commit: fails where a run got worse by more than chance explains.
+diff: $(INSTALLED)
+	$(BIN)/qhyvit diff --config $(CONFIG) $(REV)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

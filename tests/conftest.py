@@ -122,6 +122,7 @@ def make_project(root: Path) -> Project:
     for name in ("workflow", "src", "profiles", "config"):
         shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "Snakefile", root)
+    shutil.copytree(REPOSITORY / "reports/paper", root / "reports/paper")
     methods = yaml.safe_load((root / "config/methods.yaml").read_text())
     methods["qhyvit"] |= {"candidates": 3, "rounds": 1}
     (root / "config/methods.yaml").write_text(yaml.safe_dump(methods, sort_keys=False))

@@ -152,7 +152,7 @@ def test_help_lists_the_commands(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     text = capsys.readouterr().out
-    for command in ("fetch", "train", "calibrate", "quantize", "evaluate", "challenges", "inspect", "aggregate", "plot"):
+    for command in ("fetch", "train", "calibrate", "quantize", "evaluate", "challenges", "inspect", "aggregate", "compare", "diff", "plot"):
         assert f" {command} " in text
 
 

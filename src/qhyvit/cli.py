@@ -195,7 +195,9 @@ def inspect(
 @app.command()
 def aggregate(
     results: Annotated[list[Path], typer.Argument(help="What `qhyvit evaluate` wrote.")],
+    images: Images,
     output: Annotated[Path, typer.Option(help="The CSV file for all results.")],
+    hits: Annotated[Path, typer.Option(help="The CSV file for the hits of each run, image by image.")],
     metrics: Annotated[Path, typer.Option(help="The JSON file for `dvc metrics diff`.")],
     table: Annotated[Path, typer.Option(help="The CSV file for the table of accuracies.")],
     markdown: Annotated[Path, typer.Option(help="The same table in Markdown.")],
@@ -203,7 +205,7 @@ def aggregate(
     """Gather all results into one table, with intervals, and into the summaries made of it."""
     from qhyvit.steps.aggregate import aggregate
 
-    aggregate(results, output, metrics, table, markdown)
+    aggregate(results, images, output, hits, metrics, table, markdown)
 
 
 @app.command("aggregate-challenges")
@@ -218,6 +220,30 @@ def aggregate_challenges(
     from qhyvit.steps.aggregate_challenges import aggregate_challenges
 
     aggregate_challenges(activations, summary, output, table, markdown)
+
+
+@app.command()
+def diff(
+    config: Config,
+    revision: Annotated[str, typer.Argument(help="A git revision, as HEAD~1.")] = "HEAD",
+) -> None:
+    """Show what changed in results.csv since a git revision; exit code 1 says that a run got worse by more than chance explains."""
+    from qhyvit.steps.diff import diff
+
+    if diff(load_config(config, to_plan=True).experiment.reports, revision):
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    results: Annotated[Path, typer.Argument(help="The results of `qhyvit aggregate`.")],
+    paper: Annotated[Path, typer.Option(help="The folder of the published numbers.")],
+    output: Annotated[Path, typer.Option(help="The folder for the tables, each as CSV, Markdown and LaTeX.")],
+) -> None:
+    """Set the results beside the published ones: Tables II to IV, and the mean improvement over each baseline."""
+    from qhyvit.steps.compare import compare
+
+    compare(results, paper, output)
 
 
 Svg = Annotated[Path, typer.Option(help="The SVG file to write.")]

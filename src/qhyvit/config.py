@@ -21,6 +21,7 @@ Granularity = Literal["tensor", "channel"]
 Scheme = Literal["symmetric", "asymmetric"]
 Mode = Literal["partial", "full"]
 Split = Literal["calibration", "evaluation"]
+Device = Literal["auto", "cpu", "cuda"]
 BitWidth = Annotated[str, Field(pattern=r"^w[2-8]a[2-8]$", description="bits of weights and activations, as in w8a8")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
@@ -33,19 +34,38 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Subset(_Strict):
+    """How many images of each class are used of each split, the same for all seeds of the experiment; null: all."""
+
+    calibration: int | None = Field(default=None, gt=0, description="images a class, of which each seed draws those to calibrate with")
+    evaluation: int | None = Field(default=None, gt=0, description="images a class")
+    seed: int = Field(default=0, ge=0, description="draws both")
+
+
 class Dataset(_Strict):
-    """An image set: two folders, each with a `labels.csv` (columns filename, label) beside its images."""
+    """An image set: a folder to calibrate with and one to evaluate on."""
 
     name: DatasetName
+    layout: Literal["labelled-folders", "imagenet"] = Field(
+        default="labelled-folders",
+        description="of both folders: a `labels.csv` (columns filename, label) beside the images, or a folder a class, named by its"
+        " WordNet id; in the place of the latter, an archive of ILSVRC2012 beside it",
+    )
     classes: int = Field(ge=2)
     calibration: Path = Field(description="may begin with a variable of the environment, as in ${IMAGENET}/train")
     evaluation: Path = Field(description="as calibration")
+    subset: Subset = Subset()
     input_size: int | None = Field(default=None, gt=0, description="side in pixels; default: the model's own")
     crop_pct: float | None = Field(default=None, gt=0, le=1, description="default: the model's own")
 
     def folder(self, split: Split) -> Path:
         """Where the images of a split are on this machine."""
         return expanded(self.calibration if split == "calibration" else self.evaluation)
+
+    @property
+    def label_files(self) -> list[Path]:
+        """The files that hold the labels and nothing else, as the experiment states them."""
+        return [folder / "labels.csv" for folder in (self.calibration, self.evaluation) if self.layout == "labelled-folders"]
 
 
 class Calibration(_Strict):
@@ -248,6 +268,7 @@ class Experiment(_Strict):
     bits: list[BitWidth] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     calibration: Calibration
+    device: Device = Field(default="cpu", description="where networks are calibrated and evaluated; auto: on a GPU where there is one")
     sensitivity: Sensitivity = Sensitivity()
     training: dict[Name, list[Cycle]] = Field(
         default={}, description="by model, for `qhyvit train`: cycles one after the other, each from the weights of the last"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
 from torch.fx import GraphModule
 
 from qhyvit.config import Config
@@ -22,11 +23,21 @@ class Network:
     transform: Transform
 
 
-def load_network(config: Config, name: str) -> Network:
-    """The network ``name`` with its weights. Raises InputError for weights that are missing or do not fit."""
+def load_network(config: Config, name: str, device: str = "cpu") -> Network:
+    """The network ``name`` with its weights, on ``device``. Raises InputError for weights that are missing or do not fit."""
     dataset = config.experiment.dataset
     model = build(config.models[name], dataset.classes, dataset.input_size)
     load_weights(model, config.weights_path(name))
     graph_module = trace(model, example_input(model, dataset))
     fold_batch_norm(graph_module)
+    to_device(graph_module, device)
     return Network(graph_module, find_sites(graph_module), find_tensors(graph_module), make_transform(model, dataset))
+
+
+def to_device(graph_module: GraphModule, device: str) -> None:
+    """Move the parameters and buffers of a traced graph, and its constants, which are neither."""
+    graph_module.to(device)
+    for module in graph_module.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Tensor):
+                setattr(module, name, value.to(device))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from qhyvit.reporting.results import COLUMNS
 
-CONCLUSIONS = ("reports/results.csv", "reports/metrics.json")
+CONCLUSIONS = ("reports/results.csv", "reports/hits.csv", "reports/metrics.json")
 
 
 def planned(project: Project) -> dict[str, int]:
@@ -46,6 +46,7 @@ def test_a_run_concludes_with_results_tables_and_figures(finished):
     assert (quantized.kl > 0).all()
     for name in (
         *("tables/accuracy.md", "tables/accuracy.csv", "figures/accuracy.png", "figures/site_errors-mobilevit_xxs.svg"),
+        *("tables/table_ii.csv", "tables/table_iii.tex", "tables/table_iv.md", "tables/improvement.md"),
         *("challenges.csv", "tables/challenges.md", "figures/channel_ranges-mobilevit_xxs.svg", "figures/zero_point_overflow.png"),
     ):
         assert (finished.root / "reports" / name).stat().st_size > 100
@@ -95,7 +96,8 @@ def test_an_edit_to_a_method_reruns_what_that_method_makes(copy):
     assert planned(copy) == {}
     with (copy.root / "src/qhyvit/methods/qhyvit.py").open("a") as file:
         file.write("# edited\n")
-    assert planned(copy) == {"quantize": 1, "evaluate": 1, "aggregate": 1, "plot_accuracy": 1, "plot_site_errors": 1, "all": 1}
+    concluded = {"aggregate": 1, "compare": 1, "plot_accuracy": 1, "plot_site_errors": 1, "all": 1}
+    assert planned(copy) == {"quantize": 1, "evaluate": 1} | concluded
     dry_run = copy.run("-m", "snakemake", "--dry-run").stdout
     assert "qhyvit-partial-w4a4.safetensors" in dry_run
     assert not re.search(r"output: .*minmax", dry_run)

@@ -1,5 +1,6 @@
 rule aggregate:
     input:
+        images=f"{RESULTS}/images.csv",
         fp32=expand(f"{RESULTS}/{{model}}/fp32.json", model=EXPERIMENT.models),
         quantized=runs(f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json"),
     output:
@@ -9,6 +10,7 @@ rule aggregate:
             category="Tables",
             labels={"table": "all results", "format": "CSV"},
         ),
+        hits=f"{REPORTS}/hits.csv",
         metrics=f"{REPORTS}/metrics.json",
         markdown=f"{REPORTS}/tables/accuracy.md",
         table=report(
@@ -24,8 +26,8 @@ rule aggregate:
     params:
         code=code("qhyvit.steps.aggregate"),
     shell:
-        "qhyvit aggregate {input} --output {output.results} --metrics {output.metrics}"
-        " --table {output.table} --markdown {output.markdown} > {log} 2>&1"
+        "qhyvit aggregate {input.fp32} {input.quantized} --images {input.images} --output {output.results}"
+        " --hits {output.hits} --metrics {output.metrics} --table {output.table} --markdown {output.markdown} > {log} 2>&1"
 
 
 rule plot_accuracy:

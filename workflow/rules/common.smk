@@ -89,5 +89,6 @@ def runs(template):
 
 
 def watched(*paths):
-    """Inputs that DVC does not track are watched by their time stamps, but not outside the project, where they may move."""
-    return [str(path) for path in paths if tracked_hash(path) is None and not variables(path)]
+    """Inputs that DVC does not track are watched by their time stamps where they are there, but not outside the project, where they may
+    move. A plan does without them; the job says what is missing."""
+    return [str(path) for path in paths if tracked_hash(path) is None and not variables(path) and path.exists()]

@@ -1,6 +1,6 @@
 rule fetch_images:
     input:
-        watched(EXPERIMENT.dataset.calibration / "labels.csv", EXPERIMENT.dataset.evaluation / "labels.csv"),
+        watched(*EXPERIMENT.dataset.label_files),
     output:
         f"{RESULTS}/images.csv",
     log:
@@ -8,7 +8,7 @@ rule fetch_images:
     benchmark:
         f"{BENCHMARKS}/fetch_images.tsv"
     resources:
-        mem_mb=500,
+        mem_mb=2000,
     params:
         config=CONFIG,
         data=[tracked_hash(EXPERIMENT.dataset.calibration), tracked_hash(EXPERIMENT.dataset.evaluation)],
@@ -18,9 +18,12 @@ rule fetch_images:
         "qhyvit fetch images --config {params.config} --output {output} > {log} 2>&1"
 
 
+# What can be downloaded is no input: it comes to be in the job.
 rule fetch_weights:
     input:
-        lambda wildcards: watched(SETTINGS.stated_weights(wildcards.model)),
+        lambda wildcards: (
+            [] if SETTINGS.models[wildcards.model].source else watched(SETTINGS.stated_weights(wildcards.model))
+        ),
     output:
         f"{RESULTS}/{{model}}/weights.json",
     log:

@@ -62,7 +62,7 @@ class SiteRecorder(Rounding):
             output.retain_grad()
             self.outputs[node] = output
             left, right = (self.env[argument] for argument in node.args[:2] if isinstance(argument, fx.Node))
-            self.operands[node] = (left.detach(), right.detach())
+            self.operands[node] = (left.detach().cpu(), right.detach().cpu())
         return output
 
 
@@ -119,6 +119,7 @@ def capture(
         for site in watched:
             gradient = rounded.outputs[site.node].grad
             assert gradient is not None
+            gradient = gradient.cpu()
             operands = _broadcast(site, recorder.operands[site.node], gradient)
             _require_finite(site, gradient)
             ranges = {
@@ -142,7 +143,7 @@ class _TensorRecorder(fx.Interpreter):
     def run_node(self, node: fx.Node) -> Any:
         output = super().run_node(node)
         if node in self.nodes:
-            self.values[node] = output
+            self.values[node] = output.cpu()
         return output
 
 

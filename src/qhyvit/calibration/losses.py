@@ -14,8 +14,8 @@ def fisher_loss(logits: Tensor, reference: Tensor, generator: Generator) -> Tens
 
     At the FP32 network the second moment of its gradients is the Fisher information.
     """
-    labels = torch.multinomial(reference.detach().softmax(1), 1, generator=generator)[:, 0]
-    return F.cross_entropy(logits, labels, reduction="sum")
+    labels = torch.multinomial(reference.detach().softmax(1).cpu(), 1, generator=generator)[:, 0]
+    return F.cross_entropy(logits, labels.to(logits.device), reduction="sum")
 
 
 def kl_loss(logits: Tensor, reference: Tensor, generator: Generator) -> Tensor:

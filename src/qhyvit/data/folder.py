@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -18,11 +19,16 @@ LABELS = "labels.csv"
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a folder with its label and, once it was checked, the hash of its pixels."""
+    """One image with its label and, once it was checked, the hash of its pixels.
+
+    ``path`` is its file. An image in an uncompressed archive has the path of the archive and its name there, and is the ``part`` of the
+    archive's bytes that begins at the first number and is as long as the second.
+    """
 
     path: Path
     label: int
     pixels_sha256: str | None = None
+    part: tuple[int, int] | None = None
 
 
 def read_entries(folder: Path, classes: int) -> list[Entry]:
@@ -50,13 +56,19 @@ def read_entries(folder: Path, classes: int) -> list[Entry]:
     return entries
 
 
-def read_image(path: Path) -> Image.Image:
-    """The image as RGB. Raises InputError when it is truncated or no image."""
+def read_image(path: Path, part: tuple[int, int] | None = None) -> Image.Image:
+    """The image of an entry's ``path`` and ``part`` as RGB. Raises InputError when it is truncated or no image."""
     try:
-        with Image.open(path) as image:
+        with path.open("rb") if part is None else _read_part(path.parent, *part) as file, Image.open(file) as image:
             return image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise InputError(f"{path}: not a whole image ({error}); restore it with `dvc pull --force` or replace it") from error
+
+
+def _read_part(archive: Path, offset: int, size: int) -> BytesIO:
+    with archive.open("rb") as file:
+        file.seek(offset)
+        return BytesIO(file.read(size))
 
 
 def pixel_hash(image: Image.Image) -> str:
@@ -66,7 +78,7 @@ def pixel_hash(image: Image.Image) -> str:
 
 def read_checked(entry: Entry) -> Image.Image:
     """The image of an entry. Raises InputError when its pixels are not those that were checked."""
-    image = read_image(entry.path)
+    image = read_image(entry.path, entry.part)
     if entry.pixels_sha256 not in (None, pixel_hash(image)):
         raise InputError(f"{entry.path}: has changed since `qhyvit fetch images` checked it; run that again")
     return image
@@ -93,3 +105,15 @@ def draw(entries: list[Entry], count: int, seed: int) -> list[Entry]:
         raise InputError(f"{entries[0].path.parent}: {count} calibration images are asked for, {len(entries)} are there")
     chosen = torch.randperm(len(entries), generator=torch.Generator().manual_seed(seed))[:count]
     return [entries[index] for index in sorted(chosen.tolist())]
+
+
+def draw_by_class(entries: list[Entry], count: int, seed: int) -> list[Entry]:
+    """``count`` entries of each label without replacement, in the order of ``entries``. Raises InputError when a label has fewer."""
+    by_label = pd.Series([entry.label for entry in entries]).groupby(lambda index: entries[index].label)
+    sizes = by_label.size()
+    if sizes.min() < count:
+        place = entries[by_label.groups[sizes.idxmin()][0]].path.parent
+        raise InputError(
+            f"{place}: class {sizes.idxmin()} has {sizes.min()} images, {count} are asked for; complete it or lower dataset.subset"
+        )
+    return [entries[index] for index in sorted(by_label.sample(count, random_state=seed).index)]

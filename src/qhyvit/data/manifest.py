@@ -7,26 +7,27 @@ import pandas as pd
 from rich.progress import track
 
 from qhyvit.config import Dataset, Split
-from qhyvit.data.folder import Entry, pixel_hash, read_entries, read_image
+from qhyvit.data import folder, imagenet
+from qhyvit.data.folder import Entry, draw_by_class, pixel_hash, read_image
 from qhyvit.errors import InputError
 from qhyvit.files import written_whole
 
-COLUMNS = ["split", "filename", "label", "pixels_sha256"]
+COLUMNS = ["split", "filename", "label", "pixels_sha256", "offset", "size"]
 
 
 def write_manifest(dataset: Dataset, path: Path) -> None:
-    """Decode every image of ``dataset`` and write the manifest as CSV.
+    """Decode every image that the subset of ``dataset`` has, and write the manifest as CSV: `offset` and `size` of those in archives.
 
     Raises InputError for anything wrong with an image or label, and when an evaluation image is a calibration image too.
     """
     table = pd.DataFrame(
         [
-            (split, entry.path.name, entry.label, pixel_hash(read_image(entry.path)))
+            _row(split, _place(dataset, split), entry)
             for split in get_args(Split)
-            for entry in track(read_entries(dataset.folder(split), dataset.classes), f"checking the {split} images")
+            for entry in track(_entries(dataset, split), f"checking the {split} images")
         ],
         columns=COLUMNS,
-    )
+    ).astype({"offset": "Int64", "size": "Int64"})
     _refuse_overlap(dataset, table)
     with written_whole(path) as temporary:
         table.to_csv(temporary, index=False)
@@ -34,11 +35,29 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
 
 def read_manifest(dataset: Dataset, path: Path, split: Split) -> list[Entry]:
     """The images of one split as `write_manifest` found them."""
-    table = pd.read_csv(path, dtype={"filename": str})
-    rows = table[table.split == split]
-    folder = dataset.folder(split)
-    columns = (rows[name].tolist() for name in ("filename", "label", "pixels_sha256"))
-    return [Entry(folder / filename, label, pixels) for filename, label, pixels in zip(*columns, strict=True)]
+    table = pd.read_csv(path, dtype={"filename": "str", "offset": "Int64", "size": "Int64"})
+    place = _place(dataset, split)
+    return [
+        Entry(place / filename, label, pixels, None if pd.isna(offset) else (offset, size))
+        for _, filename, label, pixels, offset, size in table[table.split == split].itertuples(index=False)
+    ]
+
+
+def _row(split: Split, place: Path, entry: Entry) -> tuple[Split, str, int, str, int | None, int | None]:
+    offset, size = entry.part or (None, None)
+    return split, str(entry.path.relative_to(place)), entry.label, pixel_hash(read_image(entry.path, entry.part)), offset, size
+
+
+def _place(dataset: Dataset, split: Split) -> Path:
+    stated = dataset.folder(split)
+    return imagenet.place(stated) if dataset.layout == "imagenet" else stated
+
+
+def _entries(dataset: Dataset, split: Split) -> list[Entry]:
+    read_entries = imagenet.read_entries if dataset.layout == "imagenet" else folder.read_entries
+    entries = read_entries(_place(dataset, split), dataset.classes)
+    count = dataset.subset.calibration if split == "calibration" else dataset.subset.evaluation
+    return entries if count is None else draw_by_class(entries, count, dataset.subset.seed)
 
 
 def _refuse_overlap(dataset: Dataset, table: pd.DataFrame) -> None:
@@ -47,7 +66,7 @@ def _refuse_overlap(dataset: Dataset, table: pd.DataFrame) -> None:
     if len(both):
         first = both.iloc[0]
         raise InputError(
-            f"{dataset.folder('calibration') / first.filename}: also an evaluation image"
-            f" ({dataset.folder('evaluation') / first.filename_evaluation}); {len(both)} overlap:"
-            f" remove them from one of the two {dataset.name} splits"
+            f"{_place(dataset, 'calibration') / first.filename}: also an evaluation image"
+            f" ({_place(dataset, 'evaluation') / first.filename_evaluation}); {len(both)} overlap:"
+            f" remove them from one of the two {dataset.name} splits, or draw others by another dataset.subset.seed"
         )

@@ -12,16 +12,19 @@ from qhyvit.data.folder import LabelledImages
 
 
 @torch.no_grad()
-def predict(networks: Sequence[nn.Module], images: LabelledImages, batch_size: int) -> tuple[list[Tensor], Tensor]:
-    """Logits [N, classes] of each of the ``networks`` and labels [N] over all ``images``, in order; every image is read once."""
+def predict(networks: Sequence[nn.Module], images: LabelledImages, batch_size: int, device: str = "cpu") -> tuple[list[Tensor], Tensor]:
+    """Logits [N, classes] of each of the ``networks`` and labels [N] over all ``images``, in order; every image is read once.
+
+    The networks are on ``device``; what comes back is on the CPU.
+    """
     for network in networks:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout for convolutions on CPUs
     logits: list[list[Tensor]] = [[] for _ in networks]
     labels = []
     for inputs, batch_labels in track(DataLoader(images, batch_size), "evaluating"):
-        shared = inputs.contiguous(memory_format=torch.channels_last)
+        shared = inputs.to(device).contiguous(memory_format=torch.channels_last)
         for network, found in zip(networks, logits, strict=True):
-            found.append(network(shared))
+            found.append(network(shared).cpu())
         labels.append(batch_labels)
     return [torch.cat(found) for found in logits], torch.cat(labels)
 

@@ -1,10 +1,21 @@
-"""How sure an accuracy is: intervals from scipy."""
+"""How sure an accuracy is, and whether two differ: intervals and tests from scipy."""
+
+from math import hypot
+from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, norm
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
+
+
+class Estimate(NamedTuple):
+    """A value with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 def drop_interval(reference: np.ndarray, correct: np.ndarray) -> tuple[float, float]:
@@ -26,3 +37,35 @@ def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
     """The Wilson interval (95 %) of an accuracy in percent, from the hits bool [N]."""
     interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(CONFIDENCE, method="wilson")
     return 100 * float(interval.low), 100 * float(interval.high)
+
+
+def mcnemar(before: np.ndarray, after: np.ndarray) -> float:
+    """The p-value of McNemar's exact test, two-sided: do two networks hit equally often, by their hits bool [N] on the same images."""
+    lost, gained = int((before & ~after).sum()), int((~before & after).sum())
+    return 1.0 if lost == gained else float(binomtest(gained, lost + gained).pvalue)
+
+
+def difference(before: Estimate, after: Estimate) -> tuple[float, float, float]:
+    """The interval (95 %) of ``after - before`` and the two-sided p-value of no difference, from estimates on different images.
+
+    Distances to the ends of both intervals add up as squares (Newcombe, Statistics in Medicine 17 (1998) 873, for accuracies; Zou and
+    Donner, Statistics in Medicine 27 (2008) 1693, for any estimates). The p-value takes them as normal. On the same images the true
+    interval is narrower, as long as images that are hard for one network are hard for the other.
+    """
+    change = after.value - before.value
+    low = change - hypot(after.value - after.low, before.high - before.value)
+    high = change + hypot(after.high - after.value, before.value - before.low)
+    towards_zero = change - low if change > 0 else high - change
+    deviations = norm.isf((1 - CONFIDENCE) / 2) * abs(change) / max(towards_zero, np.finfo(float).tiny)
+    return low, high, float(2 * norm.sf(deviations))
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Holm's adjusted p-values [M]: with all below a level rejected, the chance of any wrong rejection is at most that level.
+
+    Scandinavian Journal of Statistics 6 (1979) 65; the tests may depend on each other in any way.
+    """
+    order = np.argsort(p_values)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1)).clip(max=1)
+    return adjusted

@@ -42,10 +42,10 @@ def save_quantizers(path: Path, quantizers: Quantizers, provenance: Provenance) 
         save_file(tensors, temporary, metadata=header)
 
 
-def load_quantizers(path: Path) -> tuple[Quantizers, Provenance]:
-    """Read back what `save_quantizers` wrote."""
+def load_quantizers(path: Path, device: str = "cpu") -> tuple[Quantizers, Provenance]:
+    """Read back what `save_quantizers` wrote, to ``device``."""
     quantizers: dict[str, dict[str, Quantizer]] = {}
-    with safe_open(path, framework="pt") as file:
+    with safe_open(path, framework="pt", device=device) as file:
         header = json.loads(file.metadata()["header"])
         for key, settings in header["quantizers"].items():
             site, _, operand = key.rpartition("/")

@@ -1,6 +1,7 @@
 """All results of a run as one table, with intervals, and as metrics for `dvc metrics diff`."""
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ COLUMNS = [
     *("top1", "top5", "top1_fp32", "drop", "drop_low", "drop_high", "kl"),
 ]
 FP32 = "fp32"
+KEY = ["dataset", "model", "mode", "method", "w_bits", "a_bits", "seed"]  # names a run
 
 
 def results_table(paths: list[Path]) -> pd.DataFrame:
@@ -25,8 +27,12 @@ def tabulated(results: list[dict[str, Any]]) -> pd.DataFrame:
     """The same of what the files hold."""
     references = {(result["dataset"], result["model"]): result for result in results if result["method"] == FP32}
     rows = [_row(result, references[result["dataset"], result["model"]]) for result in results]
-    order = ["dataset", "model", "mode", "method", "w_bits", "a_bits", "seed"]
-    return pd.DataFrame(rows, columns=COLUMNS).sort_values(order, ascending=[True, True, True, True, False, False, True], ignore_index=True)
+    return in_order(pd.DataFrame(rows, columns=COLUMNS))
+
+
+def in_order(runs: pd.DataFrame) -> pd.DataFrame:
+    """Sorted by their key, the widest bits first."""
+    return runs.sort_values(KEY, ascending=[True, True, True, True, False, False, True], ignore_index=True)
 
 
 def write_results(table: pd.DataFrame, path: Path) -> None:
@@ -34,7 +40,7 @@ def write_results(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(path, index=False, float_format="%.6g")
 
 
-def read_results(path: Path) -> pd.DataFrame:
+def read_results(path: Path | StringIO) -> pd.DataFrame:
     """Read back what `write_results` wrote."""
     return pd.read_csv(path, keep_default_na=True, dtype={"mode": "string"}).fillna({"mode": ""})
 
@@ -57,9 +63,10 @@ def _row(result: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
     row = {name: result.get(name) for name in COLUMNS} | {"top1_fp32": reference["top1"]}
     if result["method"] == FP32:
         return row
-    low, high = drop_interval(_hits(reference), _hits(result))
+    low, high = drop_interval(hits(reference), hits(result))
     return row | {"drop": reference["top1"] - result["top1"], "drop_low": low, "drop_high": high}
 
 
-def _hits(result: dict[str, Any]) -> np.ndarray:
+def hits(result: dict[str, Any]) -> np.ndarray:
+    """Whether each image was classified correctly: bool [N]."""
     return np.array([hit == "1" for hit in result["correct"]])

@@ -1,18 +1,24 @@
-"""Step `aggregate`: results.csv, metrics.json and the tables."""
+"""Step `aggregate`: results.csv, hits.csv, metrics.json and the tables."""
 
 import json
 from pathlib import Path
 
 from qhyvit.files import written_whole
+from qhyvit.reporting.hits import hits_table
 from qhyvit.reporting.results import metrics_tree, results_table, write_results
 from qhyvit.reporting.tables import accuracy_table, to_markdown
 
 
-def aggregate(results: list[Path], output: Path, metrics: Path, table: Path, markdown: Path) -> None:
-    """Write all ``results`` (JSON files) to ``output`` (CSV), ``metrics`` (JSON), ``table`` (CSV) and ``markdown``."""
+def aggregate(results: list[Path], images: Path, output: Path, hits: Path, metrics: Path, table: Path, markdown: Path) -> None:
+    """Write all ``results`` (JSON files) to ``output`` and ``hits`` (CSV), ``metrics`` (JSON), ``table`` (CSV) and ``markdown``.
+
+    ``images`` is the manifest of the images that they are of.
+    """
     gathered = results_table(results)
     with written_whole(output) as path:
         write_results(gathered, path)
+    with written_whole(hits) as path:
+        hits_table(results, images).to_csv(path, index=False)
     with written_whole(metrics) as path:
         path.write_text(json.dumps(metrics_tree(gathered), indent=2, sort_keys=True) + "\n")
     accuracy = accuracy_table(gathered)

@@ -6,6 +6,7 @@ from qhyvit.calibration.capture import capture, capture_tensors
 from qhyvit.calibration.images import calibration_entries, load_batches
 from qhyvit.calibration.store import save_statistics
 from qhyvit.config import Config
+from qhyvit.device import choose_device
 from qhyvit.network import load_network
 from qhyvit.provenance import provenance
 
@@ -13,9 +14,10 @@ from qhyvit.provenance import provenance
 def calibrate(config: Config, model: str, seed: int, images: Path, output: Path) -> None:
     """Capture the statistics of ``model`` over the calibration images that ``seed`` draws; ``images`` is the manifest."""
     experiment = config.experiment
-    network = load_network(config, model)
+    device = choose_device(experiment.device)
+    network = load_network(config, model, device)
     entries = calibration_entries(experiment, images, seed)
-    batches = load_batches(experiment, entries, network.transform)
+    batches = [batch.to(device) for batch in load_batches(experiment, entries, network.transform)]
     statistics = capture(network.graph_module, network.sites, batches, experiment.calibration.positions, seed)
     tensor_statistics = capture_tensors(network.graph_module, network.tensors, batches, seed)
     settings = {"seed": seed, "images": [entry.path.name for entry in entries], **experiment.calibration.model_dump(exclude={"images"})}

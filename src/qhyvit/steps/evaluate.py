@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 from qhyvit.config import Config, parse_bits
 from qhyvit.data.folder import LabelledImages
 from qhyvit.data.manifest import read_manifest
+from qhyvit.device import choose_device
 from qhyvit.evaluation.accuracy import mean_kl, predict, signal_to_noise, top_k_correct
 from qhyvit.files import written_whole
 from qhyvit.graph.insert import insert_quantizers
@@ -26,8 +27,9 @@ BATCH_SIZE = 25
 
 def evaluate_fp32(config: Config, model: str, images: Path, output: Path, logits: Path) -> None:
     """Write the FP32 network's result to ``output`` (JSON) and its ``logits`` [N, classes] (safetensors); ``images`` is the manifest."""
-    network = load_network(config, model)
-    (predictions,), labels = predict([network.graph_module], _evaluation_images(config, network, images), BATCH_SIZE)
+    device = choose_device(config.experiment.device)
+    network = load_network(config, model, device)
+    (predictions,), labels = predict([network.graph_module], _evaluation_images(config, network, images), BATCH_SIZE, device)
     with written_whole(logits) as temporary:
         save_file({"logits": predictions, "labels": labels}, temporary)
     record = provenance({"weights": config.weights_path(model), "images": images}, {})
@@ -39,10 +41,11 @@ def evaluate_quantized(config: Config, model: str, images: Path, quantized: list
 
     ``images`` is the manifest, ``fp32`` has the logits to compare with.
     """
-    network = load_network(config, model)
-    loaded = [load_quantizers(path) for path in quantized]
+    device = choose_device(config.experiment.device)
+    network = load_network(config, model, device)
+    loaded = [load_quantizers(path, device) for path in quantized]
     networks = [_quantized(network, quantizers) for quantizers, _ in loaded]
-    predictions, labels = predict(networks, _evaluation_images(config, network, images), BATCH_SIZE)
+    predictions, labels = predict(networks, _evaluation_images(config, network, images), BATCH_SIZE, device)
     reference = load_file(fp32)["logits"]
     for logits, (_, record), output in zip(predictions, loaded, outputs, strict=True):
         compared = {"kl": mean_kl(reference, logits), "sqnr_db": signal_to_noise(reference, logits)}

@@ -8,6 +8,7 @@ from qhyvit.data import cifar10
 from qhyvit.data.dvc import pull, tracked_hash
 from qhyvit.data.manifest import write_manifest
 from qhyvit.data.sample import write_sample
+from qhyvit.errors import InputError
 from qhyvit.files import written_whole
 from qhyvit.models.weights import download, hold_to_hash
 from qhyvit.models.zoo import build, load_weights
@@ -26,12 +27,18 @@ def fetch_images(config: Config, output: Path) -> None:
 def fetch_weights(config: Config, model: str, output: Path) -> None:
     """Get the weights of ``model``, load them once, and write their path, as it is stated, and hash to ``output`` (JSON).
 
-    What DVC tracks is pulled. Any other file is downloaded if it is not there, and held to the hash that it had at first.
+    What DVC tracks is pulled. Any other file is downloaded if it is not there, and held to the hash that it had at first. Raises InputError
+    for one that is not there and has no source.
     """
     stated, path, source = config.stated_weights(model), config.weights_path(model), config.models[model].source
     if tracked_hash(path):
         pull(path)
-    elif source and not path.exists():
+    elif not path.exists():
+        if source is None:
+            raise InputError(
+                f"{path}: no such weights, and {config.experiment.models_file} has no source for {model}; put them there by hand"
+                " (`qhyvit fetch checkpoint` converts a checkpoint of PyTorch's), or leave the model out"
+            )
         download(source, path)
     load_weights(build(config.models[model], config.experiment.dataset.classes, config.experiment.dataset.input_size), path)
     if not tracked_hash(path):

@@ -1,0 +1,133 @@
+"""ImageNet-1k (ILSVRC2012) as its users have it: a folder a class, or the archives of image-net.org, read where they lie.
+
+A class has a WordNet id; its label, in the usual order, is the rank of the id among all. The archives are tar files without compression,
+so that an image is a part of their bytes: nothing is unpacked.
+"""
+
+import gzip
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from qhyvit.data.folder import Entry
+from qhyvit.errors import InputError
+
+TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
+_WORDNET_ID = r"n\d{8}"
+_SUFFIXES = (".jpeg", ".jpg")
+_READING_FAULTS = (tarfile.TarError, zlib.error, EOFError, OSError)
+_CONTENT_FAULTS = (MatReadError, NotImplementedError, LookupError, TypeError, ValueError)  # loadmat raises any of them
+
+
+@dataclass(frozen=True)
+class _Image:
+    wordnet_id: str
+    path: Path
+    part: tuple[int, int] | None = None
+
+
+def place(folder: Path) -> Path:
+    """``folder``, or, where there is none, the archive beside it: `ILSVRC2012_img_val.tar` for `val`."""
+    return _archive_of(folder) if _archive_of(folder).is_file() and not folder.is_dir() else folder
+
+
+def read_entries(source: Path, classes: int) -> list[Entry]:
+    """The images of a `place`, sorted by label and file name, so that a folder and its archive give them in the same order.
+
+    Raises InputError when nothing is there, for an archive that is not whole or holds something else, and when the images are not of as
+    many classes as ``classes``.
+    """
+    readers = {TRAIN: _read_train_archive, VALIDATION: _read_validation_archive}
+    images = list(readers.get(source.name, _read_folders)(source))
+    wordnet_ids = sorted({image.wordnet_id for image in images})
+    if len(wordnet_ids) != classes:
+        raise InputError(
+            f"{source}: has images of {len(wordnet_ids)} classes, the config says {classes}; give it a folder a class, named by its"
+            " WordNet id (n01440764, ...), or the whole archive of image-net.org"
+        )
+    labels = {wordnet_id: label for label, wordnet_id in enumerate(wordnet_ids)}
+    entries = [Entry(image.path, labels[image.wordnet_id], part=image.part) for image in images]
+    return sorted(entries, key=lambda entry: (entry.label, entry.path.name))
+
+
+def _archive_of(folder: Path) -> Path:
+    return folder.with_name(f"ILSVRC2012_img_{folder.name}.tar")
+
+
+def _read_folders(folder: Path) -> Iterator[_Image]:
+    """By class: `<WordNet id>/<any name>.JPEG`."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, and no {_archive_of(folder).name} beside it; put one of them there")
+    for of_class in folder.iterdir():
+        if re.fullmatch(_WORDNET_ID, of_class.name):
+            yield from (_Image(of_class.name, path) for path in of_class.iterdir() if path.suffix.lower() in _SUFFIXES)
+
+
+def _read_train_archive(archive: Path) -> Iterator[_Image]:
+    """An archive a class, `<WordNet id>.tar`, of files `<WordNet id>_<number>.JPEG`."""
+    with _named_faults(archive), tarfile.open(archive, "r:") as outer:
+        for of_class, member in _files(outer, rf"({_WORDNET_ID})\.tar"):
+            with tarfile.open(fileobj=outer.extractfile(member), mode="r:") as inner:
+                for name, image in _files(inner, rf"{of_class[1]}_\d+\.JPEG"):
+                    yield _Image(of_class[1], archive / name[0], (member.offset_data + image.offset_data, image.size))
+
+
+def _read_validation_archive(archive: Path) -> Iterator[_Image]:
+    """Files `ILSVRC2012_val_<number>.JPEG`; the development kit beside the archive says of which class each number is."""
+    truth = _read_ground_truth(archive.with_name(DEVKIT))
+    with _named_faults(archive), tarfile.open(archive, "r:") as images:
+        found = {int(name[1]): (name[0], member) for name, member in _files(images, r"ILSVRC2012_val_(\d{8})\.JPEG")}
+    if found.keys() != truth.keys():
+        raise InputError(f"{archive}: holds {len(found)} images, {DEVKIT} has labels of {len(truth)}; download the archive again")
+    return (_Image(truth[number], archive / name, (member.offset_data, member.size)) for number, (name, member) in found.items())
+
+
+def _read_ground_truth(devkit: Path) -> dict[int, str]:
+    """The WordNet id of each validation image by its number, from 1."""
+    with _named_faults(devkit):
+        content = gzip.decompress(devkit.read_bytes())  # as a whole, which checks its checksum: loadmat crashes on what is corrupted
+    with _named_faults(devkit), tarfile.open(fileobj=BytesIO(content)) as archive:
+        synsets = loadmat(_content(archive, "meta.mat"), squeeze_me=True, variable_names=["synsets"])["synsets"]
+        wordnet_ids = dict(zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True))
+        truth = np.loadtxt(_content(archive, "ILSVRC2012_validation_ground_truth.txt"), dtype=int, ndmin=1)
+        return {number: str(wordnet_ids[synset]) for number, synset in enumerate(truth, start=1)}
+
+
+def _content(devkit: tarfile.TarFile, name: str) -> BytesIO:
+    member = devkit.extractfile(f"ILSVRC2012_devkit_t12/data/{name}")
+    if member is None:
+        raise KeyError(f"{name} is no file")
+    return BytesIO(member.read())
+
+
+def _files(archive: tarfile.TarFile, pattern: str) -> Iterator[tuple[re.Match[str], tarfile.TarInfo]]:
+    """The files of an archive, each with the match of its name. Raises ValueError for a member of another name or kind."""
+    for member in archive:
+        if member.isdir():
+            continue
+        match = re.fullmatch(pattern, member.name.rpartition("/")[2])
+        if match is None or not member.isreg() or member.issparse():
+            raise ValueError(f"it holds {member.name!r}")
+        yield match, member
+
+
+@contextmanager
+def _named_faults(archive: Path) -> Iterator[None]:
+    """Whatever is wrong with an archive is an InputError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{archive}: no such file; put the archive of image-net.org there") from error
+    except (*_READING_FAULTS, *_CONTENT_FAULTS) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{archive}: not the archive of image-net.org, or not whole ({said}); download it again") from error

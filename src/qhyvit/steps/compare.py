@@ -1,0 +1,33 @@
+"""Step `compare`: our results beside the published ones."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from qhyvit.files import written_whole
+from qhyvit.reporting import comparison, improvement
+from qhyvit.reporting.paper import published, read_means
+from qhyvit.reporting.results import read_results
+from qhyvit.reporting.tables import to_markdown
+
+
+def compare(results: Path, paper: Path, output: Path) -> None:
+    """Compare results.csv with the published numbers in the folder ``paper``; write each table as CSV, Markdown and LaTeX to ``output``."""
+    measured = read_results(results)
+    cells = {name: published(paper, name) for name in comparison.TABLES}
+    stated = read_means(paper / "improvements.csv")
+    for name, table in comparison.TABLES.items():
+        rows = comparison.comparison(measured, table, cells[name])
+        _write(output, name, rows, comparison.comparison_shown(rows), comparison.caption(table, rows))
+    rows = improvement.improvement(measured, pd.concat([cells["table_ii"], cells["table_iii"]]), stated)
+    _write(output, "improvement", rows, improvement.improvement_shown(rows), improvement.CAPTION)
+
+
+def _write(folder: Path, name: str, rows: pd.DataFrame, shown: pd.DataFrame, caption: str) -> None:
+    """Numbers as CSV; what people read, with its caption, as Markdown and LaTeX."""
+    with written_whole(folder / f"{name}.csv") as path:
+        rows.to_csv(path, index=False, float_format="%.6g")
+    with written_whole(folder / f"{name}.md") as path:
+        path.write_text(f"{to_markdown(shown)}\n{caption}\n")
+    with written_whole(folder / f"{name}.tex") as path:
+        path.write_text(shown.to_latex(index=False, escape=True, longtable=True, caption=caption, label=f"tab:{name}"))

@@ -1,0 +1,45 @@
+import pytest
+import yaml
+from conftest import REPOSITORY, TINY_EXPERIMENT
+from safetensors.torch import save_file
+
+from qhyvit.config import HubSource, load_config
+from qhyvit.errors import InputError
+from qhyvit.models.zoo import build
+from qhyvit.steps import fetch
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """An experiment whose weights nothing tracks."""
+    monkeypatch.chdir(tmp_path)
+    files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
+    changes = {"models": ["mobilevit_xxs", "mobile_former_26m"], "weights": "weights/{model}.safetensors", "weights_lock": "lock.yaml"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT | files | changes))
+    return load_config(tmp_path / "config.yaml")
+
+
+def test_weights_with_a_source_are_downloaded_once(config, tmp_path, monkeypatch):
+    downloads = []
+
+    def download(source, path):
+        downloads.append((source, path))
+        path.parent.mkdir()
+        model = build(config.models["mobilevit_xxs"], classes=2)
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+
+    monkeypatch.setattr(fetch, "download", download)
+    for receipt in ("first.json", "second.json"):
+        fetch.fetch_weights(config, "mobilevit_xxs", tmp_path / receipt)
+    assert [(source, str(path)) for source, path in downloads] == [
+        (HubSource(hub="timm/mobilevit_xxs.cvnets_in1k"), "weights/mobilevit_xxs.safetensors")
+    ]
+    assert (tmp_path / "first.json").read_bytes() == (tmp_path / "second.json").read_bytes()
+
+
+def test_weights_without_a_source_must_be_there(config, tmp_path):
+    with pytest.raises(
+        InputError, match=r"weights/mobile_former_26m\.safetensors: no such weights, and .* no source for mobile_former_26m"
+    ):
+        fetch.fetch_weights(config, "mobile_former_26m", tmp_path / "receipt.json")
+    assert not (tmp_path / "receipt.json").exists()

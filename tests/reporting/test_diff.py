@@ -1,0 +1,279 @@
+"""Results of two revisions: what changed, and what of it is more than chance."""
+
+import json
+import shutil
+import subprocess
+import sys
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+
+from qhyvit.cli import main
+from qhyvit.evaluation.statistics import Estimate, accuracy_interval, difference, holm, mcnemar
+from qhyvit.reporting.diff import changes, with_hits
+from qhyvit.reporting.hits import decode, encode, images_hash, read_hits
+from qhyvit.reporting.results import read_results
+from qhyvit.steps.aggregate import aggregate
+
+FP32 = "1" * 90 + "0" * 10
+GOOD = "1" * 85 + "0" * 15
+BAD = "1" * 70 + "0" * 30
+WORSE = {"top1": 70.0, "drop": 20.0, "drop_low": 12.0, "drop_high": 28.0}  # of BAD, with rounder ends of the interval
+
+
+def conclude(root, runs, pixels="a"):
+    """Write what `qhyvit aggregate` makes of FP32 and of ``runs``, {method: hits}, to the folder reports of ``root``."""
+    paths = []
+    for method, correct in {"fp32": FP32, **runs}.items():
+        bits = 32 if method == "fp32" else 4
+        result = {
+            **{"dataset": "tiny", "model": "net", "family": "F", "method": method, "mode": "" if method == "fp32" else "partial"},
+            **{"w_bits": bits, "a_bits": bits, "seed": 0, "images": len(correct), "top1": 100 * correct.count("1") / len(correct)},
+            **{"top5": 100.0, "correct": correct},
+        }
+        paths.append(root / f"{method}.json")
+        paths[-1].write_text(json.dumps(result))
+    names = ("results.csv", "hits.csv", "metrics.json", "accuracy.csv", "accuracy.md")
+    rows = [f"{split},{i}.png,{i % 2},{pixels}{i}" for split in ("calibration", "evaluation") for i in range(100)]
+    (root / "images.csv").write_text("\n".join(["split,filename,label,pixels_sha256", *rows]))
+    aggregate(paths, root / "images.csv", *(root / "reports" / name for name in names))
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Results with their hits, as a revision has them."""
+
+    def make(name, runs, pixels="a"):
+        root = tmp_path / name
+        root.mkdir()
+        conclude(root, runs, pixels)
+        return with_hits(read_results(root / "reports/results.csv"), read_hits(root / "reports/hits.csv"))
+
+    return make
+
+
+def test_mcnemar_is_the_share_of_equally_likely_outcomes_that_are_as_uneven():
+    before = np.array([1] * 7 + [0] * 2 + [1] * 5 + [0] * 3, dtype=bool)  # 7 lost, 2 gained, 8 the same
+    after = np.array([0] * 7 + [1] * 2 + [1] * 5 + [0] * 3, dtype=bool)
+    outcomes = [abs(sum(signs)) for signs in product((-1, 1), repeat=9)]
+    assert mcnemar(before, after) == pytest.approx(np.mean([uneven >= 5 for uneven in outcomes]))
+    assert mcnemar(before, before) == 1
+
+
+def test_holm_worked_by_hand():
+    # In order: 4 x 0.005, 3 x 0.01, 2 x 0.03, and 1 x 0.04, which may not be less than the one before.
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.9, 0.8])).max() == 1
+
+
+def test_the_difference_of_two_accuracies_of_a_published_example():
+    # Newcombe, Statistics in Medicine 17 (1998) 873, Table II: 56 of 70 less 48 of 80 gives 0.0524 to 0.3339.
+    accuracies = [(hits, images, accuracy_interval(np.arange(images) < hits)) for hits, images in ((48, 80), (56, 70))]
+    low, high, _ = difference(*(Estimate(100 * hits / images, *interval) for hits, images, interval in accuracies))
+    assert (low, high) == pytest.approx((5.24, 33.39), abs=0.005)
+
+
+def test_the_p_value_of_a_difference_is_that_of_the_normal_distribution():
+    """Standard errors of 3 and 4 make one of 5, so 10 is two of them."""
+    deviation = 1.959964
+    before, after = Estimate(0, -3 * deviation, 3 * deviation), Estimate(10, 10 - 4 * deviation, 10 + 4 * deviation)
+    low, high, p = difference(before, after)
+    assert (low, high) == pytest.approx((10 - 5 * deviation, 10 + 5 * deviation))
+    assert p == pytest.approx(0.0455, abs=5e-5)
+    assert difference(after, before) == pytest.approx((-high, -low, p))
+    assert difference(before, before)[2] == 1
+
+
+def test_hits_as_hex_worked_by_hand():
+    hits = np.array([1, 0, 1, 1, 0, 0, 0, 0, 1], dtype=bool)
+    assert encode(hits) == "b080"
+    assert decode("b080", 9).tolist() == hits.tolist()
+
+
+def test_images_are_the_same_when_labels_and_pixels_of_the_evaluation_are(tmp_path):
+    def hashed(*rows):
+        (tmp_path / "images.csv").write_text("\n".join(["split,filename,label,pixels_sha256", *rows]))
+        return images_hash(tmp_path / "images.csv")
+
+    same = hashed("calibration,a.png,0,a", "evaluation,b.png,0,b", "evaluation,c.png,1,c")
+    assert hashed("calibration,x.png,1,x", "evaluation,renamed.png,0,b", "evaluation,c.png,1,c") == same
+    assert hashed("evaluation,c.png,1,c", "evaluation,b.png,0,b") != same
+    assert hashed("evaluation,b.png,1,b", "evaluation,c.png,1,c") != same
+
+
+def test_equal_results_have_no_changes(table):
+    runs = {"minmax": GOOD, "qhyvit": FP32}
+    assert changes(table("old", runs), table("new", runs)).empty
+
+
+def test_a_run_that_lost_images_is_worse(table):
+    (row,) = changes(table("old", {"minmax": GOOD}), table("new", {"minmax": BAD})).to_dict("records")
+    assert (row["method"], row["old"], row["new"], row["change"]) == ("minmax", 85, 70, -15)
+    assert row["p"] == pytest.approx(2 * 0.5**15)
+    assert (row["low"], row["high"]) == pytest.approx((-15 - 1.96 * 3.57, -15 + 1.96 * 3.57), abs=1.1)  # sqrt(100 x 0.15 x 0.85)
+    assert (row["by"], row["verdict"]) == ("image", "worse")
+    (row,) = changes(table("bad", {"minmax": BAD}), table("good", {"minmax": GOOD})).to_dict("records")
+    assert (row["change"], row["verdict"]) == (15, "better")
+
+
+def test_pairs_tell_more_than_counts(table):
+    """From 85 to 77 hits: eight images lost and none gained is worse, though by the counts alone it could be chance."""
+    eight_lost = "1" * 77 + "0" * 23
+    shuffled = "0" * 20 + "1" * 77 + "0" * 3  # the same count, of which 20 are lost and 12 gained
+    lost, shuffled_row = changes(table("old", {"a": GOOD, "b": GOOD}), table("new", {"a": eight_lost, "b": shuffled})).to_dict("records")
+    assert (lost["method"], lost["verdict"]) == ("a", "worse")
+    assert (shuffled_row["change"], shuffled_row["verdict"]) == (-8, "not significant")
+
+
+def test_noise_in_many_runs_is_not_significant(table):
+    """Of 60 runs that lose and gain images by chance, some would be significant alone."""
+    generator = np.random.default_rng(0)
+    hits = generator.random((2, 60, 100)) < 0.8
+    old, new = ({f"m{i}": "".join(str(int(hit)) for hit in run) for i, run in enumerate(runs)} for runs in hits)
+    assert min(mcnemar(*pair) for pair in hits.swapaxes(0, 1)) < 0.05
+    found = changes(table("old", old), table("new", new))
+    assert set(found.verdict) == {"not significant"}
+    assert len(found) == 60
+
+
+def test_runs_of_one_table_are_listed_and_none_is_worse(table):
+    found = changes(table("old", {"minmax": GOOD, "dropped": BAD}), table("new", {"minmax": GOOD, "added": BAD}))
+    assert found[["method", "verdict"]].to_numpy().tolist() == [["added", "new"], ["dropped", "gone"]]
+    assert found[["old", "new"]].to_numpy().tolist()[1][0] == 70
+    assert found.change.isna().all()
+
+
+def without_hits(results, **changed):
+    """The table of a revision that has no hits; ``changed`` values are those of minmax."""
+    plain = with_hits(results.drop(columns=["images_hash", "hits"]), None)
+    for name, value in changed.items():
+        plain.loc[plain.method == "minmax", name] = value
+    return plain
+
+
+def test_without_hits_the_intervals_of_the_drops_decide(table):
+    good = without_hits(table("old", {"minmax": GOOD}), drop_low=1.0, drop_high=10.0)
+    (row,) = changes(good, without_hits(good, **WORSE)).to_dict("records")
+    assert row["by"] == "interval"
+    # From a drop of 5 [1, 10] to 20 [12, 28]: 15 more, at most by sqrt(8^2 + 4^2), at least by sqrt(8^2 + 5^2) less.
+    assert (row["low"], row["high"]) == pytest.approx((-15 - np.hypot(8, 4), -15 + np.hypot(8, 5)))
+    assert row["verdict"] == "worse"
+    slightly = {"top1": 82.0, "drop": 8.0, "drop_low": 3.0, "drop_high": 13.0}
+    assert changes(good, without_hits(good, **slightly)).verdict.tolist() == ["not significant"]
+
+
+def test_with_another_fp32_accuracy_those_of_the_accuracies_decide(table):
+    good = without_hits(table("old", {"minmax": GOOD}))
+    (row,) = changes(good, without_hits(good, top1=70.0, top1_fp32=75.0)).to_dict("records")
+    low, high, _ = difference(Estimate(85, *accuracy_interval(np.arange(100) < 85)), Estimate(70, *accuracy_interval(np.arange(100) < 70)))
+    assert (row["low"], row["high"]) == pytest.approx((low, high))
+
+
+def test_hits_on_other_images_are_not_paired(table):
+    old, new = {"minmax": GOOD}, {"minmax": BAD}
+    assert changes(table("old", old), table("new", new, pixels="b")).by.tolist() == ["interval"]
+
+
+def test_hits_of_another_result_are_not_used(table):
+    old = table("old", {"minmax": GOOD})
+    edited = old.drop(columns=["images_hash", "hits"])
+    edited.loc[edited.method == "minmax", list(WORSE)] = list(WORSE.values())
+    hits = pd.DataFrame(old[["dataset", "model", "method", "mode", "w_bits", "a_bits", "seed", "images", "images_hash", "hits"]])
+    (row,) = changes(old, with_hits(edited, hits)).to_dict("records")
+    assert (row["by"], row["verdict"]) == ("interval", "worse")
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A git repository whose last two commits hold the same good results; the one before holds none."""
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    monkeypatch.chdir(tmp_path)
+    git("init", "--quiet")
+    git("add", "config")
+    git("commit", "--quiet", "-m", "configuration")
+    for message in ("results", "no change"):
+        conclude(tmp_path, {"minmax": GOOD, "qhyvit": FP32})
+        git("add", "reports")
+        git("commit", "--quiet", "--allow-empty", "-m", message)
+    return tmp_path
+
+
+def git(*arguments):
+    subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@b.c", *arguments], check=True)
+
+
+@pytest.fixture
+def diff(repository, monkeypatch, capsys):
+    """Run `qhyvit diff` and return its exit code and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["qhyvit", "diff", "--config", "config/config.yaml", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        return end.value.code, printed.out + printed.err
+
+    return run
+
+
+@pytest.mark.parametrize("revision", [[], ["HEAD~1"]])
+def test_unchanged_results_exit_0_and_say_so(diff, revision):
+    code, printed = diff(*revision)
+    assert code == 0
+    assert "nothing changed" in printed
+
+
+def test_a_regression_exits_1_and_is_shown(diff, repository):
+    conclude(repository, {"minmax": BAD, "qhyvit": FP32})
+    code, printed = diff("HEAD~1")
+    assert code == 1
+    (line,) = [line.split() for line in printed.splitlines() if "W4A4" in line]
+    assert line[:7] == ["net", "minmax", "partial", "W4A4", "85.00", "70.00", "-15.00"]
+    assert line[-2:] == ["image", "worse"]
+    assert "1 worse, 0 better, 0 not significant, 0 new, 0 gone" in printed
+
+
+def test_an_improvement_exits_0(diff, repository):
+    conclude(repository, {"minmax": FP32, "qhyvit": FP32, "omse": BAD})
+    code, printed = diff()
+    assert code == 0
+    assert "0 worse, 0 better, 1 not significant, 1 new, 0 gone" in printed  # five images gained: p = 1/16
+
+
+def test_a_revision_without_hits_is_compared_by_intervals(diff, repository):
+    git("rm", "--quiet", "--cached", "reports/hits.csv")
+    git("commit", "--quiet", "-m", "as before there were hits")
+    assert diff()[0] == 0
+    conclude(repository, {"minmax": BAD, "qhyvit": FP32})
+    code, printed = diff()
+    assert code == 1
+    assert "by interval: there are no hits on the same images" in printed
+
+
+@pytest.mark.parametrize(
+    ("revision", "message"),
+    [
+        ("nonsense", "nonsense: no commit known here"),
+        ("HEAD~99", "HEAD~99: no commit known here"),
+        ("HEAD~2", "reports/results.csv: not there at HEAD~2"),
+    ],
+)
+def test_bad_revisions_are_one_line_and_code_2(diff, revision, message):
+    code, printed = diff(revision)
+    assert code == 2
+    (line,) = printed.strip().splitlines()
+    assert message in line
+
+
+def test_missing_results_are_one_line_and_code_2(diff, repository):
+    (repository / "reports/results.csv").unlink()
+    code, printed = diff()
+    assert code == 2
+    assert printed.strip().startswith("qhyvit: reports/results.csv: not there; bring it back")
+    (repository / "reports/results.csv").write_text("model,top1\n")
+    code, printed = diff()
+    assert code == 2
+    assert "reports/results.csv: has no column dataset" in printed
