@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from qhyvit.errors import InputError
 from qhyvit.reporting.results import COLUMNS, metrics_tree, read_results, results_table, write_results
 from qhyvit.reporting.tables import accuracy_table, to_markdown
 
@@ -56,3 +57,11 @@ def test_the_table_has_the_widest_bits_first(results):
     w8a8, w4a8 = "75.00 (drop 0.00 [0.00, 0.00])", "50.00 (drop 25.00 [0.00, 75.00])"
     assert table.iloc[0].tolist() == ["net", "75.00", "partial", "minmax", w8a8, w4a8]
     assert f"{w4a8} |" in to_markdown(table)
+
+
+@pytest.mark.parametrize(("content", "message"), [('{"model": "net"}', "not the result of a run"), ("[1", "cannot be read as JSON")])
+def test_a_file_that_is_no_result_is_named(tmp_path, content, message):
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=f"other.json: {message}"):
+        results_table([path])

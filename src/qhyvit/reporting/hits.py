@@ -1,6 +1,5 @@
 """The hits of every run, image by image and small enough to commit: with them, results of two revisions are compared in pairs."""
 
-import json
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from qhyvit.reporting.results import KEY, hits, in_order
+from qhyvit.reporting.results import KEY, hits, in_order, read_result
 
 DIGITS = 16  # of the hash of the images
 COLUMNS = [*KEY, "images", "images_hash", "hits"]
@@ -16,7 +15,7 @@ COLUMNS = [*KEY, "images", "images_hash", "hits"]
 
 def hits_table(paths: list[Path], manifest: Path) -> pd.DataFrame:
     """One row a result file: its key, how many images of the ``manifest`` it is of, their hash, and the hits in hex."""
-    results = [json.loads(path.read_text()) for path in paths]
+    results = [read_result(path) for path in paths]
     images = images_hash(manifest)
     rows = [result | {"images_hash": images, "hits": encode(hits(result))} for result in results]
     return in_order(pd.DataFrame(rows, columns=COLUMNS))

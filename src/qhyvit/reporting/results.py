@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qhyvit.errors import InputError
 from qhyvit.evaluation.statistics import drop_interval
 
 COLUMNS = [
@@ -20,7 +21,18 @@ KEY = ["dataset", "model", "mode", "method", "w_bits", "a_bits", "seed"]  # name
 
 def results_table(paths: list[Path]) -> pd.DataFrame:
     """One row a result file; accuracies and drops in percent, the drop against the FP32 result of the same model."""
-    return tabulated([json.loads(path.read_text()) for path in paths])
+    return tabulated([read_result(path) for path in paths])
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """What `qhyvit evaluate` wrote to ``path``. Raises InputError for any other file."""
+    try:
+        result: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error}); give what `qhyvit evaluate` wrote") from error
+    if not isinstance(result, dict) or "correct" not in result:
+        raise InputError(f"{path}: not the result of a run; give what `qhyvit evaluate` wrote")
+    return result
 
 
 def tabulated(results: list[dict[str, Any]]) -> pd.DataFrame:
