@@ -70,7 +70,7 @@ def _record(network: Network, sites: list[Site], batches: list[Tensor], rounding
     loss, generator = same_labels(fisher_loss), torch.Generator()
 
     def record(quantizers: Quantizers) -> SiteRecorder:
-        return SiteRecorder(network.graph_module, network.sites, quantizers, sites)
+        return SiteRecorder(network.graph_module, network.sites, quantizers, sites, values=not quantizers)
 
     for number, images in enumerate(batches):
         exact, rounded = backward(record, images, loss, rounding, generator)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from qhyvit.calibration.ranges import merge, observe
+from qhyvit.calibration.ranges import largest, merge, observe
 
 
 @pytest.mark.parametrize("percent", [99.9, 99.95, 99.99, 100])
@@ -31,3 +31,10 @@ def test_channel_extremes():
 def test_percentiles_that_the_tails_do_not_hold_are_refused():
     with pytest.raises(ValueError, match="percentile 99"):
         observe(torch.randn(100000), None, 1).percentile(99)
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, 1000])
+@pytest.mark.parametrize("length", [1000, 4096, 5003])
+def test_the_largest_values_are_those_of_a_sort(length, count):
+    x = torch.randn(length).round(decimals=1)  # with many equals
+    np.testing.assert_array_equal(largest(x, count).numpy(), np.sort(x.numpy())[::-1][:count])

@@ -3,7 +3,7 @@
 Squared gradients take the place of the Hessian in the reconstruction error E[dO^T diag(g^2) dO] (Q-HyViT, Eq. 9).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -44,11 +44,14 @@ class TensorStatistics:
 
 
 class SiteRecorder(Rounding):
-    """Keeps the operands, before any rounding, and the outputs of the watched sites; the outputs keep their gradients."""
+    """Keeps of watched sites the operands, before any rounding, if ``values`` are asked for, and in a run with gradients the outputs."""
 
-    def __init__(self, graph_module: fx.GraphModule, sites: Sequence[Site], quantizers: Quantizers, watched: Sequence[Site]) -> None:
+    def __init__(
+        self, graph_module: fx.GraphModule, sites: Sequence[Site], quantizers: Quantizers, watched: Sequence[Site], *, values: bool
+    ) -> None:
         super().__init__(graph_module, sites, quantizers)
         self.watched = {site.node: site for site in watched}
+        self.values = values
         self.operands: dict[fx.Node, tuple[Tensor, Tensor]] = {}
         self.outputs: dict[fx.Node, Tensor] = {}
 
@@ -57,12 +60,14 @@ class SiteRecorder(Rounding):
         output = super().run_node(node)
         if node in self.watched:
             _require_finite(self.watched[node], output)
-            if not output.requires_grad:  # the first of its path
-                output.requires_grad_()
-            output.retain_grad()
-            self.outputs[node] = output
-            left, right = (self.env[argument] for argument in node.args[:2] if isinstance(argument, fx.Node))
-            self.operands[node] = (left.detach().cpu(), right.detach().cpu())
+            if torch.is_grad_enabled():
+                if not output.requires_grad:  # the first of its path
+                    output.requires_grad_()
+                output.retain_grad()
+                self.outputs[node] = output
+            if self.values:
+                left, right = (self.env[argument] for argument in node.args[:2] if isinstance(argument, fx.Node))
+                self.operands[node] = (left.detach().cpu(), right.detach().cpu())
         return output
 
 
@@ -98,38 +103,40 @@ def capture(
     *,
     watched: Sequence[Site] | None = None,
     values: Literal["exact", "rounded"] = "exact",
+    ranges: Mapping[str, dict[str, Range]] | None = None,
 ) -> dict[str, SiteStatistics]:
     """Statistics of every site over ``batches`` of images [B, 3, H, W], with ``positions`` sampled output positions an image (None: all).
 
     The values are those of the FP32 network, the gradients those of ``loss`` at the network with the quantizers ``rounding``, which may
-    give the values too. Of the ``sites``, all of which may be rounded, those that are ``watched`` have statistics (None: all). Raises
-    InputError, with the site's name, when an activation or gradient is not finite.
+    give the values too. Of the ``sites``, all of which may be rounded, those that are ``watched`` have statistics (None: all). ``ranges``
+    by site and operand are not observed again where they are known. Raises InputError, with the site's name, when an activation or
+    gradient is not finite.
     """
     batches = list(batches)
     watched = sites if watched is None else watched
     generator = torch.Generator().manual_seed(seed)
-    parts: dict[str, list[SiteStatistics]] = {site.name: [] for site in watched}
+    rows: dict[str, list[Rows]] = {site.name: [] for site in watched}
+    observed: dict[str, list[dict[str, Range]]] = {site.name: [] for site in watched}
+
+    rounded_values = values == "rounded" and bool(rounding)
 
     def record(quantizers: Quantizers) -> SiteRecorder:
-        return SiteRecorder(graph_module, sites, quantizers, watched)
+        return SiteRecorder(graph_module, sites, quantizers, watched, values=bool(quantizers) == rounded_values)
 
     for images in batches:
         exact, rounded = backward(record, images, loss, rounding, generator)
-        recorder = exact if values == "exact" else rounded
+        recorder = rounded if rounded_values else exact
         for site in watched:
             gradient = rounded.outputs[site.node].grad
             assert gradient is not None
             gradient = gradient.cpu()
             operands = _broadcast(site, recorder.operands[site.node], gradient)
             _require_finite(site, gradient)
-            ranges = {
-                name: observe(operand, site.axis(name), len(batches))
-                for name, operand in zip(site.operands, operands, strict=True)
-                if name != "weight"
-            }
-            rows = draw_rows(site, operands, gradient, len(images), positions, generator)
-            parts[site.name].append(SiteStatistics(ranges, rows))
-    return {site.name: _merged(site, parts[site.name]) for site in watched}
+            rows[site.name].append(draw_rows(site, operands, gradient, len(images), positions, generator))
+            if ranges is None:
+                observed[site.name].append(_observed(site, operands, len(batches)))
+    found = {name: _merged(parts) for name, parts in observed.items()} if ranges is None else ranges
+    return {site.name: SiteStatistics(found[site.name], concatenate(rows[site.name])) for site in watched}
 
 
 class _TensorRecorder(fx.Interpreter):
@@ -185,11 +192,15 @@ def _broadcast(site: Site, operands: tuple[Tensor, Tensor], output: Tensor) -> t
     return left, right
 
 
-def _merged(site: Site, parts: list[SiteStatistics]) -> SiteStatistics:
-    ranges = {name: merge([part.ranges[name] for part in parts]) for name in parts[0].ranges}
-    return SiteStatistics(ranges, concatenate([part.rows for part in parts]))
+def _observed(site: Site, operands: tuple[Tensor, Tensor], batches: int) -> dict[str, Range]:
+    pairs = zip(site.operands, operands, strict=True)
+    return {name: observe(operand, site.axis(name), batches) for name, operand in pairs if name != "weight"}
+
+
+def _merged(parts: list[dict[str, Range]]) -> dict[str, Range]:
+    return {name: merge([part[name] for part in parts]) for name in parts[0]}
 
 
 def _require_finite(site: Site | TensorSite, tensor: Tensor) -> None:
-    if not bool(tensor.isfinite().all()):
+    if not bool(torch.stack(tensor.aminmax()).isfinite().all()):  # NaN is the extreme of whatever has it
         raise InputError(f"site {site.name}: its output or gradient is not finite; check the weights and the calibration images")

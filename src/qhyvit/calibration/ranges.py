@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 TAIL_SHARE = 1e-3  # percentiles from 99.9 on are exact
+CHUNK = 32  # values of which the largest is looked at first
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,19 @@ def observe(x: Tensor, axis: int | None, batches: int) -> Range:
     keep = min(x.numel(), tail_length(x.numel() * batches))
     flat = x.flatten()
     return Range(
-        low=channels.amin(1),
-        high=channels.amax(1),
-        low_tail=flat.topk(keep, largest=False).values,
-        high_tail=flat.topk(keep).values,
-        count=x.numel(),
+        low=channels.amin(1), high=channels.amax(1), low_tail=-largest(-flat, keep), high_tail=largest(flat, keep), count=x.numel()
     )
+
+
+def largest(x: Tensor, count: int) -> Tensor:
+    """The ``count`` largest values of x [n], the largest first.
+
+    They are not below the ``count``-th largest of the maxima of chunks, so that only what is not below it need be sorted.
+    """
+    chunks = x[: len(x) // CHUNK * CHUNK].view(CHUNK, -1).amax(0)
+    if count > len(chunks):
+        return x.topk(count).values
+    return x[x >= chunks.topk(count).values[-1]].topk(count).values
 
 
 def merge(parts: list[Range]) -> Range:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
@@ -34,6 +35,16 @@ class Rounding(Interpreter):
         return self.call_function(node.target, tuple(changed), keywords)
 
 
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor, rounded: Tensor) -> Tensor:
+        return rounded
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
 def _straight_through(x: Tensor, quantizer: Quantizer) -> Tensor:
     rounded = quantizer.fake_quantize(x.detach())
-    return x + (rounded - x).detach() if x.requires_grad else rounded
+    return _StraightThrough.apply(x, rounded) if x.requires_grad else rounded

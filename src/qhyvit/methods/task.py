@@ -66,7 +66,9 @@ class Task:
     def recalibrated(self, loss: Loss, rounding: Quantizers) -> "Task":
         """The same task with gradients of another ``loss``, at the network with the quantizers ``rounding``."""
         images, network = self.calibration, self.network
-        found = capture(network.graph_module, network.sites, images.read_batches(), images.positions, images.seed, loss, rounding)
+        ranges = {name: statistics.ranges for name, statistics in self.statistics.items()}
+        batches = images.read_batches()
+        found = capture(network.graph_module, network.sites, batches, images.positions, images.seed, loss, rounding, ranges=ranges)
         return replace(self, statistics=found)
 
     def capture_blocks(self, blocks: list[Block], loss: Loss, rounding: Quantizers) -> dict[str, BlockStatistics]:
