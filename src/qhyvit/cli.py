@@ -119,6 +119,29 @@ def quantize(
     quantize(load_config(config), model, method, mode, bits, images, calibration, output, errors, partial)
 
 
+Quantized = Annotated[
+    list[Path] | None,
+    typer.Option(help="What `qhyvit quantize` wrote, any number; without it the FP32 network is evaluated."),
+]
+
+
+@app.command()
+def predict(
+    config: Config,
+    model: Model,
+    images: Images,
+    shard: Annotated[int, typer.Option(help="Which of the experiment's evaluation.shards, from 1.")],
+    output: Output,
+    quantized: Quantized = None,
+    threads: Threads = 1,
+) -> None:
+    """Run networks over a shard of the evaluation images, for `qhyvit evaluate` to merge with the others."""
+    _use_threads(threads)
+    from qhyvit.steps.predict import predict_shard
+
+    predict_shard(load_config(config), model, images, quantized or [], shard, output)
+
+
 @app.command()
 def evaluate(
     config: Config,
@@ -126,9 +149,9 @@ def evaluate(
     images: Images,
     output: Annotated[list[Path], typer.Option(help="The file to write; one for each --quantized, in the same order.")],
     logits: Annotated[Path, typer.Option(help="Logits of the FP32 network: written without --quantized, compared with otherwise.")],
-    quantized: Annotated[
-        list[Path] | None,
-        typer.Option(help="What `qhyvit quantize` wrote, any number; without it the FP32 network is evaluated."),
+    quantized: Quantized = None,
+    shard: Annotated[
+        list[Path] | None, typer.Option(help="What `qhyvit predict` wrote: all shards, in order. Without it the networks are run here.")
     ] = None,
     threads: Threads = 1,
 ) -> None:
@@ -139,9 +162,9 @@ def evaluate(
     if len(output) != len(quantized or [None]):
         raise InputError(f"{len(output)} --output for {len(quantized or [])} --quantized; give one for each")
     if not quantized:
-        evaluate_fp32(load_config(config), model, images, output[0], logits)
+        evaluate_fp32(load_config(config), model, images, output[0], logits, shard or [])
     else:
-        evaluate_quantized(load_config(config), model, images, quantized, logits, output)
+        evaluate_quantized(load_config(config), model, images, quantized, logits, output, shard or [])
 
 
 @app.command()

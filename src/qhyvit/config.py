@@ -84,6 +84,17 @@ class Sensitivity(_Strict):
     images: int = Field(default=64, gt=0, description="calibration images beside those that the calibration draws")
 
 
+class Evaluation(_Strict):
+    """How the evaluation of a run is shared out."""
+
+    shards: int = Field(
+        default=1,
+        gt=0,
+        description="jobs that run a network over the evaluation images, each over some of their batches, before one merges what they"
+        " found; the results are the same bytes whatever the number",
+    )
+
+
 class Phase(_Strict):
     """Some epochs of training at one image size."""
 
@@ -268,6 +279,7 @@ class Experiment(_Strict):
     bits: list[BitWidth] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     calibration: Calibration
+    evaluation: Evaluation = Evaluation()
     device: Device = Field(default="cpu", description="where networks are calibrated and evaluated; auto: on a GPU where there is one")
     sensitivity: Sensitivity = Sensitivity()
     training: dict[Name, list[Cycle]] = Field(

@@ -21,7 +21,7 @@ def project(tmp_path) -> Project:
 def test_imagenet_is_planned_as_a_whole_without_data(project):
     output = project.run("-m", "snakemake", "--dry-run", "--quiet", "rules", "--configfile", "config/imagenet.yaml").stdout
     planned = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
-    networks, methods, with_full_mode, bit_widths = 24, 15, 7, 2
+    networks, methods, with_full_mode, bit_widths, shards = 24, 15, 7, 2, 8
     runs = networks * (methods + with_full_mode)
     expected = {
         "fetch_images": 1,
@@ -29,6 +29,7 @@ def test_imagenet_is_planned_as_a_whole_without_data(project):
         "calibrate": networks,
         "evaluate_fp32": networks,
         "quantize": runs * bit_widths,
+        "predict": (runs + networks) * shards,
         "evaluate": runs,
         "aggregate": 1,
     }

@@ -1,5 +1,6 @@
 import os
 import sys
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -52,6 +53,7 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+@cache  # a plan asks for each job
 def code(*modules):
     """Fingerprint of the given modules and all that they import: as a param, it reruns a rule when code that it uses has changed."""
     used = set(modules).union(*(IMPORTS.find_upstream_modules(module) for module in modules))

@@ -1,7 +1,42 @@
+COUNT = EXPERIMENT.evaluation.shards
+SHARDS = range(1, COUNT + 1) if COUNT > 1 else []
+
+
+# With several shards these jobs run the networks, and those below only merge what they found.
+rule predict:
+    input:
+        images=f"{RESULTS}/images.csv",
+        weights=f"{RESULTS}/{{model}}/weights.json",
+        quantized=branch(
+            lambda wildcards: wildcards.run != "fp32",
+            then=expand(f"{RESULTS}/{{model}}/{{run}}-{{bits}}.safetensors", bits=EXPERIMENT.bits, allow_missing=True),
+        ),
+    output:
+        temp(f"{RESULTS}/{{model}}/{{run}}.shard{{shard}}of{COUNT}.safetensors"),
+    log:
+        f"{LOGS}/predict/{{model}}/{{run}}-shard{{shard}}of{COUNT}.log",
+    benchmark:
+        f"{BENCHMARKS}/predict/{{model}}/{{run}}-shard{{shard}}of{COUNT}.tsv"
+    wildcard_constraints:
+        run=r"fp32|seed\d+/[a-z0-9-]+",
+        shard=r"\d+",
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        config=CONFIG,
+        quantized=lambda wildcards, input: [f"--quantized {path}" for path in input.quantized],
+        code=model_code("qhyvit.steps.predict"),
+    shell:
+        "qhyvit predict --config {params.config} --model {wildcards.model} --images {input.images}"
+        " {params.quantized} --shard {wildcards.shard} --output {output} --threads {threads} > {log} 2>&1"
+
+
 rule evaluate_fp32:
     input:
         images=f"{RESULTS}/images.csv",
         weights=f"{RESULTS}/{{model}}/weights.json",
+        shards=expand(rules.predict.output, run="fp32", shard=SHARDS, allow_missing=True),
     output:
         result=f"{RESULTS}/{{model}}/fp32.json",
         logits=f"{RESULTS}/{{model}}/fp32.safetensors",
@@ -14,10 +49,11 @@ rule evaluate_fp32:
         mem_mb=2000,
     params:
         config=CONFIG,
+        shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
         code=model_code("qhyvit.steps.evaluate"),
     shell:
         "qhyvit evaluate --config {params.config} --model {wildcards.model} --images {input.images}"
-        " --output {output.result} --logits {output.logits} --threads {threads} > {log} 2>&1"
+        " {params.shards} --output {output.result} --logits {output.logits} --threads {threads} > {log} 2>&1"
 
 
 # One job reads the images once for all bit-widths.
@@ -26,6 +62,7 @@ rule evaluate:
         images=f"{RESULTS}/images.csv",
         logits=f"{RESULTS}/{{model}}/fp32.safetensors",
         quantized=expand(rules.quantize.output.quantized, bits=EXPERIMENT.bits, allow_missing=True),
+        shards=expand(rules.predict.output, run="seed{seed}/{method}-{mode}", shard=SHARDS, allow_missing=True),
     output:
         expand(
             f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json",
@@ -38,13 +75,14 @@ rule evaluate:
         f"{BENCHMARKS}/evaluate/{{model}}-seed{{seed}}-{{method}}-{{mode}}.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=4000,
     params:
         config=CONFIG,
         pairs=lambda wildcards, input, output: [
             f"--quantized {q} --output {o}" for q, o in zip(input.quantized, output)
         ],
+        shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
         code=model_code("qhyvit.steps.evaluate"),
     shell:
-        "qhyvit evaluate --config {params.config} --model {wildcards.model} --images {input.images}"
+        "qhyvit evaluate --config {params.config} --model {wildcards.model} --images {input.images} {params.shards}"
         " --logits {input.logits} {params.pairs} --threads {threads} > {log} 2>&1"

@@ -1,0 +1,106 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import REPOSITORY, TINY_EXPERIMENT, write_data, write_images
+
+from qhyvit.config import load_config
+from qhyvit.data.folder import Entry
+from qhyvit.data.manifest import write_manifest
+from qhyvit.errors import InputError
+from qhyvit.evaluation.shards import merge_shards, save_shard, shard_of
+from qhyvit.network import load_network
+from qhyvit.steps import calibrate, evaluate, predict, quantize
+from qhyvit.steps.aggregate import aggregate
+
+MODEL = "mobilevit_xxs"
+BITS = ["w8a8", "w4a4"]
+
+
+def entries(count: int) -> list[Entry]:
+    return [Entry(Path(f"{index}.png"), 0) for index in range(count)]
+
+
+def test_shards_are_whole_batches_in_order():
+    # 11 images are batches of 3, 3, 3 and 2: two shards have two batches each, three have one, one and two.
+    def sizes(count: int) -> list[int]:
+        return [len(shard_of(entries(11), number, count, 3)) for number in range(1, count + 1)]
+
+    assert sizes(1) == [11]
+    assert sizes(2) == [6, 5]
+    assert sizes(3) == [3, 3, 5]
+    assert sizes(4) == [3, 3, 3, 2]
+    assert [entry for number in (1, 2, 3) for entry in shard_of(entries(11), number, 3, 3)] == entries(11)
+
+
+@pytest.mark.parametrize(("number", "count", "message"), [(1, 5, "5 shards of 4 batches"), (0, 4, "shard 0:"), (5, 4, "shard 5:")])
+def test_a_shard_that_cannot_be_is_refused(number, count, message):
+    with pytest.raises(InputError, match=message):
+        shard_of(entries(11), number, count, 3)
+
+
+def test_shards_of_other_inputs_in_another_order_or_with_one_missing_are_refused(tmp_path):
+    weights, paths = tmp_path / "weights", [tmp_path / name for name in "abc"]
+    weights.write_text("some")
+    for number, path in enumerate(paths, start=1):
+        save_shard(path, [torch.randn(2, 4)], torch.tensor([0, 1]), number, 3, [weights])
+    logits, labels = merge_shards(paths, [weights])
+    assert logits[0].shape == (6, 4)
+    assert labels.tolist() == [0, 1, 0, 1, 0, 1]
+    for wrong in (paths[::-1], paths[:2]):
+        with pytest.raises(InputError, match="predict it anew"):
+            merge_shards(wrong, [weights])
+    weights.write_text("others")
+    with pytest.raises(InputError, match="a: not shard 1 of 3"):
+        merge_shards(paths, [weights])
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """A function that gives the tiny experiment with so many shards of 160 images, seven batches; it stands in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    write_data(tmp_path)
+    write_images(tmp_path / "data/many", 160, seed=3)
+    files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
+    content = TINY_EXPERIMENT | files | {"dataset": TINY_EXPERIMENT["dataset"] | {"evaluation": "data/many"}, "bits": BITS}
+
+    def with_shards(shards: int):
+        Path("config.yaml").write_text(json.dumps(content | {"evaluation": {"shards": shards}}))
+        return load_config(Path("config.yaml"))
+
+    network = load_network(with_shards(1), MODEL)
+    for step in (calibrate, predict, quantize):  # tracing it in each step would take most of the time
+        monkeypatch.setattr(step, "load_network", lambda *_: network)
+    return with_shards
+
+
+def test_the_results_of_shards_are_those_of_one_job_byte_for_byte(experiment):
+    config, images, calibration = experiment(1), Path("images.csv"), Path("calibration.safetensors")
+    quantized = [Path(f"{bits}.safetensors") for bits in BITS]
+    write_manifest(config.experiment.dataset, images)
+    calibrate.calibrate(config, MODEL, 0, images, calibration)
+    for bits, path in zip(BITS, quantized, strict=True):
+        quantize.quantize(config, MODEL, "minmax", "partial", bits, images, calibration, path, Path(f"{bits}.csv"))
+
+    def predicted(shards: int, networks: list[Path], name: str) -> list[Path]:
+        paths = [Path(f"{shards}/{name}{number}") for number in range(1, shards + 1)]
+        for number, path in enumerate(paths, start=1):
+            predict.predict_shard(experiment(shards), MODEL, images, networks, number, path)
+        return paths
+
+    def result(shards: int) -> dict[str, bytes]:
+        """By name, the bytes of all files that an evaluation by so many jobs ends with; 0 is one job without shards."""
+        out = Path(f"results{shards}")
+        evaluate.evaluate_fp32(config, MODEL, images, out / "fp32.json", out / "fp32", predicted(shards, [], "fp32"))
+        outputs = [out / f"{bits}.json" for bits in BITS]
+        evaluate.evaluate_quantized(config, MODEL, images, quantized, out / "fp32", outputs, predicted(shards, quantized, "minmax"))
+        names = [out / name for name in ("results.csv", "hits.csv", "metrics.json", "table.csv", "table.md")]
+        aggregate([out / "fp32.json", *outputs], images, *names)
+        return {path.name: path.read_bytes() for path in out.iterdir()}
+
+    whole = result(0)
+    assert json.loads(whole["fp32.json"])["images"] == 160
+    assert len({whole[f"{bits}.json"] for bits in BITS}) == 2
+    for shards in (1, 3, 7):
+        assert result(shards) == whole
