@@ -3,7 +3,7 @@ import json
 import pytest
 
 from qhyvit.errors import InputError
-from qhyvit.reporting.results import COLUMNS, metrics_tree, read_results, results_table, write_results
+from qhyvit.reporting.results import COLUMNS, metrics_tree, read_results, results_table, tabulated, write_results
 from qhyvit.reporting.tables import accuracy_table, to_markdown
 
 BASE = {"dataset": "tiny", "model": "net", "family": "F", "seed": 0, "images": 4, "top5": 100.0}
@@ -65,3 +65,8 @@ def test_a_file_that_is_no_result_is_named(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(InputError, match=f"other.json: {message}"):
         results_table([path])
+
+
+def test_a_result_without_its_fp32_result_is_refused_with_the_model():
+    with pytest.raises(InputError, match=r"mobilevit_xxs on cifar10: no FP32 result"):
+        tabulated([{"dataset": "cifar10", "model": "mobilevit_xxs", "method": "minmax"}])

@@ -36,8 +36,11 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def tabulated(results: list[dict[str, Any]]) -> pd.DataFrame:
-    """The same of what the files hold."""
+    """The same of what the files hold. Raises InputError where the FP32 result of a model is missing."""
     references = {(result["dataset"], result["model"]): result for result in results if result["method"] == FP32}
+    for result in results:
+        if (result["dataset"], result["model"]) not in references:
+            raise InputError(f"{result['model']} on {result['dataset']}: no FP32 result among those given; give its fp32.json too")
     rows = [_row(result, references[result["dataset"], result["model"]]) for result in results]
     return in_order(pd.DataFrame(rows, columns=COLUMNS))
 
