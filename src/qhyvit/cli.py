@@ -89,13 +89,14 @@ def calibrate(
     seed: Seed,
     images: Images,
     output: Output,
+    count: Annotated[int | None, typer.Option(min=1, help="How many images to draw; default: calibration.images.")] = None,
     threads: Threads = 1,
 ) -> None:
     """Capture ranges, sampled rows and Fisher gradients of every site, for all methods to share."""
     _use_threads(threads)
     from qhyvit.steps.calibrate import calibrate
 
-    calibrate(load_config(config), model, seed, images, output)
+    calibrate(load_config(config), model, seed, images, output, count)
 
 
 @app.command()
@@ -271,6 +272,19 @@ def compare(
 
 Svg = Annotated[Path, typer.Option(help="The SVG file to write.")]
 Png = Annotated[Path, typer.Option(help="The PNG file to write.")]
+
+
+@app.command()
+def calibration_size(
+    results: Annotated[list[Path], typer.Argument(help="What `qhyvit evaluate` wrote, FP32 included.")],
+    output: Output,
+    svg: Svg,
+    png: Png,
+) -> None:
+    """Tabulate and draw the drop by number of calibration images."""
+    from qhyvit.steps.calibration_size import report_calibration_size
+
+    report_calibration_size(results, output, svg, png)
 
 
 @plot.command("accuracy")

@@ -279,6 +279,9 @@ class Experiment(_Strict):
     bits: list[BitWidth] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     calibration: Calibration
+    calibration_sizes: list[Annotated[int, Field(gt=0)]] = Field(
+        default=[], description="numbers of calibration images with which all runs are repeated, to see what these change"
+    )
     evaluation: Evaluation = Evaluation()
     device: Device = Field(default="cpu", description="where networks are calibrated and evaluated; auto: on a GPU where there is one")
     sensitivity: Sensitivity = Sensitivity()
@@ -293,7 +296,7 @@ class Experiment(_Strict):
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> Self:
-        for name in ("models", "methods", "modes", "bits", "seeds"):
+        for name in ("models", "methods", "modes", "bits", "seeds", "calibration_sizes"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} lists a value twice")

@@ -13,8 +13,9 @@ rule calibrate:
         mem_mb=4000,
     params:
         config=CONFIG,
+        draw=draw,
         settings=settings(EXPERIMENT.calibration),
         code=model_code("qhyvit.steps.calibrate"),
     shell:
-        "qhyvit calibrate --config {params.config} --model {wildcards.model} --seed {wildcards.seed}"
+        "qhyvit calibrate --config {params.config} --model {wildcards.model} {params.draw}"
         " --images {input.images} --output {output} --threads {threads} > {log} 2>&1"

@@ -50,7 +50,7 @@ wildcard_constraints:
     method="|".join(EXPERIMENT.methods),
     mode="partial|full",
     bits="|".join(EXPERIMENT.bits),
-    seed=r"\d+",
+    seed=r"\d+(-\d+images)?",
 
 
 @cache  # a plan asks for each job
@@ -74,7 +74,7 @@ def settings(part):
     return part.model_dump(mode="json")
 
 
-def runs(template):
+def runs(template, seeds=EXPERIMENT.seeds):
     """``template`` for every model, seed, method, mode that the method defines, and bit-width of the experiment."""
     return [
         path
@@ -82,12 +82,18 @@ def runs(template):
         for path in expand(
             template,
             model=EXPERIMENT.models,
-            seed=EXPERIMENT.seeds,
+            seed=seeds,
             method=method,
             mode=[mode for mode in EXPERIMENT.modes if mode in SETTINGS.methods[method].modes],
             bits=EXPERIMENT.bits,
         )
     ]
+
+
+def draw(wildcards):
+    """What {seed} tells `qhyvit calibrate`: a seed, and as in 0-8images a number of images where it is not the experiment's."""
+    seed, _, count = wildcards.seed.removesuffix("images").partition("-")
+    return f"--seed {seed} --count {count}" if count else f"--seed {seed}"
 
 
 def watched(*paths):

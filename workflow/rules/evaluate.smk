@@ -18,7 +18,7 @@ rule predict:
     benchmark:
         f"{BENCHMARKS}/predict/{{model}}/{{run}}-shard{{shard}}of{COUNT}.tsv"
     wildcard_constraints:
-        run=r"fp32|seed\d+/[a-z0-9-]+",
+        run=r"fp32|seed[^/]+/[a-z0-9-]+",
         shard=r"\d+",
     threads: 1
     resources:

@@ -11,9 +11,12 @@ from qhyvit.data.manifest import read_manifest
 from qhyvit.models.zoo import Transform
 
 
-def calibration_entries(experiment: Experiment, manifest: Path, seed: int) -> list[Entry]:
-    """What ``seed`` draws of the calibration images. Raises InputError when there are too few."""
-    return draw(read_manifest(experiment.dataset, manifest, "calibration"), experiment.calibration.images, seed)
+def calibration_entries(experiment: Experiment, manifest: Path, seed: int, count: int | None = None) -> list[Entry]:
+    """What ``seed`` draws of the calibration images: ``count`` or as many as the experiment says.
+
+    Raises InputError when there are too few.
+    """
+    return draw(read_manifest(experiment.dataset, manifest, "calibration"), count or experiment.calibration.images, seed)
 
 
 def load_batches(experiment: Experiment, entries: list[Entry], transform: Transform) -> list[Tensor]:

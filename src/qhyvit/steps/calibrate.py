@@ -11,12 +11,15 @@ from qhyvit.network import load_network
 from qhyvit.provenance import provenance
 
 
-def calibrate(config: Config, model: str, seed: int, images: Path, output: Path) -> None:
-    """Capture the statistics of ``model`` over the calibration images that ``seed`` draws; ``images`` is the manifest."""
+def calibrate(config: Config, model: str, seed: int, images: Path, output: Path, count: int | None = None) -> None:
+    """Capture the statistics of ``model`` over the calibration images that ``seed`` draws of the manifest ``images``.
+
+    They are as many as the experiment says, or ``count``.
+    """
     experiment = config.experiment
     device = choose_device(experiment.device)
     network = load_network(config, model, device)
-    entries = calibration_entries(experiment, images, seed)
+    entries = calibration_entries(experiment, images, seed, count)
     batches = [batch.to(device) for batch in load_batches(experiment, entries, network.transform)]
     statistics = capture(network.graph_module, network.sites, batches, experiment.calibration.positions, seed)
     tensor_statistics = capture_tensors(network.graph_module, network.tensors, batches, seed)

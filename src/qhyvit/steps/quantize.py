@@ -70,7 +70,8 @@ def _calibration(config: Config, network: Network, images: Path, calibrated: Pro
     drawn = calibrated["settings"]
 
     def read_batches() -> list[Tensor]:
-        return load_batches(config.experiment, calibration_entries(config.experiment, images, drawn["seed"]), network.transform)
+        entries = calibration_entries(config.experiment, images, drawn["seed"], len(drawn["images"]))
+        return load_batches(config.experiment, entries, network.transform)
 
     return Calibration(read_batches, drawn["positions"], drawn["seed"])
 

@@ -1,0 +1,61 @@
+"""Drops by the number of calibration images, over seeds: the paper reports neither."""
+
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from qhyvit.reporting.figures import STYLE, look
+from qhyvit.reporting.results import FP32
+
+RUNS = ["dataset", "model", "method", "mode", "w_bits", "a_bits", "calibration_images"]
+
+
+def by_size(results: list[dict[str, Any]]) -> pd.DataFrame:
+    """A row for each run and number of images: mean, standard deviation, lowest and highest of the ``drop`` in points over ``seeds`` seeds.
+
+    ``results`` are those of `qhyvit evaluate`, FP32 included. Of one seed there is no standard deviation: NaN.
+    """
+    fp32 = {(result["dataset"], result["model"]): result["top1"] for result in results if result["method"] == FP32}
+    rows = [
+        result
+        | {
+            "calibration_images": len(result["provenance"]["calibrated"]["settings"]["images"]),
+            "drop": fp32[result["dataset"], result["model"]] - result["top1"],
+        }
+        for result in results
+        if result["method"] != FP32
+    ]
+    table = pd.DataFrame(rows).groupby(RUNS)["drop"].agg(["count", "mean", "std", "min", "max"]).reset_index()
+    table = table.rename(columns={"count": "seeds", "mean": "drop", "std": "deviation", "min": "lowest", "max": "highest"})
+    return table.sort_values(RUNS, ascending=[True, True, True, True, False, False, True], ignore_index=True)
+
+
+def size_figure(table: pd.DataFrame) -> Figure:
+    """Mean drop by number of images, with bars from the lowest to the highest seed: a row of panels a bit-width, a column a network.
+
+    Of several modes the first is drawn. ``table`` is that of `by_size`.
+    """
+    table = table[table["mode"] == table["mode"].iloc[0]]
+    bits = list(dict.fromkeys(zip(table.w_bits, table.a_bits, strict=True)))
+    models, methods = list(table.model.unique()), list(table.method.unique())
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(1 + 2.6 * len(models), 0.9 + 2.4 * len(bits)), layout="constrained")
+        grid = figure.subplots(len(bits), len(models), sharex=True, sharey="row", squeeze=False)
+        for axes, (weight_bits, activation_bits) in zip(grid, bits, strict=True):
+            for panel, model in zip(axes, models, strict=True):
+                shown = table[(table.model == model) & (table.w_bits == weight_bits) & (table.a_bits == activation_bits)]
+                for position, method in enumerate(methods):
+                    drops = shown[shown.method == method]
+                    reach = [drops["drop"] - drops.lowest, drops.highest - drops["drop"]]
+                    panel.errorbar(drops.calibration_images, drops["drop"], reach, label=method, capsize=2, **look(position))
+                panel.set_xscale("log", base=2)
+                panel.xaxis.set_major_formatter("{x:.0f}")
+            axes[0].set_ylabel(f"W{weight_bits}A{activation_bits}: drop (points)")
+        for panel, model in zip(grid[0], models, strict=True):
+            panel.set_title(model, fontsize=10)
+        for panel in grid[-1]:
+            panel.set_xlabel("calibration images")
+        figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(methods), frameon=False)
+    return figure

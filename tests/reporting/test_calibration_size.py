@@ -1,0 +1,32 @@
+import pandas as pd
+import pytest
+
+from qhyvit.reporting.calibration_size import by_size, size_figure
+
+
+def result(method, top1, seed=0, images=32, w_bits=8):
+    calibrated = {"settings": {"images": [f"{index}.png" for index in range(images)]}}
+    described = {"dataset": "d", "model": "net", "mode": "partial", "w_bits": w_bits, "a_bits": 8, "seed": seed}
+    return described | {"method": method, "top1": top1, "provenance": {"calibrated": calibrated}}
+
+
+RESULTS = [
+    result("fp32", 90.0),
+    *(result("minmax", top1, seed) for seed, top1 in enumerate((89.0, 86.0))),  # drops of 1 and 4 points
+    result("minmax", 80.0, images=8),
+    result("minmax", 70.0, w_bits=4),
+]
+
+
+def test_drops_are_averaged_over_seeds_and_kept_apart_by_size():
+    table = by_size(RESULTS)
+    assert table[["w_bits", "calibration_images", "seeds"]].values.tolist() == [[8, 8, 1], [8, 32, 2], [4, 32, 1]]
+    assert table["drop"].tolist() == [10, 2.5, 20]
+    assert table.deviation[1] == pytest.approx(4.5**0.5)  # of 1 and 4 around 2.5
+    assert pd.isna(table.deviation[0])
+    assert table[["lowest", "highest"]].values.tolist() == [[10, 10], [1, 4], [20, 20]]
+
+
+def test_the_figure_has_a_row_a_bit_width_and_a_point_a_size():
+    upper, lower = size_figure(by_size(RESULTS)).axes
+    assert [len(axes.lines[0].get_xdata()) for axes in (upper, lower)] == [2, 1]
