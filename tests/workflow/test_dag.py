@@ -116,6 +116,14 @@ def test_a_changed_setting_of_a_method_reruns_that_method(copy):
     assert planned(copy)["quantize"] == 1
 
 
+def test_other_numbers_of_calibration_images_are_runs_of_their_own(copy):
+    copy.configure(calibration_sizes=[2], methods=["minmax"])
+    copy.snakemake("reports/calibration_size.csv")
+    table = pd.read_csv(copy.root / "reports/calibration_size.csv")
+    assert table.calibration_images.tolist() == [2, 4]
+    assert table.seeds.tolist() == [1, 1]
+
+
 def test_full_mode_adds_to_the_operands_of_partial_mode(copy):
     copy.configure(modes=["full"], methods=["minmax"])
     assert planned(copy)["quantize"] == 1
