@@ -270,6 +270,58 @@ def compare(
     compare(results, paper, output)
 
 
+@app.command()
+def seeds(
+    results: Annotated[Path, typer.Argument(help="The results of `qhyvit aggregate`.")],
+    table: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    markdown: Annotated[Path, typer.Option(help="The same table in Markdown.")],
+) -> None:
+    """Show how much each result changes with its seed."""
+    from qhyvit.steps.seeds import seeds
+
+    seeds(results, table, markdown)
+
+
+@app.command()
+def timings(
+    results: Annotated[Path, typer.Argument(help="The results of `qhyvit aggregate`.")],
+    benchmarks: Annotated[Path, typer.Option(help="The folder of Snakemake's benchmark files of the data set.")],
+    paper: Annotated[Path, typer.Option(help="The folder of the published numbers.")],
+    output: Annotated[Path, typer.Option(help="The folder for the tables.")],
+) -> None:
+    """Show what each method costs in time, beside the published means."""
+    from qhyvit.steps.timings import timings
+
+    timings(results, benchmarks, paper, output)
+
+
+@app.command()
+def provenance(
+    quantized: Annotated[list[Path], typer.Argument(help="What `qhyvit quantize` wrote.")],
+    config: Config,
+    configuration: Annotated[Path, typer.Option(help="The CSV file for settings and software.")],
+    runs: Annotated[Path, typer.Option(help="The CSV file for the origin of each quantized network.")],
+) -> None:
+    """Gather what the report rests on: settings, software, commits and hashes."""
+    from qhyvit.steps.provenance import provenance
+
+    provenance(load_config(config), quantized, configuration, runs)
+
+
+@app.command()
+def pages(
+    tables: Annotated[list[Path], typer.Argument(help="CSV files.")],
+    title: Annotated[list[str], typer.Option(help="Of a page; one for each table, in the same order.")],
+    caption: Annotated[list[str], typer.Option(help="What a table shows; one for each.")],
+    output: Annotated[list[Path], typer.Option(help="The HTML file to write; one for each.")],
+) -> None:
+    """Make pages of tables that sort and filter in a browser, without a network."""
+    from qhyvit.steps.pages import pages
+
+    pages(tables, title, caption, output)
+
+
+Results = Annotated[Path, typer.Argument(help="The results of `qhyvit aggregate`.")]
 Svg = Annotated[Path, typer.Option(help="The SVG file to write.")]
 Png = Annotated[Path, typer.Option(help="The PNG file to write.")]
 
@@ -288,11 +340,49 @@ def calibration_size(
 
 
 @plot.command("accuracy")
-def plot_accuracy(results: Annotated[Path, typer.Argument(help="The results of `qhyvit aggregate`.")], svg: Svg, png: Png) -> None:
-    """Accuracy by method and bit-width, with intervals."""
+def plot_accuracy(results: Results, mode: Mode, svg: Svg, png: Png) -> None:
+    """Accuracy by bit-width and method."""
     from qhyvit.steps.plot import plot_accuracy
 
-    plot_accuracy(results, svg, png)
+    plot_accuracy(results, mode, svg, png)
+
+
+@plot.command("drops")
+def plot_drops(results: Results, mode: Mode, svg: Svg, png: Png) -> None:
+    """The drop of each method, with its interval."""
+    from qhyvit.steps.plot import plot_drops
+
+    plot_drops(results, mode, svg, png)
+
+
+@plot.command("seeds")
+def plot_seeds(results: Results, mode: Mode, svg: Svg, png: Png) -> None:
+    """How far the seeds of each run are from their mean."""
+    from qhyvit.steps.plot import plot_seeds
+
+    plot_seeds(results, mode, svg, png)
+
+
+@plot.command("ablation")
+def plot_ablation(results: Results, mode: Mode, svg: Svg, png: Png) -> None:
+    """What each step of the search adds."""
+    from qhyvit.steps.plot import plot_ablation
+
+    plot_ablation(results, mode, svg, png)
+
+
+@plot.command("timings")
+def plot_timings(
+    results: Results,
+    seconds: Annotated[Path, typer.Option(help="The seconds of each run, of `qhyvit timings`.")],
+    mode: Mode,
+    svg: Svg,
+    png: Png,
+) -> None:
+    """The drop of each method against the time that it takes."""
+    from qhyvit.steps.plot import plot_timings
+
+    plot_timings(results, seconds, mode, svg, png)
 
 
 @plot.command("site-errors")
@@ -323,6 +413,19 @@ def plot_zero_point_overflow(
     from qhyvit.steps.plot import plot_zero_point_overflow
 
     plot_zero_point_overflow(activations, svg, png)
+
+
+@plot.command("bridge-sites")
+def plot_bridge_sites(
+    channels: Annotated[list[Path], typer.Argument(help="The channels of all models, of `qhyvit challenges`.")],
+    activations: Annotated[Path, typer.Option(help="The output of `qhyvit aggregate-challenges`.")],
+    svg: Svg,
+    png: Png,
+) -> None:
+    """Channel ranges and zero-point overflow at the sites of bridge blocks, against all others."""
+    from qhyvit.steps.plot import plot_bridge_sites
+
+    plot_bridge_sites(channels, activations, svg, png)
 
 
 @plot.command("sensitivity")

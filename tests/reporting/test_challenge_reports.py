@@ -1,9 +1,12 @@
+import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.colors import to_hex
 
+from qhyvit.reporting.bridge_figure import bridge_figure
 from qhyvit.reporting.challenge_figures import channel_range_figure, overflow_figure
 from qhyvit.reporting.challenge_tables import challenge_table
-from qhyvit.reporting.figures import COLOURS, save_figure
+from qhyvit.reporting.figures import BRIDGE, OTHER, save_figure
 
 COLUMNS = ["site", "operand", "bridge", "channels", "ratio", "overflowing_channels", "channel_error_clipped", "channel_error_widened"]
 ACTIVATIONS = pd.DataFrame(
@@ -54,7 +57,27 @@ def test_ranges_are_drawn_in_order_of_execution(tmp_path):
     assert [segment[:, 1].tolist() for segment in span.get_segments()] == [[1, 10], [1, 10]]  # the constant channel is left out
     assert [segment[:, 1].tolist() for segment in middle.get_segments()] == [[2, 6.5], [2, 6.5]]
     assert axes.collections[2].get_offsets()[:, 1].tolist() == [3, 3]
-    assert [to_hex(colour).upper() for colour in span.get_colors()] == [COLOURS[1], COLOURS[0]]
+    assert [to_hex(colour).upper() for colour in span.get_colors()] == [BRIDGE, OTHER]
     for name in ("a", "b"):
         save_figure(channel_range_figure(channels), tmp_path / f"{name}.svg", tmp_path / f"{name}.png")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_bridge_sites_are_set_against_others():
+    """Two channels a factor 100 apart lie a factor 10 to both sides of their median in the logarithm, at each site for itself."""
+    widths = {"stem": (1, 100), "fc": (5, 500), "bridge": (2, 2)}  # equal ranges have no density
+    rows = [("net", site, "input", site == "bridge", 0, width) for site, each in widths.items() for width in each]
+    constant = ("net", "stem", "input", False, 3, 3)
+    channels = pd.DataFrame([*rows, constant], columns=["model", "site", "operand", "bridge", "low", "high"])
+    ranges, shares = bridge_figure(channels, ACTIVATIONS).axes
+    (violin, _) = ranges.collections  # and the bar of its middle half
+    densest = violin.get_paths()[0].vertices
+    assert densest[:, 0].min() == pytest.approx(np.log10(1 / 50.5))
+    assert densest[:, 0].max() == pytest.approx(np.log10(100 / 50.5))
+    assert [bar.get_width() for container in shares.containers for bar in container] == pytest.approx([25, 100 * 5 / 14])
+    sites = [marks.get_offsets()[:, 0].tolist() for marks in shares.collections]
+    assert sites == [[25], [0, 50]]
+    above, below = (container[0] for container in shares.containers)
+    assert above.get_hatch()
+    assert not below.get_hatch()
+    assert above.get_y() < below.get_y()  # on an axis that runs downwards

@@ -1,49 +1,176 @@
+"""What the figures of results show, by hand, and that fifteen methods at four bit-widths still fit a printed page."""
+
+from itertools import combinations, product
+
+import numpy as np
 import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from qhyvit.reporting.figures import accuracy_figure, save_figure, site_error_figure
+from qhyvit.errors import InputError
+from qhyvit.reporting.ablation_figure import STEPS, ablation_figure
+from qhyvit.reporting.accuracy_figure import accuracy_figure
+from qhyvit.reporting.drop_figure import drop_figure
+from qhyvit.reporting.figures import PAGE, looks, save_figure
+from qhyvit.reporting.seeds import seed_figure
+from qhyvit.reporting.site_error_figure import site_error_figure
+from qhyvit.reporting.timing_figure import timing_figure
 
-ROWS = {"model": "net", "mode": "partial", "seed": 0, "images": 10, "top1_fp32": 90.0}
+RUN = {"family": "F", "model": "net", "mode": "partial", "seed": 0, "images": 10, "top1_fp32": 90.0}
+METHODS = [f"method-{letter}" for letter in "abcdefghijk"] + list(STEPS)
+NETWORKS = {"mobilevit_xxs": "MobileViTv1", "mobile_former_26m": "Mobile-Former", "efficientformerv2_s0": "EfficientFormerV2"}
 
 
-def draw(tmp_path, name):
-    results = pd.DataFrame(
+def run(method="minmax", top1=80.0, bits=8, **changes):
+    """A row of results.csv with an interval of five points to both sides."""
+    drop = 90.0 - top1
+    values = {"method": method, "top1": top1, "drop": drop, "drop_low": drop - 5, "drop_high": drop + 5}
+    return RUN | values | {"w_bits": bits, "a_bits": bits} | changes
+
+
+def results(*runs):
+    fp32 = run("fp32", 90.0, 32, mode="", drop=np.nan, drop_low=np.nan, drop_high=np.nan)
+    return pd.DataFrame([fp32, *runs])
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Fifteen methods at four bit-widths on three networks with three seeds, in both modes."""
+    generator = np.random.default_rng(0)
+    runs = [
+        run(method, generator.uniform(10, 90), w_bits, a_bits=a_bits, mode=mode, seed=seed, model=model, family=family)
+        for (model, family), method, (w_bits, a_bits), mode, seed in product(
+            NETWORKS.items(), METHODS, [(8, 8), (6, 6), (4, 8), (4, 4)], ["partial", "full"], range(3)
+        )
+    ]
+    return results(*runs)
+
+
+def seconds_of(table, calibrate=10.0, quantize=90.0):
+    return table[table.method != "fp32"][["model", "mode", "method", "w_bits", "a_bits"]].drop_duplicates().assign(
+        calibrate=calibrate, quantize=quantize
+    )  # fmt: skip
+
+
+def points(container):
+    """The places of the marks of an errorbar, and the ends of its bars."""
+    marks, _, (bars,) = container.lines
+    return marks.get_xydata().tolist(), [segment.tolist() for segment in bars.get_segments()]
+
+
+def test_marks_differ_without_their_colour():
+    shapes = {(look["marker"], look["markerfacecolor"] == "white") for look in looks(METHODS).values()}
+    assert len(shapes) == len(METHODS) == 15
+
+
+def test_accuracies_and_their_intervals():
+    axes = accuracy_figure(results(run()), "partial").axes[0]
+    assert axes.get_title(loc="left") == "F: net"
+    assert axes.lines[0].get_ydata() == [90.0, 90.0]
+    assert points(axes.containers[0]) == ([[0, 80]], [[[0, 75], [0, 85]]])
+    low, high = axes.get_ylim()
+    assert low <= 75
+    assert high >= 90
+
+
+def test_several_seeds_are_averaged_and_modes_are_not_mixed():
+    table = results(run(top1=80.0, seed=0), run(top1=70.0, seed=1), run(top1=10.0, mode="full"), run(top1=60.0, bits=4))
+    marks, bars = points(accuracy_figure(table, "partial").axes[0].containers[0])
+    assert marks == [[0, 75], [1, 60]]
+    assert bars[0] == [[0, 70], [0, 80]]
+
+
+def test_drops_and_their_intervals():
+    table = results(run("a", 80.0), run("b", 60.0), run("a", 50.0, bits=4))
+    figure = drop_figure(table, "partial")
+    w8a8, w4a4 = figure.axes
+    assert [axes.get_title(loc="left") for axes in (w8a8, w4a4)] == ["W8A8", "W4A4"]
+    assert [label.get_text() for label in w8a8.get_yticklabels()] == ["a", "b"]
+    assert points(w8a8.containers[0]) == ([[10, 0], [30, 1]], [[[5, 0], [15, 0]], [[25, 1], [35, 1]]])
+    assert points(w4a4.containers[0])[0][0] == [40, 0]
+
+
+def test_a_seed_is_drawn_where_it_is_from_the_mean():
+    table = results(*(run(top1=top1, seed=seed) for seed, top1 in enumerate((80.0, 81.0, 85.0))))
+    marks = seed_figure(table, "partial").axes[0].lines[0]
+    assert marks.get_xdata() == pytest.approx([-2, -1, 3])
+    assert seed_figure(results(run(), run(seed=1)), "partial").axes[0].get_xlim() == (-1, 1)  # equal seeds
+
+
+def test_the_ablation_in_the_order_of_its_steps():
+    drops = {"qhyvit-scale": [9, 11], "qhyvit-granularity": [6], "qhyvit-scheme": [4], "qhyvit": [2]}
+    table = results(*(run(method, 90.0 - drop, seed=seed) for method, each in drops.items() for seed, drop in enumerate(each)))
+    axes = ablation_figure(table, "partial").axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["scale", "+ granularity", "+ scheme", "+ bridge"]
+    marks, bars = points(axes.containers[0])
+    assert marks == [[0, 10], [1, 6], [2, 4], [3, 2]]
+    assert bars[0] == [[0, 9], [0, 11]]
+
+
+def test_an_ablation_without_all_steps_is_refused():
+    with pytest.raises(InputError, match="no run of qhyvit, qhyvit-granularity, qhyvit-scheme in mode 'partial'"):
+        ablation_figure(results(run("qhyvit-scale")), "partial")
+
+
+@pytest.mark.parametrize("figure", [accuracy_figure, drop_figure, seed_figure, ablation_figure])
+def test_a_mode_without_runs_is_refused(figure):
+    with pytest.raises(InputError, match="no run is in mode 'full'; choose another mode"):
+        figure(results(run()), "full")
+
+
+def test_drop_against_time_worked_by_hand():
+    table = results(run(top1=80.0), run(top1=70.0, model="other"))
+    seconds = seconds_of(table).assign(quantize=[20.0, 40.0])
+    networks, mean = timing_figure(table, seconds, "partial").axes[0].lines[:2]
+    assert networks.get_xydata().tolist() == [[30, 10], [50, 20]]
+    assert mean.get_xydata().tolist() == [[40, 15]]
+
+
+def test_a_run_whose_time_is_not_known_has_no_mark():
+    table = results(run())
+    marks = timing_figure(table, seconds_of(table, quantize=np.nan), "partial").axes[0].lines[0]
+    assert np.isnan(marks.get_xdata()).all()
+
+
+def test_site_errors_in_order_of_execution():
+    errors = pd.DataFrame(
         [
-            ROWS | {"method": "fp32", "w_bits": 32, "a_bits": 32, "top1": 90.0},
-            ROWS | {"method": "minmax", "w_bits": 8, "a_bits": 8, "top1": 80.0, "drop_low": 5.0, "drop_high": 15.0},
+            {"bits": bits, "method": method, "mode": mode, "site": site, "relative_error": error}
+            for bits in ("w8a8", "w4a4")
+            for method, errors in {"qhyvit": (0.1, 0.0), "minmax": (0.3, 0.4)}.items()
+            for mode in ("partial", "full")  # which rounds the operands of sites alike
+            for site, error in zip(("stem", "head"), errors, strict=True)
         ]
     )
-    figure = accuracy_figure(results)
-    save_figure(figure, tmp_path / f"{name}.svg", tmp_path / f"{name}.png")
-    return figure
-
-
-def test_the_accuracy_figure_shows_the_values_and_their_intervals(tmp_path):
-    axes = draw(tmp_path, "a").axes[0]
-    (container,) = axes.containers
-    assert container.lines[0].get_ydata().tolist() == [80.0]
-    (bar,) = container.lines[2][0].get_segments()
-    assert bar[:, 1].tolist() == [75.0, 85.0]
-    assert axes.lines[0].get_ydata() == [90.0, 90.0]
+    *panels, _ = site_error_figure(errors).axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["W8A8", "W4A4"]
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["minmax", "qhyvit"]
+    image = panels[0].images[0]
+    assert image.get_array().tolist() == [[0.3, 0.4], [0.1, 0.0]]
+    assert (image.norm.vmin, image.norm.vmax) == (0.1, 0.4)  # no error has no place on a logarithmic scale
+    assert [label.get_text() for label in panels[-1].get_xticklabels()] == ["stem", "head"]
 
 
 def test_files_are_the_same_bytes_each_time(tmp_path):
     for name in ("a", "b"):
-        draw(tmp_path, name)
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert Image.open(tmp_path / "a.png").width > 600
+        save_figure(drop_figure(results(run()), "partial"), tmp_path / f"{name}.svg", tmp_path / f"{name}.png")
+    for end in ("svg", "png"):
+        assert (tmp_path / f"a.{end}").read_bytes() == (tmp_path / f"b.{end}").read_bytes()
+    assert Image.open(tmp_path / "a.png").width > 1000
 
 
-def test_the_site_figure_has_a_panel_for_each_bit_width():
-    errors = pd.DataFrame(
-        [
-            {"bits": bits, "method": method, "site": site, "relative_error": 0.1}
-            for bits in ("w8a8", "w4a4")
-            for method in ("minmax", "qhyvit")
-            for site in ("one", "two")
-        ]
-    )
-    figure = site_error_figure(errors)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["W8A8", "W4A4"]
-    assert all(len(axes.lines) == 2 for axes in figure.axes)
+@pytest.mark.parametrize("draw", [accuracy_figure, drop_figure, seed_figure, ablation_figure, timing_figure])
+def test_fifteen_methods_fit_a_page(many, draw):
+    """Nothing leaves the page, and the legend, the panels and the labels of the whole figure are clear of each other."""
+    figure = timing_figure(many, seconds_of(many), "partial") if draw is timing_figure else draw(many, "partial")
+    FigureCanvasAgg(figure).draw()
+    assert figure.get_figwidth() == PAGE
+    assert figure.get_figheight() < 10.5
+    tight = figure.get_tightbbox()
+    assert tight.xmin >= 0
+    assert tight.xmax <= figure.get_figwidth()
+    assert tight.ymin >= 0
+    assert tight.ymax <= figure.get_figheight()
+    boxes = [part.get_tightbbox().padded(-1) for part in (*figure.legends, *figure.texts, *figure.axes)]
+    assert not [(first, second) for first, second in combinations(boxes, 2) if first.overlaps(second)]

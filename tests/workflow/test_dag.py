@@ -45,8 +45,10 @@ def test_a_run_concludes_with_results_tables_and_figures(finished):
     assert (quantized["drop"] <= quantized.drop_high).all()
     assert (quantized.kl > 0).all()
     for name in (
-        *("tables/accuracy.md", "tables/accuracy.csv", "figures/accuracy.png", "figures/site_errors-mobilevit_xxs.svg"),
+        *("tables/accuracy.md", "tables/accuracy.csv", "figures/accuracy-partial.png", "figures/site_errors-mobilevit_xxs.svg"),
         *("tables/table_ii.csv", "tables/table_iii.tex", "tables/table_iv.md", "tables/improvement.md"),
+        *("tables/seeds.md", "figures/drops-partial.svg", "figures/bridge_sites.png", "provenance/runs.csv", "pages/results.html"),
+        *("timings/running_time.tex", "timings/drop_against_seconds-partial.svg"),
         *("challenges.csv", "tables/challenges.md", "figures/channel_ranges-mobilevit_xxs.svg", "figures/zero_point_overflow.png"),
     ):
         assert (finished.root / "reports" / name).stat().st_size > 100
@@ -54,6 +56,17 @@ def test_a_run_concludes_with_results_tables_and_figures(finished):
 
 def test_a_second_run_does_nothing_and_says_so(finished):
     assert "Nothing to be done" in finished.snakemake().stdout
+
+
+def test_timings_follow_the_results_and_not_the_other_way_round(copy):
+    for path in copy.root.glob("results/benchmarks/tiny/*/*.tsv"):
+        path.write_text("s\n7\n")
+    assert planned(copy) == {}
+    copy.snakemake("--forcerun", "timings", "--until", "timings")
+    (table,) = (
+        pd.read_csv(copy.root / "reports/timings/running_time.csv").query("model != 'mean' and method == 'qhyvit'").to_dict("records")
+    )
+    assert (table["calibrate"], table["W4A4"], table["total"]) == (7, 7, 14)
 
 
 def test_conclusions_that_came_with_a_clone_are_no_substitute_for_a_run(copy):
@@ -96,7 +109,8 @@ def test_an_edit_to_a_method_reruns_what_that_method_makes(copy):
     assert planned(copy) == {}
     with (copy.root / "src/qhyvit/methods/qhyvit.py").open("a") as file:
         file.write("# edited\n")
-    concluded = {"aggregate": 1, "compare": 1, "plot_accuracy": 1, "plot_site_errors": 1, "all": 1}
+    shown = {"plot_results": 2, "plot_site_errors": 1, "plot_timings": 1, "pages": 1}
+    concluded = {"aggregate": 1, "compare": 1, "seeds": 1, "timings": 1, "provenance": 1, "all": 1} | shown
     assert planned(copy) == {"quantize": 1, "evaluate": 1} | concluded
     dry_run = copy.run("-m", "snakemake", "--dry-run").stdout
     assert "qhyvit-partial-w4a4.safetensors" in dry_run

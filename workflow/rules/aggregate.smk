@@ -1,24 +1,22 @@
+RESULT_FIGURES = {
+    "accuracy": "accuracy by bit-width and method",
+    "drops": "drop of each method",
+    "seeds": "spread over seeds",
+    "ablation": "what each step of the search adds",
+}
+
+
 rule aggregate:
     input:
         images=f"{RESULTS}/images.csv",
         fp32=expand(f"{RESULTS}/{{model}}/fp32.json", model=EXPERIMENT.models),
         quantized=runs(f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json"),
     output:
-        results=report(
-            f"{REPORTS}/results.csv",
-            caption="../report/results.rst",
-            category="Tables",
-            labels={"table": "all results", "format": "CSV"},
-        ),
+        results=f"{REPORTS}/results.csv",
         hits=f"{REPORTS}/hits.csv",
         metrics=f"{REPORTS}/metrics.json",
         markdown=f"{REPORTS}/tables/accuracy.md",
-        table=report(
-            f"{REPORTS}/tables/accuracy.csv",
-            caption="../report/accuracy_table.rst",
-            category="Tables",
-            labels={"table": "accuracy by method and bit-width", "format": "CSV"},
-        ),
+        table=f"{REPORTS}/tables/accuracy.csv",
     log:
         f"{LOGS}/aggregate.log",
     resources:
@@ -30,25 +28,44 @@ rule aggregate:
         " --hits {output.hits} --metrics {output.metrics} --table {output.table} --markdown {output.markdown} > {log} 2>&1"
 
 
-rule plot_accuracy:
+rule seeds:
+    input:
+        f"{REPORTS}/results.csv",
+    output:
+        table=f"{REPORTS}/tables/seeds.csv",
+        markdown=f"{REPORTS}/tables/seeds.md",
+    log:
+        f"{LOGS}/seeds.log",
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("qhyvit.steps.seeds"),
+    shell:
+        "qhyvit seeds {input} --table {output.table} --markdown {output.markdown} > {log} 2>&1"
+
+
+rule plot_results:
     input:
         f"{REPORTS}/results.csv",
     output:
         svg=report(
-            f"{REPORTS}/figures/accuracy.svg",
-            caption="../report/accuracy_figure.rst",
+            f"{REPORTS}/figures/{{figure}}-{{mode}}.svg",
+            caption="../report/caption.rst",
             category="Figures",
-            labels={"figure": "accuracy by method and bit-width"},
+            labels=lambda wildcards: {"figure": f"{RESULT_FIGURES[wildcards.figure]}, {wildcards.mode} quantization"},
         ),
-        png=f"{REPORTS}/figures/accuracy.png",
+        png=f"{REPORTS}/figures/{{figure}}-{{mode}}.png",
     log:
-        f"{LOGS}/plot/accuracy.log",
+        f"{LOGS}/plot/{{figure}}-{{mode}}.log",
+    wildcard_constraints:
+        figure="|".join(RESULT_FIGURES),
     resources:
         mem_mb=1000,
     params:
+        caption=lambda wildcards: report_text(f"{wildcards.figure}_figure"),
         code=code("qhyvit.steps.plot"),
     shell:
-        "qhyvit plot accuracy {input} --svg {output.svg} --png {output.png} > {log} 2>&1"
+        "qhyvit plot {wildcards.figure} {input} --mode {wildcards.mode} --svg {output.svg} --png {output.png} > {log} 2>&1"
 
 
 rule plot_site_errors:

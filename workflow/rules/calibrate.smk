@@ -10,7 +10,8 @@ rule calibrate:
         f"{BENCHMARKS}/calibrate/{{model}}-seed{{seed}}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
+        gpu=GPU,
     params:
         config=CONFIG,
         draw=draw,

@@ -7,12 +7,7 @@ rule calibration_size:
         quantized=rules.aggregate.input.quantized,
         resized=runs(f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json", SIZED_SEEDS),
     output:
-        table=report(
-            f"{REPORTS}/calibration_size.csv",
-            caption="../report/calibration_size.rst",
-            category="Tables",
-            labels={"table": "drop by number of calibration images", "format": "CSV"},
-        ),
+        table=f"{REPORTS}/calibration_size.csv",
         svg=report(
             f"{REPORTS}/figures/calibration_size.svg",
             caption="../report/calibration_size.rst",

@@ -15,7 +15,7 @@ rule challenges:
         f"{BENCHMARKS}/challenges/{{model}}-seed{{seed}}.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=growing(3000),
     params:
         config=CONFIG,
         settings=lambda wildcards: [settings(EXPERIMENT.dataset), settings(SETTINGS.models[wildcards.model])],
@@ -31,19 +31,9 @@ rule aggregate_challenges:
         activations=expand(rules.challenges.output.activations, model=EXPERIMENT.models, seed=EXPERIMENT.seeds[0]),
         summaries=expand(rules.challenges.output.summary, model=EXPERIMENT.models, seed=EXPERIMENT.seeds[0]),
     output:
-        activations=report(
-            f"{REPORTS}/challenges.csv",
-            caption="../report/challenges.rst",
-            category="Tables",
-            labels={"table": "ranges and zero-point overflow by site", "format": "CSV"},
-        ),
+        activations=f"{REPORTS}/challenges.csv",
         markdown=f"{REPORTS}/tables/challenges.md",
-        table=report(
-            f"{REPORTS}/tables/challenges.csv",
-            caption="../report/challenge_table.rst",
-            category="Tables",
-            labels={"table": "challenges by model", "format": "CSV"},
-        ),
+        table=f"{REPORTS}/tables/challenges.csv",
     log:
         f"{LOGS}/aggregate_challenges.log",
     resources:
@@ -63,8 +53,8 @@ rule plot_channel_ranges:
         svg=report(
             f"{REPORTS}/figures/channel_ranges-{{model}}.svg",
             caption="../report/channel_ranges.rst",
-            category="Figures",
-            labels={"figure": "channel ranges by site, {model}"},
+            category="Challenges",
+            labels={"result": "channel ranges by site, {model}"},
         ),
         png=f"{REPORTS}/figures/channel_ranges-{{model}}.png",
     log:
@@ -84,8 +74,8 @@ rule plot_zero_point_overflow:
         svg=report(
             f"{REPORTS}/figures/zero_point_overflow.svg",
             caption="../report/zero_point_overflow.rst",
-            category="Figures",
-            labels={"figure": "zero-point overflow by site"},
+            category="Challenges",
+            labels={"result": "zero-point overflow by site"},
         ),
         png=f"{REPORTS}/figures/zero_point_overflow.png",
     log:
@@ -96,3 +86,26 @@ rule plot_zero_point_overflow:
         code=code("qhyvit.steps.plot"),
     shell:
         "qhyvit plot zero-point-overflow {input} --svg {output.svg} --png {output.png} > {log} 2>&1"
+
+
+rule plot_bridge_sites:
+    input:
+        channels=expand(rules.challenges.output.channels, model=EXPERIMENT.models, seed=EXPERIMENT.seeds[0]),
+        activations=f"{REPORTS}/challenges.csv",
+    output:
+        svg=report(
+            f"{REPORTS}/figures/bridge_sites.svg",
+            caption="../report/bridge_sites.rst",
+            category="Challenges",
+            labels={"result": "channel ranges and overflow at bridge sites against others"},
+        ),
+        png=f"{REPORTS}/figures/bridge_sites.png",
+    log:
+        f"{LOGS}/plot/bridge_sites.log",
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("qhyvit.steps.plot"),
+    shell:
+        "qhyvit plot bridge-sites {input.channels} --activations {input.activations}"
+        " --svg {output.svg} --png {output.png} > {log} 2>&1"

@@ -27,6 +27,7 @@ RESULTS = f"{EXPERIMENT.results}/{EXPERIMENT.dataset.name}"
 BENCHMARKS = f"{EXPERIMENT.results}/benchmarks/{EXPERIMENT.dataset.name}"
 LOGS = f"logs/{EXPERIMENT.dataset.name}"
 REPORTS = str(EXPERIMENT.reports)
+GPU = int(EXPERIMENT.device != "cpu")  # what jobs that run networks ask a cluster for
 IMPORTS = grimp.build_graph("qhyvit", cache_dir=None)
 
 # Jobs use the commands of the environment that Snakemake runs in. They keep freed buffers, in huge pages where there are any: page faults
@@ -35,6 +36,13 @@ shell.prefix(
     f'export PATH="{Path(sys.executable).parent}:$PATH" GLIBC_TUNABLES=glibc.malloc.hugetlb=1'
     " MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=2147483647; "
 )
+
+
+# On a cluster these run where Snakemake does: a node may have no network.
+localrules:
+    fetch_images,
+    fetch_weights,
+    fetch_cifar10,
 
 
 # A plan needs no data, a run does: it stops here, before its first job.
@@ -74,6 +82,11 @@ def settings(part):
     return part.model_dump(mode="json")
 
 
+def growing(mem_mb):
+    """Memory of a job in MB, as much again at each further attempt. A cluster takes a job at its word, and kills it when it has more."""
+    return lambda wildcards, attempt: mem_mb * attempt
+
+
 def runs(template, seeds=EXPERIMENT.seeds):
     """``template`` for every model, seed, method, mode that the method defines, and bit-width of the experiment."""
     return [
@@ -100,3 +113,24 @@ def watched(*paths):
     """Inputs that DVC does not track are watched by their time stamps where they are there, but not outside the project, where they may
     move. A plan does without them; the job says what is missing."""
     return [str(path) for path in paths if tracked_hash(path) is None and not variables(path) and path.exists()]
+
+
+def modes():
+    """The modes of the experiment that one of its methods defines."""
+    return [mode for mode in EXPERIMENT.modes if any(mode in method.modes for method in SETTINGS.methods.values())]
+
+
+def result_figures():
+    """The figures of results.csv that the experiment has the runs for, as in accuracy-partial."""
+    ablation = {"qhyvit-scale", "qhyvit-granularity", "qhyvit-scheme", "qhyvit"}
+    for mode in modes():
+        yield from (f"accuracy-{mode}", f"drops-{mode}")
+        if len(EXPERIMENT.seeds) > 1:
+            yield f"seeds-{mode}"
+        if ablation <= {name for name, method in SETTINGS.methods.items() if mode in method.modes}:
+            yield f"ablation-{mode}"
+
+
+def report_text(name):
+    """A caption of the HTML report, for a result that shares its rule with others."""
+    return " ".join(Path(workflow.source_path(f"../report/{name}.rst")).read_text().split())

@@ -6,31 +6,7 @@ rule compare:
         expand(
             f"{REPORTS}/tables/{{table}}.{{format}}",
             table=["table_ii", "table_iii", "table_iv", "improvement"],
-            format=["md", "tex"],
-        ),
-        report(
-            f"{REPORTS}/tables/table_ii.csv",
-            caption="../report/table_ii.rst",
-            category="Tables",
-            labels={"table": "beside the paper's Table II (partial quantization)", "format": "CSV"},
-        ),
-        report(
-            f"{REPORTS}/tables/table_iii.csv",
-            caption="../report/table_iii.rst",
-            category="Tables",
-            labels={"table": "beside the paper's Table III (full quantization)", "format": "CSV"},
-        ),
-        report(
-            f"{REPORTS}/tables/table_iv.csv",
-            caption="../report/table_iv.rst",
-            category="Tables",
-            labels={"table": "beside the paper's Table IV (ablation)", "format": "CSV"},
-        ),
-        report(
-            f"{REPORTS}/tables/improvement.csv",
-            caption="../report/improvement.rst",
-            category="Tables",
-            labels={"table": "mean improvement over each baseline", "format": "CSV"},
+            format=["csv", "md", "tex"],
         ),
     log:
         f"{LOGS}/compare.log",

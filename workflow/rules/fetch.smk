@@ -9,6 +9,7 @@ rule fetch_images:
         f"{BENCHMARKS}/fetch_images.tsv"
     resources:
         mem_mb=2000,
+        fetches=1,
     params:
         config=CONFIG,
         data=[tracked_hash(EXPERIMENT.dataset.calibration), tracked_hash(EXPERIMENT.dataset.evaluation)],
@@ -32,6 +33,7 @@ rule fetch_weights:
         f"{BENCHMARKS}/fetch_weights/{{model}}.tsv"
     resources:
         mem_mb=1000,
+        fetches=1,
     params:
         config=CONFIG,
         data=lambda wildcards: tracked_hash(SETTINGS.stated_weights(wildcards.model)),

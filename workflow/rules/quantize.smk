@@ -16,7 +16,7 @@ rule quantize:
         f"{BENCHMARKS}/quantize/{{model}}-seed{{seed}}-{{method}}-{{mode}}-{{bits}}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
     params:
         config=CONFIG,
         partial=lambda wildcards, input: f"--partial {input.partial}" if input.partial else "",

@@ -10,7 +10,7 @@ rule sensitivity:
         f"{BENCHMARKS}/sensitivity/{{model}}-seed{{seed}}-{{method}}-{{bits}}.tsv"
     threads: 1
     resources:
-        mem_mb=6000,
+        mem_mb=growing(6000),
     params:
         config=CONFIG,
         settings=settings(EXPERIMENT.sensitivity),

@@ -27,7 +27,7 @@ rule train_weights:
         f"{BENCHMARKS}/train_weights/{{model}}.tsv"
     threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
     params:
         config=CONFIG,
         cycles=lambda wildcards: [settings(cycle) for cycle in EXPERIMENT.training[wildcards.model]],

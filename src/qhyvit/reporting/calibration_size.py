@@ -6,7 +6,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from qhyvit.reporting.figures import STYLE, look
+from qhyvit.reporting.figures import PAGE, STYLE, add_legend, looks
 from qhyvit.reporting.results import FP32
 
 RUNS = ["dataset", "model", "method", "mode", "w_bits", "a_bits", "calibration_images"]
@@ -39,23 +39,22 @@ def size_figure(table: pd.DataFrame) -> Figure:
     """
     table = table[table["mode"] == table["mode"].iloc[0]]
     bits = list(dict.fromkeys(zip(table.w_bits, table.a_bits, strict=True)))
-    models, methods = list(table.model.unique()), list(table.method.unique())
+    models, methods = list(table.model.unique()), sorted(table.method.unique())
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(1 + 2.6 * len(models), 0.9 + 2.4 * len(bits)), layout="constrained")
+        figure = Figure(figsize=(PAGE, 1 + 1.7 * len(bits)), layout="constrained")
         grid = figure.subplots(len(bits), len(models), sharex=True, sharey="row", squeeze=False)
         for axes, (weight_bits, activation_bits) in zip(grid, bits, strict=True):
             for panel, model in zip(axes, models, strict=True):
                 shown = table[(table.model == model) & (table.w_bits == weight_bits) & (table.a_bits == activation_bits)]
-                for position, method in enumerate(methods):
+                for method, look in looks(methods).items():
                     drops = shown[shown.method == method]
                     reach = [drops["drop"] - drops.lowest, drops.highest - drops["drop"]]
-                    panel.errorbar(drops.calibration_images, drops["drop"], reach, label=method, capsize=2, **look(position))
+                    panel.errorbar(drops.calibration_images, drops["drop"], reach, label=method, **look, linewidth=0.8)
                 panel.set_xscale("log", base=2)
                 panel.xaxis.set_major_formatter("{x:.0f}")
             axes[0].set_ylabel(f"W{weight_bits}A{activation_bits}: drop (points)")
         for panel, model in zip(grid[0], models, strict=True):
-            panel.set_title(model, fontsize=10)
-        for panel in grid[-1]:
-            panel.set_xlabel("calibration images")
-        figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(methods), frameon=False)
+            panel.set_title(model, fontsize=7)
+        figure.supxlabel("calibration images")
+        add_legend(figure, grid[0][0])
     return figure

@@ -2,14 +2,10 @@
 
 import matplotlib as mpl
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from qhyvit.reporting.figures import COLOURS, STYLE
-
-OTHER, BRIDGE = COLOURS[:2]
-LABELS = 75  # as many site names as can be read below one panel
+from qhyvit.reporting.figures import BRIDGE, OTHER, PAGE, STYLE, label_sites
 
 
 def channel_range_figure(channels: pd.DataFrame) -> Figure:
@@ -23,16 +19,18 @@ def channel_range_figure(channels: pd.DataFrame) -> Figure:
     quartiles = inputs.groupby("site", sort=False).width.describe()
     colours = _colours(inputs.groupby("site", sort=False).bridge.first())
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(13, 6.5), layout="constrained")
+        figure = Figure(figsize=(PAGE, 4.5), layout="constrained")
         axes = figure.subplots()
         positions = range(len(quartiles))
-        axes.vlines(positions, quartiles["min"], quartiles["max"], color=colours, linewidth=1)
-        axes.vlines(positions, quartiles["25%"], quartiles["75%"], color=colours, linewidth=5)
-        axes.scatter(positions, quartiles["50%"], color="white", edgecolor="black", linewidth=0.6, s=14, zorder=3)
+        axes.vlines(positions, quartiles["min"], quartiles["max"], color=colours, linewidth=0.6)
+        axes.vlines(positions, quartiles["25%"], quartiles["75%"], color=colours, linewidth=2.5)
+        axes.scatter(positions, quartiles["50%"], color="white", edgecolor="black", linewidth=0.4, s=5, zorder=3)
         axes.set_yscale("log")
         axes.set_ylabel("range of a channel (high - low)")
         axes.set_title(f"{channels.model.iloc[0]}: {len(inputs):,} channels at {len(quartiles)} sites")
-        _name_sites(axes, list(quartiles.index))
+        label_sites(axes, list(quartiles.index))
+        axes.set_xlim(-1, len(quartiles))
+        axes.grid(visible=False, axis="x")
         _add_legend(figure)
     return figure
 
@@ -46,7 +44,7 @@ def overflow_figure(activations: pd.DataFrame) -> Figure:
     inputs = activations[activations.operand == "input"]
     models = list(inputs.model.unique())
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(13, 0.8 + 1.9 * len(models)), layout="constrained")
+        figure = Figure(figsize=(PAGE, 0.8 + 1.2 * len(models)), layout="constrained")
         for axes, model in zip(figure.subplots(len(models), 1, squeeze=False)[:, 0], models, strict=True):
             rows = inputs[inputs.model == model].reset_index(drop=True)
             for position in rows.index[rows.bridge]:
@@ -73,13 +71,6 @@ def _colours(bridge: "pd.Series[bool]") -> list[str]:
     return [BRIDGE if is_bridge else OTHER for is_bridge in bridge]
 
 
-def _name_sites(axes: Axes, sites: list[str]) -> None:
-    shown = range(0, len(sites), -(-len(sites) // LABELS))
-    axes.set_xticks(shown, [sites[index] for index in shown], rotation=90, fontsize=7)
-    axes.set_xlim(-1, len(sites))
-    axes.grid(visible=False, axis="x")
-
-
 def _add_legend(figure: Figure) -> None:
     patches = [Patch(color=BRIDGE, label="bridge block"), Patch(color=OTHER, label="other site")]
-    figure.legend(handles=patches, loc="outside right center", frameon=False)
+    figure.legend(handles=patches, loc="outside upper center", ncols=2)

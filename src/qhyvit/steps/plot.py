@@ -4,20 +4,48 @@ from pathlib import Path
 
 import pandas as pd
 
+from qhyvit.config import Mode
+from qhyvit.reporting.ablation_figure import ablation_figure
+from qhyvit.reporting.accuracy_figure import accuracy_figure
+from qhyvit.reporting.bridge_figure import bridge_figure
 from qhyvit.reporting.challenge_figures import channel_range_figure, overflow_figure
-from qhyvit.reporting.figures import accuracy_figure, save_figure, site_error_figure
+from qhyvit.reporting.drop_figure import drop_figure
+from qhyvit.reporting.figures import save_figure
 from qhyvit.reporting.results import read_results
+from qhyvit.reporting.seeds import seed_figure
 from qhyvit.reporting.sensitivity_figure import sensitivity_figure
+from qhyvit.reporting.site_error_figure import site_error_figure
+from qhyvit.reporting.timing_figure import timing_figure
 
 
-def plot_accuracy(results: Path, svg: Path, png: Path) -> None:
-    """Draw accuracy by method and bit-width from results.csv to ``svg`` and ``png``."""
-    save_figure(accuracy_figure(read_results(results)), svg, png)
+def plot_accuracy(results: Path, mode: Mode, svg: Path, png: Path) -> None:
+    """Draw accuracy by bit-width and method, from results.csv, to ``svg`` and ``png``."""
+    save_figure(accuracy_figure(read_results(results), mode), svg, png)
+
+
+def plot_drops(results: Path, mode: Mode, svg: Path, png: Path) -> None:
+    """Draw the drop of each method with its interval, from results.csv, to ``svg`` and ``png``."""
+    save_figure(drop_figure(read_results(results), mode), svg, png)
+
+
+def plot_seeds(results: Path, mode: Mode, svg: Path, png: Path) -> None:
+    """Draw how far the seeds are from their mean, from results.csv, to ``svg`` and ``png``."""
+    save_figure(seed_figure(read_results(results), mode), svg, png)
+
+
+def plot_ablation(results: Path, mode: Mode, svg: Path, png: Path) -> None:
+    """Draw what each step of the search adds, from results.csv, to ``svg`` and ``png``."""
+    save_figure(ablation_figure(read_results(results), mode), svg, png)
+
+
+def plot_timings(results: Path, seconds: Path, mode: Mode, svg: Path, png: Path) -> None:
+    """Draw the drop against the time that it takes, from results.csv and the ``seconds`` of `qhyvit timings`, to ``svg`` and ``png``."""
+    save_figure(timing_figure(read_results(results), pd.read_csv(seconds), mode), svg, png)
 
 
 def plot_site_errors(errors: list[Path], svg: Path, png: Path) -> None:
     """Draw the site errors of one model, from files named ``<method>-<mode>-<bits>.sites.csv``, to ``svg`` and ``png``."""
-    save_figure(site_error_figure(pd.concat([_read_errors(path) for path in errors])), svg, png)
+    save_figure(site_error_figure(pd.concat([_read_errors(path) for path in errors], ignore_index=True)), svg, png)
 
 
 def plot_channel_ranges(channels: Path, svg: Path, png: Path) -> None:
@@ -28,6 +56,12 @@ def plot_channel_ranges(channels: Path, svg: Path, png: Path) -> None:
 def plot_zero_point_overflow(activations: Path, svg: Path, png: Path) -> None:
     """Draw where zero points overflow in all models, from challenges.csv, to ``svg`` and ``png``."""
     save_figure(overflow_figure(pd.read_csv(activations)), svg, png)
+
+
+def plot_bridge_sites(channels: list[Path], activations: Path, svg: Path, png: Path) -> None:
+    """Draw ranges and overflow at bridge sites against others, from the channels of all models and challenges.csv."""
+    every = pd.concat([pd.read_csv(path) for path in channels], ignore_index=True)
+    save_figure(bridge_figure(every, pd.read_csv(activations)), svg, png)
 
 
 def plot_sensitivity(sensitivity: Path, svg: Path, png: Path, title: str) -> None:

@@ -1,0 +1,40 @@
+"""What a report rests on."""
+
+from pathlib import Path
+
+import torch
+import yaml
+from conftest import REPOSITORY, TINY_EXPERIMENT
+
+from qhyvit.config import load_config
+from qhyvit.quantizers.store import save_quantizers
+from qhyvit.quantizers.uniform import UniformQuantizer
+from qhyvit.reporting.provenance_tables import configuration_table, provenance_table
+
+
+def test_every_setting_and_the_software_have_a_row(tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT))
+    table = configuration_table(load_config(tmp_path / "config.yaml")).set_index(["part", "name", "key"]).value
+    assert table["experiment", "", "calibration.images"] == "4"
+    assert table["experiment", "", "bits"] == '["w4a4"]'
+    assert table["model", "mobilevit_xxs", "family"] == "MobileViTv1"
+    assert table["method", "qhyvit", "algorithm"] == "qhyvit"
+    assert table["software", "torch", "version"] == torch.__version__
+    assert ("software", "pytest", "version") not in table  # of the extra `dev`
+    assert table.index.is_unique
+
+
+def test_the_origin_of_a_network_is_what_its_file_carries(tmp_path):
+    path = Path(tmp_path / "net/seed1/qhyvit-partial-w8a8.safetensors")
+    calibrated = {"package": "0.1", "commit": "c1", "inputs": {"images": "i", "weights": "w"}, "settings": {"seed": 1}}
+    record = {
+        **{"package": "0.2", "commit": "c2", "inputs": {"calibration": "k"}, "settings_sha256": "s", "calibrated": calibrated},
+        "settings": {"method": "qhyvit", "mode": "partial", "bits": "w8a8", "candidates": 100},
+    }
+    save_quantizers(path, {"stem": {"input": UniformQuantizer(8, "asymmetric", torch.tensor(1.0), torch.tensor(0.0))}}, record)
+    (row,) = provenance_table([path]).to_dict("records")
+    assert row == {
+        **{"model": "net", "seed": 1, "method": "qhyvit", "mode": "partial", "bits": "w8a8", "package": "0.2", "commit": "c2"},
+        **{"calibrated_at_commit": "c1", "settings_sha256": "s", "calibration_sha256": "k", "weights_sha256": "w", "images_sha256": "i"},
+    }

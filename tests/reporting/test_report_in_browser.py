@@ -1,0 +1,71 @@
+"""The HTML report as its reader meets it: from a file, in a browser, without a network."""
+
+import pytest
+from browser import CHROMIUM, Browser, browse
+
+GROUPS = {"Tables", "Figures", "Challenges", "Timings", "Provenance"}
+ROWS = "[...document.querySelectorAll('table.dataTable tbody tr')].map(row => row.innerText)"
+
+
+def click_text(text: str) -> str:
+    """Script: click the innermost element with this text."""
+    return f"[...document.querySelectorAll('*')].filter(element => element.textContent.trim() === {text!r}).at(-1).click()"
+
+
+def click_entry(text: str) -> str:
+    """Script: click the eye beside this entry of a group."""
+    return f"[...document.querySelectorAll('tr')].find(row => row.textContent.includes({text!r})).querySelector('a').click()"
+
+
+def click_header(name: str) -> str:
+    """Script: click the header of this column."""
+    return f"[...document.querySelectorAll('th')].find(header => header.innerText.trim() === {name!r}).click()"
+
+
+async def open_entry(browser: Browser, group: str, entry: str) -> None:
+    await browser.evaluate("app.setView({navbarMode: 'menu', content: 'rulegraph'})")
+    await browser.wait_for(f"document.body.innerText.includes({group!r})")
+    await browser.evaluate(click_text(group))
+    await browser.wait_for(f"document.body.innerText.includes({entry!r})")
+    await browser.evaluate(click_entry(entry))
+
+
+async def open_table(browser: Browser, group: str, title: str) -> None:
+    """Open a table, which has a frame of its own: the newest."""
+    await open_entry(browser, group, title)
+    await browser.wait_for(f"document.querySelector('h1').innerText === {title!r} && {ROWS}.length > 1", frame=-1)
+
+
+async def visit(browser: Browser) -> None:
+    text = await browser.wait_for("document.body && document.body.innerText.includes('RESULTS') && document.body.innerText")
+    assert set(text.split()) >= GROUPS
+    assert await browser.wait_for("document.querySelectorAll('canvas, svg').length")  # the graph of rules
+
+    await open_table(browser, "Tables", "all results")
+    before = await browser.evaluate(ROWS, frame=-1)
+    assert "minmax" in before[1]
+    await browser.evaluate(click_header("w_bits"), frame=-1)
+    after = await browser.wait_for(f"{ROWS}[0].includes('minmax') && {ROWS}", frame=-1)
+    assert after != before
+    assert sorted(after) == sorted(before)
+    assert "fp32" in after[-1]  # 32 bits come after 4, and would not as text
+
+    await browser.evaluate("document.querySelector('input[type=search]').focus()", frame=-1)
+    await browser.type("qhyvit")
+    (left,) = await browser.wait_for(f"{ROWS}.length === 1 && {ROWS}", frame=-1)
+    assert "qhyvit" in left
+
+    await open_entry(browser, "Figures", "drop of each method")
+    assert await browser.wait_for("[...document.images].some(image => image.naturalWidth > 300)")
+    await open_table(browser, "Provenance", "settings and software")
+    assert any("calibration.images" in row for row in await browser.evaluate(ROWS, frame=-1))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_the_report_opens_offline_and_its_tables_sort_and_filter(finished, tmp_path):
+    report = tmp_path / "report.html"
+    finished.run("-m", "snakemake", "--report", str(report))
+    browser = browse(report.as_uri(), visit, tmp_path / "profile")
+    assert browser.requests == []
+    assert browser.faults == []

@@ -1,0 +1,70 @@
+"""Seconds from Snakemake's benchmark files."""
+
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+
+from qhyvit.steps.timings import timings
+
+RUN = {"dataset": "tiny", "family": "F", "model": "net", "mode": "partial", "method": "qhyvit", "w_bits": 8, "a_bits": 8, "seed": 0}
+SECONDS = {
+    "calibrate/net-seed0": 10,
+    "calibrate/other-seed0": 20,
+    "quantize/net-seed0-qhyvit-partial-w8a8": 3,
+    "quantize/net-seed0-qhyvit-partial-w4a8": 4,
+    "quantize/net-seed0-qhyvit-full-w8a8": 1,
+    "quantize/net-seed0-qhyvit-full-w4a8": 1,
+    "quantize/other-seed0-qhyvit-partial-w8a8": 5,
+    "quantize/other-seed0-qhyvit-partial-w4a8": 6,
+    "quantize/net-seed0-minmax-partial-w8a8": 0.5,
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Results with their benchmark files, of which one is missing: that of minmax with 4 bits."""
+    for name, seconds in SECONDS.items():
+        path = tmp_path / f"benchmarks/{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:00\tNA\tNA\n")
+    runs = [
+        RUN | {"model": model, "method": method, "mode": mode, "w_bits": bits}
+        for model, method, mode in (
+            ("net", "minmax", "partial"),
+            ("net", "qhyvit", "partial"),
+            ("net", "qhyvit", "full"),
+            ("other", "qhyvit", "partial"),
+        )
+        for bits in (4, 8)
+    ]
+    fp32 = RUN | {"method": "fp32", "mode": "", "w_bits": 32, "a_bits": 32}
+    pd.DataFrame([fp32, *runs]).to_csv(tmp_path / "results.csv", index=False)
+    return tmp_path
+
+
+def test_the_table_worked_by_hand(folder):
+    timings(folder / "results.csv", folder / "benchmarks", REPOSITORY / "reports/paper", folder / "timings")
+    table = pd.read_csv(folder / "timings/running_time.csv").set_index(["model", "mode", "method"])
+    assert list(table.columns) == ["calibrate", "W8A8", "W4A8", "total", "paper"]
+    assert table.loc["net", "partial", "qhyvit"][:4].tolist() == [10, 3, 4, 17]
+    assert table.loc["net", "full", "qhyvit"][:4].tolist() == [10, 4, 5, 19]  # with what partial mode took
+    assert table.loc["mean", "partial", "qhyvit"].tolist() == [15, 4, 5, 24, 523]  # Fig. 9
+    assert pd.isna(table.loc["mean", "partial", "minmax"].paper)
+    minmax = table.loc["net", "partial", "minmax"]
+    assert minmax[:2].tolist() == [10, 0.5]
+    assert minmax[["W4A8", "total"]].isna().all()  # a total without all of its parts would mislead
+
+
+def test_seeds_are_averaged_and_files_have_four_forms(folder):
+    results = pd.read_csv(folder / "results.csv")
+    again = results[(results.method == "qhyvit") & (results.model == "other")].assign(seed=1)
+    pd.concat([results, again]).to_csv(folder / "results.csv", index=False)
+    for name, seconds in {"calibrate/other-seed1": 30, "quantize/other-seed1-qhyvit-partial-w8a8": 7}.items():
+        (folder / f"benchmarks/{name}.tsv").write_text(f"s\tcpu_time\n{seconds}\t1\n")
+    timings(folder / "results.csv", folder / "benchmarks", REPOSITORY / "reports/paper", folder / "timings")
+    seconds = pd.read_csv(folder / "timings/timings.csv").set_index(["model", "mode", "method", "w_bits", "a_bits"])
+    assert seconds.loc["other", "partial", "qhyvit", 8, 8].tolist() == [25, 6]
+    written = sorted(path.name for path in (folder / "timings").iterdir())
+    assert written == ["running_time.csv", "running_time.md", "running_time.tex", "timings.csv"]
+    assert "| mean    | partial | qhyvit   |" in (folder / "timings/running_time.md").read_text()
+    assert "\\label{tab:running_time}" in (folder / "timings/running_time.tex").read_text()
