@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
 from qhyvit.evaluation.statistics import accuracy_interval, drop_interval
 
@@ -13,6 +14,14 @@ def test_the_paired_interval_agrees_with_the_normal_approximation():
     low, high = drop_interval(reference, correct)
     assert low == pytest.approx(100 * (differences.mean() - half_width), abs=0.1)
     assert high == pytest.approx(100 * (differences.mean() + half_width), abs=0.1)
+
+
+def test_the_paired_interval_is_that_of_a_bootstrap_over_images():
+    generator = np.random.default_rng(1)
+    reference, correct = generator.random(400) < 0.8, generator.random(400) < 0.7
+    differences = reference.astype(float) - correct
+    expected = bootstrap((differences,), np.mean, method="percentile", rng=np.random.default_rng(2)).confidence_interval
+    assert drop_interval(reference, correct) == pytest.approx((100 * expected.low, 100 * expected.high), abs=0.3)  # an image is 0.25
 
 
 def test_equal_hits_have_an_empty_interval_and_the_same_input_the_same_interval():
