@@ -4,9 +4,11 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 
@@ -21,6 +23,7 @@ SIZE = 256  # pixels a side: those for which the network was made
 IMAGES = 32
 WORK = Path("results/benchmarks")
 REPORTS = Path("reports/benchmarks")
+PACKAGES = ("torch", "nncf", "openvino", "onnxruntime")
 MANIFEST = WORK / "images.csv"
 # One thread, and freed buffers are kept, as in the workflow's jobs.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
@@ -53,12 +56,12 @@ def fetch() -> None:
     subprocess.run([*qhyvit, "weights", "--config", str(EXPERIMENT), "--model", MODEL, "--output", str(WORK / "weights.json")], check=True)
 
 
-def measure(*arguments: str) -> Usage:
-    """Run Python with ``arguments`` to its end. Raises RuntimeError when it fails.
+def measure(*arguments: str, stdout: IO[str] | None = None) -> Usage:
+    """Run Python with ``arguments`` to its end, its output here or to ``stdout``. Raises RuntimeError when it fails.
 
     The process must be larger than this one: on Linux its peak begins with the memory of the process that starts it.
     """
-    process = subprocess.Popen([sys.executable, *arguments], env=os.environ | ENVIRONMENT)
+    process = subprocess.Popen([sys.executable, *arguments], env=os.environ | ENVIRONMENT, stdout=stdout)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -67,18 +70,18 @@ def measure(*arguments: str) -> Usage:
     return Usage(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
 
 
-def write_report(name: str, table: pd.DataFrame, summary: pd.DataFrame, notes: str) -> None:
+def write_report(name: str, table: pd.DataFrame, summary: pd.DataFrame, notes: str, packages: Sequence[str] = PACKAGES) -> None:
     """Write ``table`` as CSV, and ``summary``, whose cells are text, as Markdown with the ``notes`` and the machine below it."""
     with written_whole(REPORTS / f"{name}.csv") as path:
         table.to_csv(path, index=False, float_format="%.6g")
     with written_whole(REPORTS / f"{name}.md") as path:
-        path.write_text(f"{to_markdown(summary)}\n{notes}\n\n{describe_machine()}\n")
+        path.write_text(f"{to_markdown(summary)}\n{notes}\n\n{describe_machine(packages)}\n")
 
 
-def describe_machine() -> str:
+def describe_machine(packages: Sequence[str]) -> str:
     """The processor, the threads and the versions that matter."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "nncf", "openvino", "onnxruntime"))
-    return f"{_processor()}, one thread; Python {platform.python_version()}, {packages}."
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    return f"{_processor()}, one thread; Python {platform.python_version()}, {versions}."
 
 
 def _processor() -> str:

@@ -1,0 +1,81 @@
+"""What some parts of a job cost here, in CPU-seconds, that a run on small images does not show; and the size of networks."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import process_time
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from qhyvit.config import Config
+from qhyvit.data.folder import Entry, LabelledImages
+from qhyvit.evaluation.accuracy import mean_kl, signal_to_noise, top_k_correct
+from qhyvit.evaluation.statistics import drop_interval
+from qhyvit.models.zoo import build, example_input, make_transform
+
+PHOTOGRAPH = (500, 375)  # pixels; the size that most of ImageNet's images have
+
+
+def network_sizes(config: Config) -> pd.DataFrame:
+    """By model, ``gmacs``, billions of multiplications of one image, and ``parameters``, in millions."""
+    dataset = config.experiment.dataset
+    rows = {}
+    for name, spec in config.models.items():
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            model = build(spec, dataset.classes, dataset.input_size).eval()
+            model(torch.zeros(example_input(model, dataset)[:1].shape))
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        rows[name] = counter.get_total_flops() / 2 / 1e9, parameters / 1e6
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["gmacs", "parameters"])
+
+
+def read_seconds(config: Config, count: int = 50) -> float:
+    """To read, check and transform one photograph."""
+    model = build(config.models[config.experiment.models[0]], config.experiment.dataset.classes)
+    noise = np.random.default_rng(0).integers(0, 256, (15, 20, 3), dtype=np.uint8)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "photograph.jpg"
+        Image.fromarray(noise).resize(PHOTOGRAPH, Image.Resampling.BICUBIC).save(path, quality=95)
+        images = LabelledImages([Entry(path, 0, None)], make_transform(model, config.experiment.dataset))
+        return _seconds(lambda: images[0], count)
+
+
+def merge_seconds(classes: int, images: int = 5000) -> float:
+    """To compare the logits of an image of one network with FP32's."""
+    reference, logits = torch.randn(images, classes), torch.randn(images, classes)
+    labels = torch.zeros(images, dtype=torch.int64)
+
+    def compare() -> None:
+        mean_kl(reference, logits)
+        signal_to_noise(reference, logits)
+        top_k_correct(logits, labels, 5)
+
+    return _seconds(compare, 1) / images
+
+
+def interval_seconds(images: int) -> float:
+    """For the bootstrap interval of one result on so many images."""
+    generator = np.random.default_rng(0)
+    reference, correct = (generator.random(images) < share for share in (0.8, 0.79))
+    return _seconds(lambda: drop_interval(reference, correct), 1)
+
+
+def forward_seconds(config: Config, name: str, batch_size: int = 25) -> float:
+    """To run the FP32 network over one image, in batches."""
+    dataset = config.experiment.dataset
+    model = build(config.models[name], dataset.classes, dataset.input_size).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batch = torch.zeros(batch_size, *example_input(model, dataset).shape[1:]).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        model(batch)
+        return _seconds(lambda: model(batch), 1) / batch_size
+
+
+def _seconds(function: Callable[[], object], repetitions: int) -> float:
+    start = process_time()
+    for _ in range(repetitions):
+        function()
+    return (process_time() - start) / repetitions

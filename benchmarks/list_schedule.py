@@ -1,0 +1,46 @@
+"""List scheduling (Graham, SIAM J. Applied Mathematics 17 (1969) 416): a free worker takes the first job of a list that can start."""
+
+from collections import Counter
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
+from heapq import heappop, heappush
+
+from workflow.joblog import Job
+
+Dependencies = Mapping[int, set[int]]
+
+
+def dependencies(jobs: Mapping[int, Job]) -> Dependencies:
+    """By job, the jobs that make its inputs."""
+    makers = {path: number for number, job in jobs.items() for path in job.output}
+    return {number: {makers[path] for path in job.input if path in makers} for number, job in jobs.items()}
+
+
+def makespan(seconds: Mapping[int, float], needs: Dependencies, workers: int) -> float:
+    """When the last job ends, in seconds, if each takes one worker; the list is in the order of their numbers."""
+    missing = Counter({job: len(needs[job]) for job in seconds})
+    users: dict[int, list[int]] = {job: [] for job in seconds}
+    for job, needed in needs.items():
+        for other in needed:
+            users[other].append(job)
+    ready = sorted(job for job in seconds if not missing[job])
+    running: list[tuple[float, int]] = []
+    now = 0.0
+    while ready or running:
+        while ready and len(running) < workers:
+            job = heappop(ready)
+            heappush(running, (now + seconds[job], job))
+        now, ended = heappop(running)
+        for job in users[ended]:
+            missing[job] -= 1
+            if not missing[job]:
+                heappush(ready, job)
+    return now
+
+
+def critical_path(seconds: Mapping[int, float], needs: Dependencies) -> float:
+    """The seconds of the longest chain of jobs that need each other: no number of workers takes less."""
+    ends: dict[int, float] = {}
+    for job in TopologicalSorter(needs).static_order():
+        ends[job] = seconds[job] + max((ends[other] for other in needs[job]), default=0.0)
+    return max(ends.values())

@@ -1,0 +1,213 @@
+"""What the paper's programme would take on many workers: a cost model of measured jobs on the graph of all its jobs, scheduled as a list.
+
+Jobs that run a network over images are scaled by their number times the network's multiplications (MACs); searches by its parameters, as
+each reads so many sampled rows of every layer, whatever the size of the image.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+from scipy.optimize import nnls
+from scipy.stats import gmean
+
+from benchmarks.common import ENVIRONMENT, write_report
+from benchmarks.costs import forward_seconds, interval_seconds, merge_seconds, network_sizes, read_seconds
+from benchmarks.list_schedule import critical_path, dependencies, makespan
+from qhyvit.config import Config, load_config
+from qhyvit.reporting.tables import to_markdown
+from workflow.joblog import Job, read_jobs
+
+EMBEDDED, TARGET = Path("config/config.yaml"), Path("config/imagenet.yaml")
+EMBEDDED_IMAGES, TARGET_IMAGES, CLASSES = 2000, 50000, 1000
+WORKERS = [1, 8, 64, 512]
+CHECKED = ["mobilevitv2_100", "efficientformer_l3", "efficientformerv2_s2"]
+HOUR = 3600
+Model = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """CPU-seconds, measured here, of what a run on few small images does not show."""
+
+    read: float  # a photograph
+    merge: float  # an image's logits, compared with FP32's
+    interval: float  # of one result on all images
+    slowdown: float  # factor: larger images take longer than their multiplications say, by the networks that were checked
+
+
+def main(
+    log: Annotated[Path, typer.Argument(help="Snakemake's log of a whole run of config/config.yaml on a machine that did nothing else.")],
+    cores: Annotated[int, typer.Option(help="Of that machine.")] = 2,
+) -> None:
+    """Write reports/benchmarks/scaling.{csv,md}."""
+    if not os.environ.keys() >= ENVIRONMENT.keys():  # as the workflow's jobs have it, and only a new process takes it
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.scaling", *sys.argv[1:]], os.environ | ENVIRONMENT)
+    torch.set_num_threads(1)
+    target = load_config(TARGET, to_plan=True)
+    text = log.read_text()
+    finished, jobs = read_jobs(text), read_jobs(_plan(TARGET))
+    measured = measurements(finished, network_sizes(load_config(EMBEDDED)))
+    sizes = network_sizes(target)
+    model = fit(measured)
+    checked = check_networks(model, sizes, target)
+    slowdown = float(gmean(checked.measured / checked.modelled))
+    parts = Parts(read_seconds(target), merge_seconds(CLASSES), interval_seconds(TARGET_IMAGES), slowdown)
+    seconds = {number: predict(model, parts, job, sizes, target) for number, job in jobs.items()}
+    needs = dependencies(jobs)
+    table = pd.DataFrame({"workers": WORKERS, "wall_hours": [makespan(seconds, needs, count) / HOUR for count in WORKERS]})
+    table["cpu_hours"] = sum(seconds.values()) / HOUR
+    table["busy"] = table.cpu_hours / (table.workers * table.wall_hours)
+    table["longest_chain_hours"] = critical_path(seconds, needs) / HOUR
+    notes = [_by_rule(jobs, seconds), _networks(checked, slowdown), _check_run(finished, text, cores), _assumptions(model, parts)]
+    write_report("scaling", table, _summary(table), "\n\n".join(notes), ["snakemake", "torch"])
+
+
+def measurements(jobs: Mapping[int, Job], sizes: pd.DataFrame) -> pd.DataFrame:
+    """A row a finished job: its rule, method, seconds, network's size, and how many networks it ran."""
+    rows = [
+        (job.rule, job.wildcards.get("model"), job.wildcards.get("method"), job.seconds, len(job.output) if job.rule == "evaluate" else 1)
+        for job in jobs.values()
+    ]
+    return pd.DataFrame(rows, columns=["rule", "model", "method", "seconds", "networks"]).join(sizes, on="model")
+
+
+def fit(measured: pd.DataFrame) -> Model:
+    """By rule, and by method of searches: the seconds of a start, of a network's image and its billion MACs, or of a unit of size."""
+    by_rule = {str(rule): table for rule, table in measured.groupby("rule")}
+    model = {rule: [float(table.seconds.mean())] for rule, table in by_rule.items()}
+    runs = pd.concat([by_rule["evaluate_fp32"], by_rule["evaluate"]])
+    images = runs.networks * EMBEDDED_IMAGES
+    model["predict"] = _least_squares([images, images * runs.gmacs], runs.seconds)
+    model["calibrate"] = _least_squares([by_rule["calibrate"].gmacs], by_rule["calibrate"].seconds)
+    model["challenges"] = _least_squares([by_rule["challenges"].parameters], by_rule["challenges"].seconds)
+    for method, table in by_rule["quantize"].groupby("method"):
+        model[str(method)] = _least_squares([table.parameters], table.seconds)
+    return model
+
+
+def predict(model: Model, parts: Parts, job: Job, sizes: pd.DataFrame, config: Config) -> float:
+    """The seconds of a job of the target. What the run did not have is taken for its like: `qhyvit` for a method, `compare` for a rule."""
+    gmacs, parameters = (float(sizes[size].get(job.wildcards.get("model"), 0)) for size in ("gmacs", "parameters"))
+    networks = 1 if job.wildcards.get("run") == "fp32" or job.rule == "evaluate_fp32" else len(config.experiment.bits)
+    match job.rule:
+        case "predict":
+            images = TARGET_IMAGES / config.experiment.evaluation.shards
+            return model["predict"][0] + images * (networks * parts.slowdown * _image_seconds(model, gmacs) + parts.read)
+        case "evaluate" | "evaluate_fp32":
+            return model["predict"][0] + networks * TARGET_IMAGES * parts.merge
+        case "calibrate":
+            return _line(model["calibrate"], gmacs)
+        case "challenges":
+            return _line(model["challenges"], parameters)
+        case "quantize":
+            return _line(model.get(job.wildcards["method"], model["qhyvit"]), parameters)
+        case "fetch_images":
+            return (TARGET_IMAGES + CLASSES) * parts.read
+        case "aggregate":
+            return model["aggregate"][0] + len(job.input) * parts.interval
+        case rule:
+            return model.get(rule, model["compare"])[0]
+
+
+def _least_squares(sizes: list[pd.Series], seconds: pd.Series) -> list[float]:
+    """A start and a factor for each size, none negative, with the least squared relative error."""
+    design = np.column_stack([np.ones(len(seconds)), *sizes]) / seconds.to_numpy()[:, None]
+    return [float(value) for value in nnls(design, np.ones(len(seconds)))[0]]
+
+
+def _image_seconds(model: Model, gmacs: float) -> float:
+    return model["predict"][1] + model["predict"][2] * gmacs
+
+
+def _line(coefficients: list[float], *sizes: float) -> float:
+    return coefficients[0] + sum(factor * size for factor, size in zip(coefficients[1:], sizes, strict=True))
+
+
+def _plan(config: Path) -> str:
+    command = [sys.executable, "-m", "snakemake", "-n", "--forceall", "--configfile", str(config)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _summary(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "workers": table.workers,
+            "wall time, predicted": table.wall_hours.map(_hours),
+            "CPU-hours, predicted": table.cpu_hours.map("{:,.0f}".format),
+            "workers busy": table.busy.map("{:.0%}".format),
+            "longest chain of jobs": table.longest_chain_hours.map(_hours),
+        }
+    )
+
+
+def _hours(value: float) -> str:
+    return f"{value / 24:.1f} d" if value >= 48 else f"{value:.1f} h"
+
+
+def _by_rule(jobs: Mapping[int, Job], seconds: Mapping[int, float]) -> str:
+    table = pd.DataFrame([(job.rule, seconds[number]) for number, job in jobs.items()], columns=["rule", "seconds"])
+    totals = table.groupby("rule").seconds.agg(["size", "sum", "max"]).sort_values("sum", ascending=False).reset_index()
+    shown = {
+        "rule": totals.rule,
+        "jobs": totals["size"].map("{:,}".format),
+        "CPU-hours": (totals["sum"] / HOUR).map("{:,.1f}".format),
+        "longest job, minutes": (totals["max"] / 60).map("{:.1f}".format),
+    }
+    return f"The same by rule, predicted:\n\n{to_markdown(pd.DataFrame(shown))}".rstrip()
+
+
+def check_networks(model: Model, sizes: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """Seconds of an image at the networks' own size, which no measured job ran: as modelled, and as the FP32 network takes here."""
+    table = sizes.loc[CHECKED, ["gmacs"]]
+    table["modelled"] = [_image_seconds(model, gmacs) for gmacs in table.gmacs]
+    table["measured"] = [forward_seconds(config, name) for name in CHECKED]
+    return table
+
+
+def _networks(checked: pd.DataFrame, slowdown: float) -> str:
+    shown = {
+        "network": checked.index,
+        "billion MACs": checked.gmacs.map("{:.2f}".format),
+        "ms an image, by the model": (1000 * checked.modelled).map("{:.0f}".format),
+        "FP32 measured": (1000 * checked.measured).map("{:.0f}".format),
+    }
+    return (
+        "Networks at their own image size, which no measured job ran, take longer than their multiplications say; so all images above count"
+        f" {slowdown:.2f} times (the geometric mean):\n\n{to_markdown(pd.DataFrame(shown))}"
+    ).rstrip()
+
+
+def _check_run(jobs: Mapping[int, Job], text: str, cores: int) -> str:
+    hours, minutes, seconds = re.findall(r"^Elapsed time: (\d+):(\d+):(\d+)", text, flags=re.MULTILINE)[0]
+    elapsed = timedelta(hours=int(hours), minutes=int(minutes), seconds=int(seconds)).total_seconds()
+    simulated = makespan({number: job.seconds or 0.0 for number, job in jobs.items()}, dependencies(jobs), cores)
+    return (
+        f"The schedule against a run: the {len(jobs)} jobs of `{EMBEDDED}` on {cores} workers, with their measured seconds, end after"
+        f" {simulated:.0f} s; the run took {elapsed:.0f} s ({simulated / elapsed - 1:+.0%})."
+    )
+
+
+def _assumptions(model: Model, parts: Parts) -> str:
+    start, image, macs = model["predict"]
+    return (
+        f"The model: a job that runs networks takes {start:.1f} s to start, {1000 * image:.2f} ms for each image and network, and"
+        f" {1000 * macs:.1f} ms more for each billion MACs, fitted to the evaluations of that run. Measured here besides:"
+        f" {1000 * parts.read:.1f} ms to read a photograph, {1000 * parts.merge:.2f} ms to compare its logits with FP32's, and"
+        f" {parts.interval:.1f} s for the bootstrap interval of one result on {TARGET_IMAGES:,} images. Methods that the run does not"
+        " have are taken to be as dear as `qhyvit`. Jobs take one CPU each."
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,73 @@
+"""The jobs in what Snakemake prints, be it the log of a run (.snakemake/log) or a plan (`snakemake -n`)."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+
+STATS = re.compile(r"^job +count\n[- ]+\n(.*?)^total", flags=re.MULTILINE | re.DOTALL)
+JOB = re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):$")
+FINISHED = re.compile(r"Finished jobid: (\d+) ")
+FAILED = re.compile(r"Error in rule \w+:$")
+FIELD = re.compile(r"    (input|output|jobid|wildcards): (.*)$")
+
+
+@dataclass
+class Job:
+    """A job with its files and, once it was started, when that was (the last time, if more than once) and how it ended."""
+
+    rule: str
+    input: list[str] = field(default_factory=list)
+    output: list[str] = field(default_factory=list)
+    wildcards: dict[str, str] = field(default_factory=dict)
+    started: datetime | None = None
+    finished: datetime | None = None
+    failed: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """From its start to its end; None for a job that did not come to a good one."""
+        return (self.finished - self.started).total_seconds() if self.started and self.finished else None
+
+
+def planned(text: str) -> dict[str, int]:
+    """How many jobs of each rule were to run; nothing where none were, or where it has not got so far."""
+    table = STATS.search(text)
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table[1], flags=re.MULTILINE)} if table else {}
+
+
+def read_jobs(text: str) -> dict[int, Job]:
+    """All jobs that are listed, by number."""
+    jobs: dict[int, Job] = {}
+    now, job = None, None
+    for line in text.splitlines():
+        if line.startswith("["):
+            now, job = _time(line) or now, None
+        elif match := JOB.match(line):
+            job = Job(match[1], started=now)
+        elif match := FINISHED.match(line):
+            jobs[int(match[1])].finished = now
+        elif FAILED.match(line):
+            job = Job("", failed=True)
+        elif job and (match := FIELD.match(line)):
+            _read_field(jobs, job, match[1], match[2])
+    return jobs
+
+
+def _read_field(jobs: dict[int, Job], job: Job, name: str, value: str) -> None:
+    if name == "jobid" and job.failed:
+        jobs[int(value)].failed = True
+    elif name == "jobid":
+        jobs[int(value)] = job
+    elif name == "wildcards":
+        job.wildcards = dict(pair.split("=", 1) for pair in value.split(", "))
+    elif name == "input":
+        job.input = value.split(", ")
+    elif name == "output":
+        job.output = value.split(", ")
+
+
+def _time(line: str) -> datetime | None:
+    try:
+        return datetime.strptime(line, "[%a %b %d %H:%M:%S %Y]")
+    except ValueError:
+        return None

@@ -1,0 +1,95 @@
+"""How far the latest run in this directory is: jobs done, running, failed and left, and about how long they will take.
+
+All from Snakemake's log, so that it costs the run nothing; whether the run is still there, from the lock that it holds (`workflow/run.py`).
+"""
+
+import fcntl
+import sys
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import fmean
+
+import pandas as pd
+
+from workflow.joblog import Job, planned, read_jobs
+
+LOCK = Path(".snakemake/run.lock")
+
+
+def main() -> None:
+    """Print the status."""
+    active = is_active()
+    logs = sorted(Path(".snakemake/log").glob("*.snakemake.log"), reverse=True)
+    texts = (path.read_text() for path in (logs[:1] if active else logs))
+    text = next((text for text in texts if planned(text)), None)
+    if text is None:
+        sys.exit("a run is active, and still plans" if active else "no run in this directory yet: `make reproduce` starts one")
+    print(describe(text, active, datetime.now()))
+
+
+def is_active() -> bool:
+    """Whether a run holds the lock of this directory."""
+    if not LOCK.exists():
+        return False
+    with LOCK.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def describe(text: str, active: bool, now: datetime) -> str:
+    """The status of the run that wrote a log, as text: a table by rule, and what is to be expected."""
+    jobs = read_jobs(text)
+    table = count(planned(text), jobs.values(), active)
+    started = min((job.started for job in jobs.values() if job.started), default=now)
+    head = f"run of {started:%Y-%m-%d %H:%M:%S}, {'active' if active else 'not active'}"
+    return "\n".join([head, "", table.to_string(), "", _outlook(table, jobs.values(), active, now)])
+
+
+def count(plan: dict[str, int], jobs: Iterable[Job], active: bool) -> pd.DataFrame:
+    """A row a rule and one for all: its jobs done, running, failed and left. In a run that is not active none are running."""
+    listed = list(jobs)
+    done = pd.Series([job.rule for job in listed if job.finished], dtype=str).value_counts()
+    failed = pd.Series([job.rule for job in listed if job.failed], dtype=str).value_counts()
+    running = pd.Series([job.rule for job in listed if active and _runs(job)], dtype=str).value_counts()
+    table = pd.DataFrame({"done": done, "running": running, "failed": failed}, index=list(plan)).fillna(0).astype(int)
+    table["left"] = pd.Series(plan) - table.sum(axis=1)
+    table.loc["total"] = table.sum()
+    return table
+
+
+def remaining(table: pd.DataFrame, jobs: Iterable[Job], now: datetime) -> timedelta | None:
+    """What the running and the other jobs left will take, on as many workers as are busy now, if each takes as long as others of its rule.
+
+    A rule of which no job is done takes as long as the mean of all; None where no job is done or running.
+    """
+    listed = list(jobs)
+    seconds = pd.DataFrame([(job.rule, job.seconds) for job in listed if job.seconds is not None], columns=["rule", "seconds"])
+    running = [job for job in listed if _runs(job)]
+    if seconds.empty or not running:
+        return None
+    means = seconds.groupby("rule").seconds.mean().reindex(table.index.drop("total")).fillna(fmean(seconds.seconds))
+    waiting = float((table.left.drop("total") * means).sum())
+    begun = sum(max(0.0, means[job.rule] - (now - job.started).total_seconds()) for job in running if job.started)
+    return timedelta(seconds=round((waiting + begun) / len(running)))
+
+
+def _runs(job: Job) -> bool:
+    return not job.finished and not job.failed
+
+
+def _outlook(table: pd.DataFrame, jobs: Iterable[Job], active: bool, now: datetime) -> str:
+    total = table.loc["total"]
+    if active:
+        left = remaining(table, jobs, now)
+        return "time left: not to be told before the first job is done" if left is None else f"time left: about {left}"
+    if total.left or total.failed:
+        return "the same command goes on where it stopped"
+    return "complete"
+
+
+if __name__ == "__main__":
+    main()
