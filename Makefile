@@ -1,23 +1,43 @@
-# make reproduce | test | bench | diff REV=... | format | lock | weights MODEL=... ; see README.md
+# make reproduce | resume | status | test | test-slurm | bench | diff REV=... | format | lock | weights MODEL=... ; see README.md
 # A variable given to make is in the environment of the run: IMAGENET_MINI=/path for config/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
 REV ?= HEAD
+# A terminal shows the progress of each rule, in the place of a line a job; .snakemake/log has those anyhow.
+LIVE := $(if $(MAKE_TERMOUT),--logger rich)
 PYTHON ?= python3
+PROFILE ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.bench-installed
+CLUSTER_INSTALLED := .venv/.cluster-installed
 
-.PHONY: reproduce test bench diff lint format lock images weights
+.PHONY: reproduce resume status test test-slurm kill-and-resume bench diff lint format lock images weights
 
-reproduce: $(INSTALLED)
-	$(BIN)/python workflow/run.py --configfile $(CONFIG) --report reports/report.html --report-after-run
+# With PROFILE=profiles/slurm the jobs go to a cluster (docs/cluster.md). A run that was stopped or killed goes on by the same command, under
+# either name: what it left behind is cleared first.
+reproduce resume: $(INSTALLED) $(if $(PROFILE),$(CLUSTER_INSTALLED))
+	$(BIN)/python workflow/run.py $(if $(PROFILE),--profile $(PROFILE)) --configfile $(CONFIG) --report reports/report.html --report-after-run $(LIVE)
+
+# How far that is, from another terminal too.
+status: $(INSTALLED)
+	$(BIN)/python -m workflow.status
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest
 
-# Each method and other tools beside it, in minutes; then the fast search against the naive one, which takes about an hour and goes on
-# where it was stopped.
+# On a Slurm of their own, for which they need root: a cluster, its faults, and runs that are killed.
+test-slurm: $(CLUSTER_INSTALLED)
+	command -v slurmctld > /dev/null || (apt-get update -q && apt-get install -q -y --no-install-recommends slurm-wlm munge)
+	$(BIN)/python -m pytest tests/slurm -m slurm -n 0 -v
+
+# Ten local runs and three on that Slurm, each killed once and completed.
+kill-and-resume: $(CLUSTER_INSTALLED)
+	$(BIN)/python tests/slurm/kill_and_resume.py
+
+# Plans of up to 50,000 jobs, and each method and other tools beside it, in minutes; then the fast search against the naive one, which takes
+# about an hour and goes on where it was stopped.
 bench: $(BENCH_INSTALLED)
+	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.methods
 	$(BIN)/python -m benchmarks.search
 
@@ -40,7 +60,7 @@ format: $(INSTALLED)
 # One lock for all platforms; versions that it has stay, so delete it to renew them. The CUDA libraries of PyTorch are pinned by PyTorch
 # itself, where its build needs them.
 lock:
-	uv pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.11 --no-annotate --no-header \
+	uv pip compile pyproject.toml --extra dev --extra bench --extra cluster --universal --python-version 3.11 --no-annotate --no-header \
 	  --no-emit-package torch --output-file requirements.lock --quiet
 	grep -v -E '^(nvidia-|cuda-|triton)' requirements.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
 
@@ -70,3 +90,6 @@ $(INSTALLED): pyproject.toml requirements.lock
 
 $(BENCH_INSTALLED): $(INSTALLED)
 	$(call install,bench)
+
+$(CLUSTER_INSTALLED): $(INSTALLED)
+	$(call install,cluster)

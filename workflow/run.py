@@ -1,16 +1,22 @@
 """Run Snakemake in the current directory as its only run, after clearing what a killed run left behind.
 
 The operating system drops the lock of a process that dies, however it dies. So whoever holds it knows that Snakemake's own lock, which
-survives its owner, is stale.
+survives its owner, is stale, and that jobs of this directory that are still in Slurm's queue are orphans: they would write beside those
+of the new run.
 """
 
 import fcntl
 import os
+import re
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 LOCK = Path(".snakemake/run.lock")
+SLURM_LOGS = Path("logs/slurm")  # as profiles/slurm has it, which names the jobs too
+SLURM_JOB = re.compile(r"qhyvit_[0-9a-f-]{36}")
 
 
 def main() -> None:
@@ -22,10 +28,28 @@ def main() -> None:
     except BlockingIOError:
         sys.exit(f"another run is active in {Path.cwd()}: wait for it, or stop it first")
     os.set_inheritable(descriptor, True)
+    if SLURM_LOGS.exists() and shutil.which("squeue"):
+        cancel_orphans()
     snakemake = [sys.executable, "-m", "snakemake", *sys.argv[1:]]
     if any(Path(".snakemake/locks").glob("*")):
         subprocess.run([*snakemake, "--unlock"], check=True)
     os.execv(sys.executable, snakemake)
+
+
+def cancel_orphans() -> None:
+    """Cancel the Slurm jobs of a killed run, and wait until they have ended."""
+    while jobs := jobs_in_queue():
+        print(f"cancelling the Slurm jobs of a run that was killed: {' '.join(jobs)}", file=sys.stderr)
+        subprocess.run(["scancel", *jobs], check=True)
+        time.sleep(2)
+
+
+def jobs_in_queue() -> list[str]:
+    """Ids of the jobs that runs in this directory submitted and that have not ended."""
+    squeue = ["squeue", "--me", "--noheader", "--format=%A|%j|%Z"]
+    lines = subprocess.run(squeue, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    jobs = [line.split("|", 2) for line in lines]
+    return [job for job, name, folder in jobs if SLURM_JOB.fullmatch(name) and folder == str(Path.cwd())]
 
 
 if __name__ == "__main__":
