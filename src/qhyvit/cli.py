@@ -271,6 +271,18 @@ def compare(
 
 
 @app.command()
+def paired(
+    hits: Annotated[Path, typer.Argument(help="The hits of `qhyvit aggregate`.")],
+    table: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    markdown: Annotated[Path, typer.Option(help="The same table in Markdown.")],
+) -> None:
+    """Show how far Q-HyViT is above every other method, and whether by more than chance."""
+    from qhyvit.steps.paired import compare_in_pairs
+
+    compare_in_pairs(hits, table, markdown)
+
+
+@app.command()
 def seeds(
     results: Annotated[Path, typer.Argument(help="The results of `qhyvit aggregate`.")],
     table: Annotated[Path, typer.Option(help="The CSV file to write.")],

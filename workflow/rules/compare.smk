@@ -18,3 +18,19 @@ rule compare:
         code=code("qhyvit.steps.compare"),
     shell:
         "qhyvit compare {input.results} --paper {params.paper} --output {params.tables} > {log} 2>&1"
+
+
+rule paired:
+    input:
+        f"{REPORTS}/hits.csv",
+    output:
+        table=f"{REPORTS}/tables/paired.csv",
+        markdown=f"{REPORTS}/tables/paired.md",
+    log:
+        f"{LOGS}/paired.log",
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("qhyvit.steps.paired"),
+    shell:
+        "qhyvit paired {input} --table {output.table} --markdown {output.markdown} > {log} 2>&1"

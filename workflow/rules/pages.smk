@@ -6,6 +6,7 @@ PAGES = {
     "table_iii": (f"{REPORTS}/tables/table_iii.csv", "Tables", "beside the paper's Table III (full quantization)"),
     "table_iv": (f"{REPORTS}/tables/table_iv.csv", "Tables", "beside the paper's Table IV (ablation)"),
     "improvement": (f"{REPORTS}/tables/improvement.csv", "Tables", "mean improvement over each baseline"),
+    "paired": (f"{REPORTS}/tables/paired.csv", "Tables", "Q-HyViT against every other method, image by image"),
     "seeds": (f"{REPORTS}/tables/seeds.csv", "Tables", "spread over seeds"),
     "challenge_table": (f"{REPORTS}/tables/challenges.csv", "Challenges", "challenges by model"),
     "challenges": (f"{REPORTS}/challenges.csv", "Challenges", "ranges and zero-point overflow by site"),
