@@ -16,7 +16,7 @@ from qhyvit.config import Config, load_config
 from qhyvit.files import written_whole
 from qhyvit.reporting.tables import to_markdown
 
-EXPERIMENT = Path("config/full.yaml")
+EXPERIMENT = Path("config/all-methods.yaml")
 MODEL = "mobilevit_xxs"
 SEED = 0
 SIZE = 256  # pixels a side: those for which the network was made

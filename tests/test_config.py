@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import jsonschema
@@ -7,6 +8,8 @@ from conftest import REPOSITORY
 
 from qhyvit.config import SCHEMAS, load_config, parse_bits, schema_text
 from qhyvit.errors import InputError
+
+EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "config").glob("*.yaml") if re.search(r"^(base|dataset):", path.read_text(), re.M))
 
 CONFIG = REPOSITORY / "config"
 
@@ -118,7 +121,7 @@ def test_a_variable_that_only_the_weights_name_is_missed_too(experiment, monkeyp
         load_config(experiment(weights=ELSEWHERE["weights"]))
 
 
-@pytest.mark.parametrize("name", ["full", "imagenet-mini", "imagenet-mini-swapped"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_other_experiments_can_be_planned(experiment, name):
     config = load_config(Path(f"config/{name}.yaml"), to_plan=True)
     assert list(config.models) == config.experiment.models

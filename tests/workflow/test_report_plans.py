@@ -23,7 +23,8 @@ def project(tmp_path) -> Project:
     ("config", "figures"),
     [
         ("config", PAPER),
-        ("full", PAPER | {"accuracy-full", "drops-full", "ablation-partial"}),  # the steps of the ablation have no full mode
+        ("all-methods", PAPER | {"ablation-partial"}),
+        ("full-mode", {"accuracy-full", "drops-full"}),  # the steps of the ablation have no full mode
         ("ablation", PAPER | {"ablation-partial", "seeds-partial"}),
     ],
 )
