@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from hypothesis import settings
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -22,6 +23,8 @@ from qhyvit.methods.task import Calibration, Task
 from qhyvit.network import Network
 
 REPOSITORY = Path(__file__).parents[1]
+settings.register_profile("untimed", deadline=None)  # tests hold on a busy machine too
+settings.load_profile("untimed")
 
 
 def make_task(graph_module, batches, method, weight_bits=8, activation_bits=8, positions=None):

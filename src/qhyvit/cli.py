@@ -15,7 +15,7 @@ plot = typer.Typer(no_args_is_help=True, help="Draw the figures.")
 app.add_typer(fetch, name="fetch")
 app.add_typer(plot, name="plot")
 
-Config = Annotated[Path, typer.Option(help="The experiment, a YAML file.")]
+Config = Annotated[Path, typer.Option(envvar="QHYVIT_CONFIG", help="The experiment, a YAML file.")]
 Model = Annotated[str, typer.Option(help="A model of the experiment.")]
 Method = Annotated[str, typer.Option(help="A method of the experiment.")]
 Mode = Annotated[

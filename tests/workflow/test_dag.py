@@ -10,6 +10,7 @@ import time
 import pandas as pd
 import pytest
 import torch
+import yaml
 from conftest import TINY_EXPERIMENT, Project, make_project
 from safetensors.torch import load_file
 
@@ -18,9 +19,9 @@ from qhyvit.reporting.results import COLUMNS
 CONCLUSIONS = ("reports/results.csv", "reports/hits.csv", "reports/metrics.json")
 
 
-def planned(project: Project) -> dict[str, int]:
+def planned(project: Project, *arguments: str) -> dict[str, int]:
     """How often each rule would run."""
-    output = project.run("-m", "snakemake", "--dry-run", "--quiet", "host").stdout
+    output = project.run("-m", "snakemake", "--dry-run", "--quiet", "host", *arguments).stdout
     table = re.search(r"^job +count\n[- ]+\n(.*?)^total", output, flags=re.MULTILINE | re.DOTALL)
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table[1], flags=re.MULTILINE)} if table else {}
 
@@ -110,7 +111,7 @@ def test_an_edit_to_a_method_reruns_what_that_method_makes(copy):
     with (copy.root / "src/qhyvit/methods/qhyvit.py").open("a") as file:
         file.write("# edited\n")
     shown = {"plot_results": 2, "plot_site_errors": 1, "plot_timings": 1, "pages": 1}
-    concluded = {"aggregate": 1, "compare": 1, "seeds": 1, "timings": 1, "provenance": 1, "all": 1} | shown
+    concluded = {"aggregate": 1, "compare": 1, "paired": 1, "seeds": 1, "timings": 1, "provenance": 1, "all": 1} | shown
     assert planned(copy) == {"quantize": 1, "evaluate": 1} | concluded
     dry_run = copy.run("-m", "snakemake", "--dry-run").stdout
     assert "qhyvit-partial-w4a4.safetensors" in dry_run
@@ -128,6 +129,19 @@ def test_a_changed_setting_of_a_method_reruns_that_method(copy):
     path = copy.root / "config/methods.yaml"
     path.write_text(path.read_text().replace("candidates: 3", "candidates: 4"))
     assert planned(copy)["quantize"] == 1
+
+
+def test_another_experiment_on_the_same_images_takes_what_is_there(copy):
+    other = {"base": "config/config.yaml", "methods": ["minmax", "omse"], "reports": "reports/other"}
+    (copy.root / "config/other.yaml").write_text(yaml.safe_dump(other))
+    jobs = planned(copy, "--configfile", "config/other.yaml")
+    assert {name: jobs.get(name) for name in ("quantize", "evaluate", "calibrate", "challenges", "fetch_images")} == {
+        "quantize": 1,
+        "evaluate": 1,
+        "calibrate": None,
+        "challenges": None,
+        "fetch_images": None,
+    }
 
 
 def test_other_numbers_of_calibration_images_are_runs_of_their_own(copy):

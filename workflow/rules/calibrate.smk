@@ -13,10 +13,9 @@ rule calibrate:
         mem_mb=growing(4000),
         gpu=GPU,
     params:
-        config=CONFIG,
         draw=draw,
         settings=settings(EXPERIMENT.calibration),
         code=model_code("qhyvit.steps.calibrate"),
     shell:
-        "qhyvit calibrate --config {params.config} --model {wildcards.model} {params.draw}"
+        "qhyvit calibrate --model {wildcards.model} {params.draw}"
         " --images {input.images} --output {output} --threads {threads} > {log} 2>&1"

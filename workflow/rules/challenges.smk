@@ -17,11 +17,10 @@ rule challenges:
     resources:
         mem_mb=growing(3000),
     params:
-        config=CONFIG,
         settings=lambda wildcards: [settings(EXPERIMENT.dataset), settings(SETTINGS.models[wildcards.model])],
         code=model_code("qhyvit.steps.challenges"),
     shell:
-        "qhyvit challenges --config {params.config} --model {wildcards.model} --calibration {input}"
+        "qhyvit challenges --model {wildcards.model} --calibration {input}"
         " --output {output.activations} --channels {output.channels} --norms {output.norms} --summary {output.summary}"
         " --threads {threads} > {log} 2>&1"
 

@@ -30,19 +30,12 @@ REPORTS = str(EXPERIMENT.reports)
 GPU = int(EXPERIMENT.device != "cpu")  # what jobs that run networks ask a cluster for
 IMPORTS = grimp.build_graph("qhyvit", cache_dir=None)
 
-# Jobs use the commands of the environment that Snakemake runs in. They keep freed buffers, in huge pages where there are any: page faults
-# cost more than the memory.
+# Jobs use the commands of the environment that Snakemake runs in, and its configuration: which file that is is no parameter, since results
+# do not depend on it. They keep freed buffers, in huge pages where there are any: page faults cost more than the memory.
 shell.prefix(
-    f'export PATH="{Path(sys.executable).parent}:$PATH" GLIBC_TUNABLES=glibc.malloc.hugetlb=1'
+    f'export PATH="{Path(sys.executable).parent}:$PATH" QHYVIT_CONFIG="{CONFIG}" GLIBC_TUNABLES=glibc.malloc.hugetlb=1'
     " MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=2147483647; "
 )
-
-
-# On a cluster these run where Snakemake does: a node may have no network.
-localrules:
-    fetch_images,
-    fetch_weights,
-    fetch_cifar10,
 
 
 # A plan needs no data, a run does: it stops here, before its first job.

@@ -25,11 +25,10 @@ rule predict:
         mem_mb=growing(3000),
         gpu=GPU,
     params:
-        config=CONFIG,
         quantized=lambda wildcards, input: [f"--quantized {path}" for path in input.quantized],
         code=model_code("qhyvit.steps.predict"),
     shell:
-        "qhyvit predict --config {params.config} --model {wildcards.model} --images {input.images}"
+        "qhyvit predict --model {wildcards.model} --images {input.images}"
         " {params.quantized} --shard {wildcards.shard} --output {output} --threads {threads} > {log} 2>&1"
 
 
@@ -50,11 +49,10 @@ rule evaluate_fp32:
         mem_mb=growing(2000),
         gpu=0 if SHARDS else GPU,
     params:
-        config=CONFIG,
         shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
         code=model_code("qhyvit.steps.evaluate"),
     shell:
-        "qhyvit evaluate --config {params.config} --model {wildcards.model} --images {input.images}"
+        "qhyvit evaluate --model {wildcards.model} --images {input.images}"
         " {params.shards} --output {output.result} --logits {output.logits} --threads {threads} > {log} 2>&1"
 
 
@@ -80,12 +78,11 @@ rule evaluate:
         mem_mb=growing(4000),
         gpu=0 if SHARDS else GPU,
     params:
-        config=CONFIG,
         pairs=lambda wildcards, input, output: [
             f"--quantized {q} --output {o}" for q, o in zip(input.quantized, output)
         ],
         shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
         code=model_code("qhyvit.steps.evaluate"),
     shell:
-        "qhyvit evaluate --config {params.config} --model {wildcards.model} --images {input.images} {params.shards}"
+        "qhyvit evaluate --model {wildcards.model} --images {input.images} {params.shards}"
         " --logits {input.logits} {params.pairs} --threads {threads} > {log} 2>&1"

@@ -11,12 +11,11 @@ rule fetch_images:
         mem_mb=2000,
         fetches=1,
     params:
-        config=CONFIG,
         data=[tracked_hash(EXPERIMENT.dataset.calibration), tracked_hash(EXPERIMENT.dataset.evaluation)],
         dataset=settings(EXPERIMENT.dataset),
         code=code("qhyvit.data.manifest"),
     shell:
-        "qhyvit fetch images --config {params.config} --output {output} > {log} 2>&1"
+        "qhyvit fetch images --output {output} > {log} 2>&1"
 
 
 # What can be downloaded is no input: it comes to be in the job.
@@ -35,10 +34,9 @@ rule fetch_weights:
         mem_mb=1000,
         fetches=1,
     params:
-        config=CONFIG,
         data=lambda wildcards: tracked_hash(SETTINGS.stated_weights(wildcards.model)),
         stated=lambda wildcards: str(SETTINGS.stated_weights(wildcards.model)),
         model=lambda wildcards: settings(SETTINGS.models[wildcards.model]),
         code=model_code("qhyvit.models.zoo"),
     shell:
-        "qhyvit fetch weights --config {params.config} --model {wildcards.model} --output {output} > {log} 2>&1"
+        "qhyvit fetch weights --model {wildcards.model} --output {output} > {log} 2>&1"

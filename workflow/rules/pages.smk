@@ -30,12 +30,10 @@ rule provenance:
     resources:
         mem_mb=1000,
     params:
-        config=CONFIG,
         settings=settings(SETTINGS),
         code=code("qhyvit.steps.provenance"),
     shell:
-        "qhyvit provenance {input} --config {params.config} --configuration {output.configuration} --runs {output.runs}"
-        " > {log} 2>&1"
+        "qhyvit provenance {input} --configuration {output.configuration} --runs {output.runs}" " > {log} 2>&1"
 
 
 rule pages:

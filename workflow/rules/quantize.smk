@@ -18,11 +18,10 @@ rule quantize:
     resources:
         mem_mb=growing(2000),
     params:
-        config=CONFIG,
         partial=lambda wildcards, input: f"--partial {input.partial}" if input.partial else "",
         settings=lambda wildcards: settings(SETTINGS.methods[wildcards.method]),
         code=model_code("qhyvit.steps.quantize"),
         method_code=lambda wildcards: code(f"qhyvit.methods.{SETTINGS.methods[wildcards.method].algorithm}"),
     shell:
-        "qhyvit quantize --config {params.config} --model {wildcards.model} --method {wildcards.method} --mode {wildcards.mode}"
+        "qhyvit quantize --model {wildcards.model} --method {wildcards.method} --mode {wildcards.mode}"
         " --bits {wildcards.bits} --images {input.images} --calibration {input.calibration} {params.partial} --output {output.quantized} --errors {output.errors} --threads {threads} > {log} 2>&1"

@@ -12,11 +12,10 @@ rule sensitivity:
     resources:
         mem_mb=growing(6000),
     params:
-        config=CONFIG,
         settings=settings(EXPERIMENT.sensitivity),
         code=model_code("qhyvit.steps.sensitivity"),
     shell:
-        "qhyvit sensitivity --config {params.config} --model {wildcards.model} --images {input.images}"
+        "qhyvit sensitivity --model {wildcards.model} --images {input.images}"
         " --quantized {input.quantized} --output {output} --threads {threads} > {log} 2>&1"
 
 

@@ -29,9 +29,8 @@ rule train_weights:
     resources:
         mem_mb=growing(4000),
     params:
-        config=CONFIG,
         cycles=lambda wildcards: [settings(cycle) for cycle in EXPERIMENT.training[wildcards.model]],
         code=model_code("qhyvit.steps.train"),
     shell:
-        "qhyvit train --config {params.config} --model {wildcards.model} --data {input}"
+        "qhyvit train --model {wildcards.model} --data {input}"
         " --output {output.weights} --report {output.report} --threads {threads} > {log} 2>&1"
