@@ -119,13 +119,16 @@ def write_data(root: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, root / "data/weights/mobilevit_xxs.safetensors")
 
 
-def make_project(root: Path) -> Project:
-    """A project in ``root`` whose data are only in its DVC remote."""
-    root.mkdir(parents=True)
-    for name in ("workflow", "src", "profiles", "config"):
+def copy_repository(root: Path) -> None:
+    """The workflow, its source and configuration, and the published tables."""
+    for name in ("workflow", "src", "profiles", "config", "reports/paper"):
         shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "Snakefile", root)
-    shutil.copytree(REPOSITORY / "reports/paper", root / "reports/paper")
+
+
+def make_project(root: Path) -> Project:
+    """A project in ``root`` whose data are only in its DVC remote."""
+    copy_repository(root)
     methods = yaml.safe_load((root / "config/methods.yaml").read_text())
     methods["qhyvit"] |= {"candidates": 3, "rounds": 1}
     (root / "config/methods.yaml").write_text(yaml.safe_dump(methods, sort_keys=False))
@@ -142,6 +145,16 @@ def make_project(root: Path) -> Project:
     shutil.rmtree(root / "data")
     shutil.rmtree(root / ".dvc/cache")
     return project
+
+
+@pytest.fixture
+def clone(tmp_path) -> Project:
+    """The project as its users clone it, in so far as the workflow needs it, and without its data."""
+    root = tmp_path / "clone"
+    copy_repository(root)
+    for name in ("data.dvc", ".dvcignore"):
+        shutil.copy(REPOSITORY / name, root)
+    return Project(root)
 
 
 @pytest.fixture(scope="session")

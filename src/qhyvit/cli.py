@@ -18,6 +18,8 @@ app.add_typer(plot, name="plot")
 Config = Annotated[Path, typer.Option(envvar="QHYVIT_CONFIG", help="The experiment, a YAML file.")]
 Model = Annotated[str, typer.Option(help="A model of the experiment.")]
 Method = Annotated[str, typer.Option(help="A method of the experiment.")]
+Table = Annotated[Path, typer.Option(help="The CSV file to write.")]
+Markdown = Annotated[Path, typer.Option(help="The same table in Markdown.")]
 Mode = Annotated[
     Literal["partial", "full"], typer.Option(help="What is rounded: partial, the operands of products; full, all between them too.")
 ]
@@ -224,7 +226,7 @@ def aggregate(
     hits: Annotated[Path, typer.Option(help="The CSV file for the hits of each run, image by image.")],
     metrics: Annotated[Path, typer.Option(help="The JSON file for `dvc metrics diff`.")],
     table: Annotated[Path, typer.Option(help="The CSV file for the table of accuracies.")],
-    markdown: Annotated[Path, typer.Option(help="The same table in Markdown.")],
+    markdown: Markdown,
 ) -> None:
     """Gather all results into one table, with intervals, and into the summaries made of it."""
     from qhyvit.steps.aggregate import aggregate
@@ -238,7 +240,7 @@ def aggregate_challenges(
     summary: Annotated[list[Path], typer.Option(help="The summary of a model; give one for each.")],
     output: Annotated[Path, typer.Option(help="The CSV file for the activations of all models.")],
     table: Annotated[Path, typer.Option(help="The CSV file for a table of one row a model.")],
-    markdown: Annotated[Path, typer.Option(help="The same table in Markdown.")],
+    markdown: Markdown,
 ) -> None:
     """Gather the challenges of all models into one table, and into a summary made of it."""
     from qhyvit.steps.aggregate_challenges import aggregate_challenges
@@ -273,8 +275,8 @@ def compare(
 @app.command()
 def paired(
     hits: Annotated[Path, typer.Argument(help="The hits of `qhyvit aggregate`.")],
-    table: Annotated[Path, typer.Option(help="The CSV file to write.")],
-    markdown: Annotated[Path, typer.Option(help="The same table in Markdown.")],
+    table: Table,
+    markdown: Markdown,
 ) -> None:
     """Show how far Q-HyViT is above every other method, and whether by more than chance."""
     from qhyvit.steps.paired import compare_in_pairs
@@ -285,8 +287,8 @@ def paired(
 @app.command()
 def seeds(
     results: Annotated[Path, typer.Argument(help="The results of `qhyvit aggregate`.")],
-    table: Annotated[Path, typer.Option(help="The CSV file to write.")],
-    markdown: Annotated[Path, typer.Option(help="The same table in Markdown.")],
+    table: Table,
+    markdown: Markdown,
 ) -> None:
     """Show how much each result changes with its seed."""
     from qhyvit.steps.seeds import seeds

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import REPOSITORY, Project
+from conftest import Project
 from ilsvrc import VALIDATION, write_archives
 from safetensors.torch import save_file
 
@@ -19,60 +19,49 @@ VARIABLE = "IMAGENET_MINI"
 FEW = {"methods": ["minmax"], "bits": ["w8a8"], "modes": ["partial"]}
 
 
-@pytest.fixture
-def project(tmp_path) -> Project:
-    """The repository as a user clones it, without its data."""
-    root = tmp_path / "project"
-    for name in ("workflow", "src", "profiles", "config", "reports/paper"):
-        shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Snakefile", "data.dvc", ".dvcignore"):
-        shutil.copy(REPOSITORY / name, root)
-    return Project(root)
-
-
-def shrink(project: Project, name: str, **changes: object) -> str:
+def shrink(clone: Project, name: str, **changes: object) -> str:
     """A configuration file based on ``name``, with changes; those of the calibration and the data set keep their other keys."""
-    base = yaml.safe_load((project.root / f"config/{name}.yaml").read_text())
-    whole = {"calibration": yaml.safe_load((project.root / "config/config.yaml").read_text())["calibration"], "dataset": base["dataset"]}
+    base = yaml.safe_load((clone.root / f"config/{name}.yaml").read_text())
+    whole = {"calibration": yaml.safe_load((clone.root / "config/config.yaml").read_text())["calibration"], "dataset": base["dataset"]}
     merged = {key: whole[key] | value if key in whole else value for key, value in changes.items()}
-    path = project.root / f"config/small-{name}.yaml"
+    path = clone.root / f"config/small-{name}.yaml"
     path.write_text(yaml.safe_dump({"base": f"config/{name}.yaml"} | FEW | merged))
-    return str(path.relative_to(project.root))
+    return str(path.relative_to(clone.root))
 
 
-def results(project: Project, reports: str) -> pd.DataFrame:
+def results(clone: Project, reports: str) -> pd.DataFrame:
     for table in ("accuracy.md", "table_ii.csv", "improvement.tex"):
-        assert (project.root / reports / "tables" / table).stat().st_size > 100
-    return pd.read_csv(project.root / reports / "results.csv").set_index(["model", "method"])
+        assert (clone.root / reports / "tables" / table).stat().st_size > 100
+    return pd.read_csv(clone.root / reports / "results.csv").set_index(["model", "method"])
 
 
-def test_archives_of_ilsvrc_end_in_tables(project, tmp_path):
+def test_archives_of_ilsvrc_end_in_tables(clone, tmp_path):
     write_archives(tmp_path / "ilsvrc")
     torch.manual_seed(0)
     model = build(Model(family="MobileViTv1", constructor="mobilevit_xxs"), classes=3)
-    weights = project.root / "data/imagenet-weights/mobilevit_xxs.safetensors"
+    weights = clone.root / "data/imagenet-weights/mobilevit_xxs.safetensors"
     weights.parent.mkdir(parents=True)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
     config = shrink(
-        project,
+        clone,
         "imagenet",
         models=["mobilevit_xxs"],
         dataset={"classes": 3, "input_size": 64},
         calibration={"images": 3, "positions": 4},
         evaluation={"shards": 1},  # there is but one batch
     )
-    project.environment["IMAGENET"] = str(tmp_path / "ilsvrc")
-    project.snakemake("--configfile", config)
-    found = results(project, "reports/imagenet")
+    clone.environment["IMAGENET"] = str(tmp_path / "ilsvrc")
+    clone.snakemake("--configfile", config)
+    found = results(clone, "reports/imagenet")
     assert found.images.tolist() == [len(VALIDATION)] * 2
-    manifest = pd.read_csv(project.root / "results/imagenet/images.csv")
+    manifest = pd.read_csv(clone.root / "results/imagenet/images.csv")
     assert manifest.groupby("split").size().to_dict() == {"calibration": 3, "evaluation": len(VALIDATION)}
 
 
 @pytest.mark.skipif(
     VARIABLE not in os.environ, reason=f"{VARIABLE} does not name a folder of photographs and weights: see config/README.md"
 )
-def test_40_photographs_end_in_tables(project, tmp_path):
+def test_40_photographs_end_in_tables(clone, tmp_path):
     source = Path(os.environ[VARIABLE])
     for folder, count in (("compatible", 8), ("val", 40)):
         labels = pd.read_csv(source / folder / "labels.csv").sample(count, random_state=0)
@@ -81,9 +70,9 @@ def test_40_photographs_end_in_tables(project, tmp_path):
         for name in labels.filename:
             shutil.copy(source / folder / name, tmp_path / folder)
     (tmp_path / "weights").symlink_to((source / "weights").resolve())
-    project.environment[VARIABLE] = str(tmp_path)
-    project.snakemake("--configfile", shrink(project, "imagenet-mini", calibration={"images": 8}))
-    found = results(project, "reports/imagenet-mini")
+    clone.environment[VARIABLE] = str(tmp_path)
+    clone.snakemake("--configfile", shrink(clone, "imagenet-mini", calibration={"images": 8}))
+    found = results(clone, "reports/imagenet-mini")
     assert sorted(found.index) == [
         (model, method) for model in ("mobilenetv2_100", "tf_efficientnet_lite0") for method in ("fp32", "minmax")
     ]

@@ -1,25 +1,11 @@
 """What `snakemake -n` plans for the experiments that cannot run here."""
 
 import re
-import shutil
-
-import pytest
-from conftest import REPOSITORY, Project
 
 
-@pytest.fixture
-def project(tmp_path) -> Project:
-    """The workflow, its configuration and the published tables, without data."""
-    for name in ("workflow", "src", "profiles", "config", "reports/paper"):
-        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPOSITORY / "Snakefile", tmp_path)
-    project = Project(tmp_path)
-    project.environment.pop("IMAGENET", None)
-    return project
-
-
-def test_imagenet_is_planned_as_a_whole_without_data(project):
-    output = project.run("-m", "snakemake", "--dry-run", "--quiet", "rules", "--configfile", "config/imagenet.yaml").stdout
+def test_imagenet_is_planned_as_a_whole_without_data(clone):
+    clone.environment.pop("IMAGENET", None)
+    output = clone.run("-m", "snakemake", "--dry-run", "--quiet", "rules", "--configfile", "config/imagenet.yaml").stdout
     planned = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
     networks, methods, with_full_mode, bit_widths, shards = 24, 15, 7, 2, 8
     runs = networks * (methods + with_full_mode)
@@ -36,8 +22,9 @@ def test_imagenet_is_planned_as_a_whole_without_data(project):
     assert expected.items() <= planned.items()
 
 
-def test_without_its_variable_imagenet_stops_at_once(project):
-    result = project.snakemake("--configfile", "config/imagenet.yaml", "--until", "fetch_images", check=False)
+def test_without_its_variable_imagenet_stops_at_once(clone):
+    clone.environment.pop("IMAGENET", None)
+    result = clone.snakemake("--configfile", "config/imagenet.yaml", "--until", "fetch_images", check=False)
     assert result.returncode == 1
     assert "${IMAGENET}/train: IMAGENET is not set in the environment" in result.stdout
     assert "`make reproduce CONFIG=config/imagenet.yaml IMAGENET=/path`" in result.stdout
