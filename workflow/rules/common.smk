@@ -38,6 +38,13 @@ shell.prefix(
 )
 
 
+# On a cluster these run where Snakemake does: a node may have no network.
+localrules:
+    fetch_images,
+    fetch_weights,
+    fetch_cifar10,
+
+
 # A plan needs no data, a run does: it stops here, before its first job.
 onstart:
     try:
