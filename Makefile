@@ -6,12 +6,13 @@ REV ?= HEAD
 LIVE := $(if $(MAKE_TERMOUT),--logger rich)
 PYTHON ?= python3
 PROFILE ?=
+SLURM_TESTS ?= slurm
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.bench-installed
 CLUSTER_INSTALLED := .venv/.cluster-installed
 
-.PHONY: reproduce resume status test test-slurm kill-and-resume bench diff lint format lock images weights
+.PHONY: reproduce resume status test test-slurm slurm kill-and-resume bench diff lint format lock images weights
 
 # With PROFILE=profiles/slurm the jobs go to a cluster (docs/cluster.md). A run that was stopped or killed goes on by the same command, under
 # either name: what it left behind is cleared first.
@@ -25,10 +26,12 @@ status: $(INSTALLED)
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest
 
-# On a Slurm of their own, for which they need root: a cluster, its faults, and runs that are killed.
-test-slurm: $(CLUSTER_INSTALLED)
+# On a Slurm of their own, for which they need root: a cluster, its faults, and runs that are killed. Most of its time is waiting.
+test-slurm: slurm
+	$(BIN)/python -m pytest tests/slurm -m '$(SLURM_TESTS)' -n 0 -v
+
+slurm: $(CLUSTER_INSTALLED)
 	command -v slurmctld > /dev/null || (apt-get update -q && apt-get install -q -y --no-install-recommends slurm-wlm munge)
-	$(BIN)/python -m pytest tests/slurm -m slurm -n 0 -v
 
 # Ten local runs and three on that Slurm, each killed once and completed.
 kill-and-resume: $(CLUSTER_INSTALLED)

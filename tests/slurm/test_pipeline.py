@@ -33,7 +33,10 @@ def test_a_run_on_a_cluster_concludes_with_the_bytes_of_a_local_one(finished, tm
     assert "Trying to restart" not in output
 
 
-@pytest.mark.parametrize(("arguments", "seed"), [((), 1), ((), 2), (ON_SLURM, 7)], ids=["local-1", "local-2", "slurm"])
+@pytest.mark.parametrize(
+    ("arguments", "seed"),
+    [pytest.param((), 1, id="local-1"), pytest.param((), 2, id="local-2"), pytest.param(ON_SLURM, 7, id="slurm", marks=pytest.mark.slow)],
+)
 def test_a_run_killed_at_random_is_completed_to_the_same_bytes(finished, tmp_path, arguments, seed):
     project = make_project(tmp_path / "project")
     generator = random.Random(seed)
@@ -41,6 +44,7 @@ def test_a_run_killed_at_random_is_completed_to_the_same_bytes(finished, tmp_pat
     assert complete(project, *arguments) == finished.bytes_of(*RESULTS)
 
 
+@pytest.mark.slow
 def test_a_full_file_system_is_named_and_nothing_half_written_is_taken_for_done(tmp_path):
     project = make_project(tmp_path / "project")
     results = project.root / "results"
@@ -60,6 +64,7 @@ def test_a_full_file_system_is_named_and_nothing_half_written_is_taken_for_done(
         subprocess.run(["umount", str(results)], check=True)
 
 
+@pytest.mark.slow
 def test_a_corrupted_object_stops_what_needs_it_until_it_is_mended(tmp_path):
     project = make_project(tmp_path / "project")
     weights = max((path for path in (project.root / "dvc-store").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
