@@ -24,10 +24,11 @@ def timing_figure(results: pd.DataFrame, seconds: pd.DataFrame, mode: str) -> Fi
         for axes, width in zip(panels, bits, strict=True):
             _draw_methods(axes, rows[rows.bits == width], sorted(rows.method.unique()))
             axes.set_title(width, loc="left")
-        panels[0].set_xscale("log")
-        panels[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        panels[0].xaxis.set_major_formatter("{x:g}")
-        panels[0].xaxis.set_minor_locator(NullLocator())
+        if rows.seconds.notna().any():  # a logarithmic axis of nothing cannot be saved
+            panels[0].set_xscale("log")
+            panels[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panels[0].xaxis.set_major_formatter("{x:g}")
+            panels[0].xaxis.set_minor_locator(NullLocator())
         panels[0].set_yscale("symlog", linthresh=LINEAR)
         tick_drops(panels[0].yaxis)
         panels[0].set_ylim(min(-1, 1.1 * rows["drop"].min()), 1.2 * max(LINEAR, rows["drop"].max()))
