@@ -28,7 +28,7 @@ test: $(INSTALLED) lint
 
 # On a Slurm of their own, for which they need root: a cluster, its faults, and runs that are killed. Most of its time is waiting.
 test-slurm: slurm
-	$(BIN)/python -m pytest tests/slurm -m '$(SLURM_TESTS)' -n 0 -v
+	$(BIN)/python -m pytest tests/slurm -m '$(SLURM_TESTS)' -n 0 -vv
 
 slurm: $(CLUSTER_INSTALLED)
 	command -v slurmctld > /dev/null || (apt-get update -q && apt-get install -q -y --no-install-recommends slurm-wlm munge)
