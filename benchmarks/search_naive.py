@@ -44,7 +44,7 @@ def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = 
     task = Task(network, {}, {}, Calibration(lambda: batches, None, SEED), settings(config), *parse_bits(bits))
     _record(network, left, batches, rounding, work / "operands")
     for site in track(left, f"naive search, {bits}"):
-        operator = _operator(network, site, work / "operands")
+        operator = _operator(network, site, work / "operands", len(batches))
         started = process_time()
         quantizers = search(operator, _families(task, site), settings(config).rounds)
         seconds = process_time() - started
@@ -59,7 +59,8 @@ def _families(task: Task, site: Site) -> dict[str, list[Family]]:
     choices = {operand: task.choices(site, operand) for operand in site.operands}
     return {
         operand: [
-            Family(task.bits(operand), granularity, scheme, factors) for granularity, scheme in product(allowed.granularity, allowed.scheme)
+            Family(task.bits(operand), granularity, scheme, factors, method.cross_validated and operand != "weight")
+            for granularity, scheme in product(allowed.granularity, allowed.scheme)
         ]
         for operand, allowed in choices.items()
     }
@@ -84,12 +85,13 @@ def _record(network: Network, sites: list[Site], batches: list[Tensor], rounding
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
-def _operator(network: Network, site: Site, operands: Path) -> Operator:
+def _operator(network: Network, site: Site, operands: Path, batches: int) -> Operator:
     files = (operands / site.name).glob("*.safetensors")
     parts = [load_file(path) for path in sorted(files, key=lambda path: int(path.stem))]
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     weight = site_weight(network.graph_module, site)
-    return Operator(network.graph_module, site, (whole["left"], whole["right"] if weight is None else weight), whole["gradient"])
+    both = whole["left"], whole["right"] if weight is None else weight
+    return Operator(network.graph_module, site, both, whole["gradient"], batches)
 
 
 def _done(work: Path) -> set[str]:

@@ -226,6 +226,10 @@ class SearchSettings(MethodSettings):
         description="which the Fisher objective squares: of the likelihood of labels that the FP32 network draws, at itself or at the"
         " network quantized by default; or of the KL divergence of the FP32 network from itself",
     )
+    cross_validated: bool = Field(
+        default=False,
+        description="whether candidates for an activation are judged on each batch of calibration images with the range of the others",
+    )
 
 
 class SearchMethod(SearchSettings):

@@ -1,5 +1,7 @@
 """Sites of every kind, small enough for loops in float64."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -37,12 +39,12 @@ LAYERS = {
 }
 
 
-def make_problem(name):
+def make_problem(name, batches=1):
     model = OneProduct() if name == "matmul" else OneLayer(LAYERS[name])
-    x = F.silu(torch.randn(3, 4, 6, 5)) * torch.tensor([0.2, 1.0, 3.0, 9.0]).view(4, 1, 1)
+    x = F.silu(torch.randn(4, 4, 6, 5)) * torch.tensor([0.2, 1.0, 3.0, 9.0]).view(4, 1, 1)
     graph_module = trace(model, x)
     site = find_sites(graph_module)[0]
-    statistics = capture(graph_module, [site], [x], None, seed=0)[site.name]
+    statistics = capture(graph_module, [site], x.chunk(batches), None, seed=0)[site.name]
     return Problem(site, site_weight(graph_module, site), statistics), x
 
 
@@ -52,8 +54,9 @@ def make_quantizer(problem, operand, bits, granularity, scheme, factor=1.0):
     return UniformQuantizer(bits, scheme, *range_to_grid(factor * low, factor * high, bits, scheme), axis=axis)
 
 
-def make_candidates(problem, operand, bits, granularity, scheme, factors, objective=fisher, strategy=exhaustive):
-    return UniformCandidates(problem, operand, objective, strategy, bits=bits, unit=granularity, scheme=scheme, factors=factors)
+def make_candidates(problem, operand, bits, granularity, scheme, factors, objective=fisher, strategy=exhaustive, *, cross_validated=False):
+    family = partial(UniformCandidates, problem, operand, objective, strategy, bits=bits, factors=factors)
+    return family(unit=granularity, scheme=scheme, cross_validated=cross_validated)
 
 
 def all_losses(candidates, other):

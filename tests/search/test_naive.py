@@ -15,9 +15,9 @@ COMBINATIONS = {
 }
 
 
-def make_operator(name):
+def make_operator(name, batches=1):
     """The small site as it is, with the gradient of its problem in the shape of its output."""
-    problem, x = make_problem(name)
+    problem, x = make_problem(name, batches)
     site = problem.site
     right = problem.weight if name != "matmul" else (x * 2 + 1).transpose(-2, -1)
     rows = problem.gradient
@@ -28,25 +28,30 @@ def make_operator(name):
     else:
         height, width = site.node.meta["val"].shape[2:]
         gradient = rows.view(site.groups, len(x), height, width, -1).permute(1, 0, 4, 2, 3).flatten(1, 2)
-    return naive.Operator(site.node.graph.owning_module, site, (x, right), gradient), problem
+    return naive.Operator(site.node.graph.owning_module, site, (x, right), gradient, batches), problem
 
 
-def both_searches(name, of_weight, of_activations, bits, rounds):
-    operator, problem = make_operator(name)
+def both_searches(name, of_weight, of_activations, bits, rounds, batches=1):
+    operator, problem = make_operator(name, batches)
     combinations = {operand: of_weight if operand == "weight" else of_activations for operand in problem.site.operands}
-    plain = {operand: [naive.Family(bits, *one, FACTORS) for one in allowed] for operand, allowed in combinations.items()}
+    validated = {operand: batches > 1 and operand != "weight" for operand in combinations}
+    plain = {
+        operand: [naive.Family(bits, *one, FACTORS, validated[operand]) for one in allowed] for operand, allowed in combinations.items()
+    }
     fast = {
-        operand: [make_candidates(problem, operand, bits, *one, FACTORS) for one in allowed] for operand, allowed in combinations.items()
+        operand: [make_candidates(problem, operand, bits, *one, FACTORS, cross_validated=validated[operand]) for one in allowed]
+        for operand, allowed in combinations.items()
     }
     return operator, problem, naive.search(operator, plain, rounds), alternating.search(fast, rounds)
 
 
+@pytest.mark.parametrize("batches", [1, 2])
 @pytest.mark.parametrize("bits", [3, 6])
 @pytest.mark.parametrize("activations", COMBINATIONS)
 @pytest.mark.parametrize("weights", [("channel", "symmetric"), ("tensor", "asymmetric")])
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
-def test_the_fast_search_with_nothing_left_out_finds_the_same(name, weights, activations, bits):
-    operator, _, plain, fast = both_searches(name, [weights], COMBINATIONS[activations], bits, rounds=3)
+def test_the_fast_search_with_nothing_left_out_finds_the_same(name, weights, activations, bits, batches):
+    operator, _, plain, fast = both_searches(name, [weights], COMBINATIONS[activations], bits, 3, batches)
     for operand, expected in plain.items():
         found = fast[operand]
         assert (found.axis, found.scheme) == (expected.axis, expected.scheme)

@@ -8,17 +8,41 @@ from torch import Tensor
 
 TAIL_SHARE = 1e-3  # percentiles from 99.9 on are exact
 CHUNK = 32  # values of which the largest is looked at first
+TENSORS = ("lows", "highs", "low_tail", "high_tail")
 
 
 @dataclass(frozen=True)
 class Range:
-    """Extremes ``low`` and ``high`` [C] of the channels (or heads), and the tails of all ``count`` values, the most extreme first."""
+    """Extremes ``lows`` and ``highs`` [B, C] of the channels (or heads) in each batch, and the tails of all values, the most extreme first.
 
-    low: Tensor
-    high: Tensor
+    ``counts`` says how many values each batch has.
+    """
+
+    lows: Tensor
+    highs: Tensor
     low_tail: Tensor
     high_tail: Tensor
-    count: int
+    counts: tuple[int, ...]
+
+    @property
+    def low(self) -> Tensor:
+        """The smallest value of each channel [C]."""
+        return self.lows.amin(0)
+
+    @property
+    def high(self) -> Tensor:
+        """The largest value of each channel [C]."""
+        return self.highs.amax(0)
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return sum(self.counts)
+
+    def without(self, batch: int) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest value of each channel [C] in all other batches."""
+        others = torch.arange(len(self.counts)) != batch
+        return self.lows[others].amin(0), self.highs[others].amax(0)
 
     def percentile(self, percent: float) -> tuple[Tensor, Tensor]:
         """The values that ``percent`` % of the tensor stay above and below, interpolated linearly between neighbours.
@@ -42,7 +66,11 @@ def observe(x: Tensor, axis: int | None, batches: int) -> Range:
     keep = min(x.numel(), tail_length(x.numel() * batches))
     flat = x.flatten()
     return Range(
-        low=channels.amin(1), high=channels.amax(1), low_tail=-largest(-flat, keep), high_tail=largest(flat, keep), count=x.numel()
+        lows=channels.amin(1)[None],
+        highs=channels.amax(1)[None],
+        low_tail=-largest(-flat, keep),
+        high_tail=largest(flat, keep),
+        counts=(x.numel(),),
     )
 
 
@@ -59,16 +87,10 @@ def largest(x: Tensor, count: int) -> Tensor:
 
 def merge(parts: list[Range]) -> Range:
     """The range of all batches together."""
-    count = sum(part.count for part in parts)
-    keep = tail_length(count)
-    low_tail, high_tail = (torch.cat([getattr(part, name) for part in parts]) for name in ("low_tail", "high_tail"))
-    return Range(
-        low=torch.stack([part.low for part in parts]).amin(0),
-        high=torch.stack([part.high for part in parts]).amax(0),
-        low_tail=low_tail.topk(keep, largest=False).values,
-        high_tail=high_tail.topk(keep).values,
-        count=count,
-    )
+    counts = tuple(count for part in parts for count in part.counts)
+    keep = tail_length(sum(counts))
+    lows, highs, low_tail, high_tail = (torch.cat([getattr(part, name) for part in parts]) for name in TENSORS)
+    return Range(lows, highs, low_tail.topk(keep, largest=False).values, high_tail.topk(keep).values, counts)
 
 
 def _interpolate(values: Tensor, rank: float) -> Tensor:

@@ -8,13 +8,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from qhyvit.calibration.capture import SiteStatistics, TensorStatistics
-from qhyvit.calibration.ranges import Range
+from qhyvit.calibration.ranges import TENSORS, Range
 from qhyvit.calibration.rows import Rows
 from qhyvit.files import written_whole
 from qhyvit.provenance import Provenance
 
 _ROW_TENSORS = ("left", "gradient", "factor", "right")
-_RANGE_TENSORS = ("low", "high", "low_tail", "high_tail")
 
 
 def save_statistics(
@@ -33,14 +32,14 @@ def save_statistics(
             tensor = getattr(entry.rows, name)
             if tensor is not None:
                 tensors[f"{site}/rows/{name}"] = tensor.contiguous()
-        counts[site] = {operand: found.count for operand, found in entry.ranges.items()}
+        counts[site] = {operand: found.counts for operand, found in entry.ranges.items()}
         for operand, found in entry.ranges.items():
             tensors |= _range_tensors(f"{site}/{operand}", found)
     header = {"counts": counts, "provenance": provenance}
     if tensor_statistics:
         for site, seen in tensor_statistics.items():
             tensors |= {f"{site}/sample": seen.sample.contiguous()} | _range_tensors(f"{site}/output", seen.range)
-        header["tensor_counts"] = {site: seen.range.count for site, seen in tensor_statistics.items()}
+        header["tensor_counts"] = {site: seen.range.counts for site, seen in tensor_statistics.items()}
     with written_whole(path) as temporary:
         save_file(tensors, temporary, metadata={"header": json.dumps(header, sort_keys=True)})
 
@@ -53,7 +52,7 @@ def load_statistics(path: Path) -> tuple[dict[str, SiteStatistics], Provenance]:
         present = set(file.keys())
         for site, counts in header["counts"].items():
             rows = {name: file.get_tensor(key) for name in _ROW_TENSORS if (key := f"{site}/rows/{name}") in present}
-            ranges = {operand: _read_range(file, f"{site}/{operand}", count) for operand, count in counts.items()}
+            ranges = {operand: _read_range(file, f"{site}/{operand}", of_batches) for operand, of_batches in counts.items()}
             statistics[site] = SiteStatistics(ranges, Rows(**rows))
     return statistics, header["provenance"]
 
@@ -63,14 +62,14 @@ def load_tensor_statistics(path: Path) -> dict[str, TensorStatistics]:
     with safe_open(path, framework="pt") as file:
         counts = json.loads(file.metadata()["header"]).get("tensor_counts", {})
         return {
-            site: TensorStatistics(_read_range(file, f"{site}/output", count), file.get_tensor(f"{site}/sample"))
-            for site, count in counts.items()
+            site: TensorStatistics(_read_range(file, f"{site}/output", of_batches), file.get_tensor(f"{site}/sample"))
+            for site, of_batches in counts.items()
         }
 
 
 def _range_tensors(key: str, found: Range) -> dict[str, Tensor]:
-    return {f"{key}/{name}": getattr(found, name).contiguous() for name in _RANGE_TENSORS}
+    return {f"{key}/{name}": getattr(found, name).contiguous() for name in TENSORS}
 
 
-def _read_range(file: safe_open, key: str, count: int) -> Range:
-    return Range(count=count, **{name: file.get_tensor(f"{key}/{name}") for name in _RANGE_TENSORS})
+def _read_range(file: safe_open, key: str, counts: list[int]) -> Range:
+    return Range(**{name: file.get_tensor(f"{key}/{name}") for name in TENSORS}, counts=tuple(counts))

@@ -8,6 +8,7 @@ from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.methods import search
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.store import Quantizer, Quantizers
+from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.joint import QuantizedBlock, search_block
 
 
@@ -27,10 +28,16 @@ def quantize(task: Task) -> Quantizers:
 
 
 def _options(task: Task, block: Block, start: Quantizers, count: int) -> dict[tuple[str, str], list[Quantizer]]:
-    """For each site and operand of the block, the best few scales of each granularity and scheme by the site's own error."""
+    """For each site and operand of the block, the best few scales of each granularity and scheme by the site's own error.
+
+    Channels are told apart where that is best at the site by itself: at the output of the block no range is cross-validated.
+    """
     options: dict[tuple[str, str], list[Quantizer]] = {}
     for site in block.sites:
         for operand, families in search.candidates_of(task, site).items():
             (other,) = (quantizer for name, quantizer in start[site.name].items() if name != operand)
-            options[site.name, operand] = [quantizer for family in families for quantizer in family.best_common(other, count)]
+            chosen = start[site.name][operand]
+            whole = isinstance(chosen, UniformQuantizer) and chosen.axis is None
+            allowed = [family for family in families if family.granularity == "tensor" or not whole]
+            options[site.name, operand] = [quantizer for family in allowed for quantizer in family.best_common(other, count)]
     return options

@@ -1,5 +1,6 @@
 """Scale, and where the settings leave a choice granularity and scheme, of every operand by an objective: what most of the field does."""
 
+from functools import partial
 from itertools import product
 
 import torch
@@ -60,8 +61,9 @@ def operand_candidates(task: Task, problem: Problem, operand: str) -> list[Unifo
     method, allowed = task.settings(SearchSettings), task.choices(problem.site, operand)
     objective, bits, factors = OBJECTIVES[method.objective], task.bits(operand), factors_of(method)
     strategy = exhaustive if by_gram_matrix(objective, problem, operand) else shortlisted
+    family = partial(UniformCandidates, problem, operand, objective, strategy, bits=bits, factors=factors)
     return [
-        UniformCandidates(problem, operand, objective, strategy, bits=bits, unit=unit, scheme=scheme, factors=factors)
+        family(unit=unit, scheme=scheme, cross_validated=method.cross_validated and operand != "weight")
         for unit, scheme in product(allowed.granularity, allowed.scheme)
     ]
 

@@ -72,12 +72,18 @@ class Candidates(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class UniformCandidates(Candidates):
-    """The uniform quantizers of one granularity and scheme that cover a factor [n] of the range of each quantization unit."""
+    """The uniform quantizers of one granularity and scheme that cover a factor [n] of the range of each quantization unit.
+
+    When ``cross_validated``, each batch of images is rounded with the range of all others, since what will be seen later has no say in the
+    range either: that of a channel is soon left. A sample of the rows, for a shortlist, has the range of all. And a channel that was
+    silent, as may be after a ReLU, has the tensor's range, for on other images it may speak.
+    """
 
     bits: int
     unit: str
     scheme: Scheme
     factors: Tensor
+    cross_validated: bool = False
 
     @property
     def granularity(self) -> str:
@@ -97,8 +103,12 @@ class UniformCandidates(Candidates):
 
     def rows(self, problem: Problem, index: Tensor) -> Tensor:
         """The operand's rows by the candidates ``index`` [m, units]."""
-        scale, zero_point = self._grids(self.factors[index])
-        return problem.candidates(self.operand, scale, zero_point, grid_limits(self.bits, self.scheme))
+        return problem.candidates(self.operand, *self._grids(problem, self.factors[index]), grid_limits(self.bits, self.scheme))
+
+    def _losses(self, problem: Problem, granularity: str, other: Quantizer, index: Tensor) -> Tensor:
+        batches = problem.by_batch if self.cross_validated and problem is self.problem else [problem]
+        losses_of = super()._losses
+        return torch.stack([losses_of(batch, granularity, other, index) for batch in batches]).sum(0)
 
     def best_common(self, other: Quantizer, count: int) -> list[UniformQuantizer]:
         """The ``count`` best by the site's own loss of those quantizers that have one factor for all units."""
@@ -109,10 +119,14 @@ class UniformCandidates(Candidates):
 
     def _covering(self, factor: Tensor) -> UniformQuantizer:
         axis = None if self.granularity == "tensor" else self.problem.site.axis(self.operand)
-        return UniformQuantizer(self.bits, self.scheme, *self._grids(factor), axis=axis)
+        return UniformQuantizer(self.bits, self.scheme, *self._grids(self.problem, factor), axis=axis)
 
-    def _grids(self, factor: Tensor) -> tuple[Tensor, Tensor]:
-        low, high = self.problem.range(self.operand, self.granularity)
+    def _grids(self, problem: Problem, factor: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = problem.range(self.operand, self.granularity)
+        if self.cross_validated:
+            lowest, highest = problem.range(self.operand, "tensor")
+            silent = (low == 0) & (high == 0)
+            low, high = torch.where(silent, lowest, low), torch.where(silent, highest, high)
         repeated = self.problem.by_channel(self.operand, factor) if self.granularity == "channel" else factor
         return range_to_grid(repeated * low, repeated * high, self.bits, self.scheme)
 

@@ -20,13 +20,15 @@ from qhyvit.search.alternating import HOPELESS, LEAST_GAIN, ORDER
 class Operator:
     """A site's operator with its FP32 operands, as the node takes them, and the gradient of the loss at its output."""
 
-    def __init__(self, graph_module: GraphModule, site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor) -> None:
-        self.site = site
+    def __init__(self, graph_module: GraphModule, site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, batches: int = 1) -> None:
+        """The activations and the gradient are those of so many ``batches`` of images, all of one size."""
+        self.site, self.batches = site, batches
         self.operands = dict(zip(site.operands, operands, strict=True))
         self.others = [tensor_of(graph_module, value) if isinstance(value, Node) else value for value in site.node.args[2:]]
         self.gradient = gradient
         self.reference = self._run(*operands)
-        self.ranges = {name: _channel_ranges(operand, site.axis(name)) for name, operand in self.operands.items()}
+        self.parts = {name: (operand,) if name == "weight" else operand.chunk(batches) for name, operand in self.operands.items()}
+        self.ranges = {name: _channel_ranges(parts, site.axis(name)) for name, parts in self.parts.items()}
 
     def error(self, quantizers: Mapping[str, UniformQuantizer]) -> float:
         """The Fisher-weighted squared error, summed over the whole output."""
@@ -48,12 +50,16 @@ class Operator:
 
 @dataclass(frozen=True)
 class Family:
-    """The uniform quantizers of one granularity and scheme that cover the ``factors`` [n] of the range of each quantization unit."""
+    """The uniform quantizers of one granularity and scheme that cover the ``factors`` [n] of the range of each quantization unit.
+
+    When ``cross_validated``, they are compared by what each batch of images loses with the range of the others.
+    """
 
     bits: int
     granularity: str
     scheme: Scheme
     factors: Tensor
+    cross_validated: bool = False
 
 
 def search(operator: Operator, families: Mapping[str, Sequence[Family]], rounds: int) -> dict[str, UniformQuantizer]:
@@ -78,7 +84,7 @@ def _best(operator: Operator, operand: str, family: Family, others: Mapping[str,
     rounded = {name: quantizer.fake_quantize(operator.operands[name]) for name, quantizer in others.items() if name != operand}
     losses = []
     for factor in family.factors:
-        candidate = _covering(operator, operand, family, factor).fake_quantize(operator.operands[operand])
+        candidate = _rounded(operator, operand, family, factor)
         losses.append(_by_unit(operator.site, operand, family.granularity, operator.errors({**rounded, operand: candidate})))
     least, places = torch.stack(losses).min(dim=0)
     return float(least.sum()), _covering(operator, operand, family, family.factors[places])
@@ -91,10 +97,23 @@ def _by_unit(site: Site, operand: str, granularity: str, errors: Tensor) -> Tens
     return errors.view(site.groups, -1).sum(1) if operand == "input" else errors
 
 
-def _covering(operator: Operator, operand: str, family: Family, factors: Tensor) -> UniformQuantizer:
-    """The quantizer that covers the ``factors``, [] or [units], of the ranges of the units."""
-    low, high = operator.ranges[operand]
+def _rounded(operator: Operator, operand: str, family: Family, factor: Tensor) -> Tensor:
+    """The operand as it is compared."""
+    parts = operator.parts[operand]
+    left_out: list[int | None] = [*range(len(parts))] if family.cross_validated and len(parts) > 1 else [None] * len(parts)
+    grids = [_covering(operator, operand, family, factor, batch) for batch in left_out]
+    return torch.cat([grid.fake_quantize(part) for grid, part in zip(grids, parts, strict=True)])
+
+
+def _covering(operator: Operator, operand: str, family: Family, factors: Tensor, left_out: int | None = None) -> UniformQuantizer:
+    """The quantizer that covers the ``factors``, [] or [units], of the ranges of the units, of all batches but the one left out."""
+    lows, highs = operator.ranges[operand]
+    others = [batch for batch in range(len(lows)) if batch != left_out]
+    low, high = lows[others].amin(0), highs[others].amax(0)
     axis = operator.site.axis(operand) if family.granularity == "channel" else None
+    if family.cross_validated:
+        silent = (low == 0) & (high == 0)
+        low, high = torch.where(silent, low.amin(), low), torch.where(silent, high.amax(), high)
     if axis is None:
         low, high = low.amin(), high.amax()
     elif factors.ndim:
@@ -104,6 +123,7 @@ def _covering(operator: Operator, operand: str, family: Family, factors: Tensor)
     )
 
 
-def _channel_ranges(operand: Tensor, axis: int | None) -> tuple[Tensor, Tensor]:
-    channels = operand.reshape(1, -1) if axis is None else operand.movedim(axis, 0).flatten(1)
-    return channels.amin(1), channels.amax(1)
+def _channel_ranges(parts: Sequence[Tensor], axis: int | None) -> tuple[Tensor, Tensor]:
+    """The extremes of the channels in each batch [B, C]."""
+    channels = [part.reshape(1, -1) if axis is None else part.movedim(axis, 0).flatten(1) for part in parts]
+    return torch.stack([part.amin(1) for part in channels]), torch.stack([part.amax(1) for part in channels])

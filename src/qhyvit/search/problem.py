@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ class Problem:
         self.channel_ranges = {name: (found.low, found.high) for name, found in statistics.ranges.items()}
         if weight is not None:
             self.channel_ranges["weight"] = (weight.flatten(1).amin(1), weight.flatten(1).amax(1))
+        self._observed = statistics.ranges
         self._samples: dict[tuple[int, int | None], Problem] = {}
 
     @cached_property
@@ -43,6 +45,21 @@ class Problem:
         """The product of the unquantized operands."""
         left, right = self.tensors.values()
         return left @ right
+
+    @cached_property
+    def by_batch(self) -> "list[Problem]":
+        """The problem on each batch of images, with the ranges of all others; of a single batch with its own."""
+        (counts, *_) = (found.counts for found in self._observed.values())
+        ends = [self.gradient.shape[1] * end // sum(counts) for end in (0, *accumulate(counts))]
+        return [self._on_batch(batch, slice(*rows)) for batch, rows in enumerate(pairwise(ends))] if len(counts) > 1 else [self]
+
+    def _on_batch(self, batch: int, rows: slice) -> "Problem":
+        part = copy(self)
+        part.tensors = {name: tensor if name == "weight" else tensor[:, rows] for name, tensor in self.tensors.items()}
+        for name in ("gradient", "factor", "reference"):
+            setattr(part, name, getattr(self, name)[:, rows])
+        part.channel_ranges = self.channel_ranges | {name: found.without(batch) for name, found in self._observed.items()}
+        return part
 
     def sampled(self, rows: int, outputs: int | None = None) -> "Problem":
         """The problem on so many of the rows, where there are many more, and of the output channels, drawn as the calibration drew rows.

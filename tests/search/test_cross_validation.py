@@ -1,0 +1,101 @@
+"""Ranges of other images: what they protect from, and the losses against a loop that makes each batch's grid by hand."""
+
+import pytest
+import torch
+from small_sites import LAYERS, make_candidates, make_problem
+
+from qhyvit.calibration.capture import SiteStatistics
+from qhyvit.calibration.ranges import merge, observe
+from qhyvit.calibration.rows import Rows
+from qhyvit.search.alternating import search
+from qhyvit.search.problem import Problem
+
+FULL = torch.tensor([1.0])
+UNITS = ("tensor", "channel")
+
+
+def linear_problem(x):
+    """A linear layer on rows ``x`` [batches, rows, channels], each output as important as any other."""
+    site, weight = make_problem("linear")[0].site, torch.randn(16, x.shape[-1])
+    rows = x.flatten(0, 1)[None]
+    ranges = {"input": merge([observe(batch, 1, len(x)) for batch in x])}
+    return Problem(site, weight, SiteStatistics(ranges, Rows(rows, torch.ones(1, rows.shape[1], 16), torch.ones(1, rows.shape[1], 1))))
+
+
+def granularity_of(problem, *, cross_validated):
+    """That which the search finds for the input at 6 bits."""
+    families = {
+        "input": [make_candidates(problem, "input", 6, unit, "asymmetric", FULL, cross_validated=cross_validated) for unit in UNITS],
+        "weight": [make_candidates(problem, "weight", 8, "channel", "symmetric", FULL)],
+    }
+    return "tensor" if search(families, 1)["input"].axis is None else "channel"
+
+
+def test_channels_that_other_images_leave_are_not_told_apart():
+    amplitude = torch.rand(8, 1, 48) ** 4 * 9  # each batch has channels that are loud in it alone
+    problem = linear_problem(torch.rand(8, 64, 48) * amplitude)
+    assert granularity_of(problem, cross_validated=False) == "channel"
+    assert granularity_of(problem, cross_validated=True) == "tensor"
+
+
+def test_channels_that_differ_in_all_images_are_told_apart():
+    problem = linear_problem(torch.rand(8, 64, 48) * torch.rand(48) ** 4 * 9)
+    assert granularity_of(problem, cross_validated=True) == "channel"
+
+
+def test_a_silent_channel_has_the_range_of_the_tensor():
+    x = torch.rand(4, 32, 6) - 0.25
+    x[..., 2] = 0
+    problem = linear_problem(x)
+    plain, protected = (
+        make_candidates(problem, "input", 8, "channel", "asymmetric", FULL, cross_validated=choice).start() for choice in (False, True)
+    )
+    heard = torch.full((1, 6), 0.5)
+    assert plain.fake_quantize(heard)[0, 2] == pytest.approx(0, abs=1e-3)
+    torch.testing.assert_close(protected.fake_quantize(heard), heard, atol=0.003, rtol=0)
+    assert torch.equal(plain.scale[[0, 1, 3, 4, 5]], protected.scale[[0, 1, 3, 4, 5]])
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("name", [*LAYERS, "matmul"])
+def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit):
+    problem, x = make_problem(name, batches=4)
+    operand, other = problem.site.operands
+    candidates = make_candidates(problem, operand, 4, unit, "asymmetric", torch.tensor([0.7]), cross_validated=True)
+    beside = make_candidates(problem, other, 4, "tensor", "symmetric", FULL).start()
+    axis = problem.site.axis(operand)
+    expected = 0.0
+    for image in range(4):
+        others = x[[other for other in range(4) if other != image]].movedim(axis, 0).flatten(1).double()
+        low, high = (0.7 * bound for bound in (others.amin(1), others.amax(1)))
+        if unit == "tensor":
+            low, high = low.amin().expand(low.shape), high.amax().expand(high.shape)
+        scale = (high.clamp(min=0) - low.clamp(max=0)) / 15
+        zero = (-low.clamp(max=0) / scale).round()
+        shape = [-1 if place == axis % x.ndim else 1 for place in range(x.ndim)]
+        scale, zero = scale.view(shape), zero.view(shape)
+        rounded = ((x[[image]].double() / scale).round() + zero).clamp(0, 15).sub(zero).mul(scale).float()
+        expected += error_of(name, x[[image]], rounded, beside, gradients(problem, image))
+    index = torch.zeros(1, *problem.units(operand, unit), dtype=torch.int64)
+    assert float(candidates.losses(beside, index).sum()) == pytest.approx(expected, rel=1e-4)
+
+
+def gradients(problem, image):
+    """Those of one of the four images, in the order of the site's rows."""
+    return problem.gradient.chunk(4, dim=1)[image]
+
+
+def error_of(name, x, rounded, beside, gradient):
+    """The weighted squared error of the real operator on one image, whose second operand is rounded too."""
+    if name == "matmul":
+        exact, found = (left @ right for left, right in ((x, x.mT * 2 + 1), (rounded, beside.fake_quantize(x.mT * 2 + 1))))
+        return float(((found - exact).transpose(0, 1) * gradient).square().sum())
+    layer = LAYERS[name]
+    if name == "linear":
+        exact, found = x @ layer.weight.T, rounded @ beside.fake_quantize(layer.weight).T
+        return float(((found - exact).flatten(0, -2) * gradient[0]).square().sum())
+    weight = beside.fake_quantize(layer.weight)
+    options = (None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    exact, found = torch.conv2d(x, layer.weight, *options), torch.conv2d(rounded, weight, *options)
+    by_group = (found - exact)[0].unflatten(0, (layer.groups, -1)).flatten(2).mT
+    return float((by_group * gradient).square().sum())
