@@ -39,12 +39,13 @@ LAYERS = {
 }
 
 
-def make_problem(name, batches=1):
+def make_problem(name, sizes=(4,)):
+    """The problem of a site from batches of the given sizes, four images in all."""
     model = OneProduct() if name == "matmul" else OneLayer(LAYERS[name])
     x = F.silu(torch.randn(4, 4, 6, 5)) * torch.tensor([0.2, 1.0, 3.0, 9.0]).view(4, 1, 1)
     graph_module = trace(model, x)
     site = find_sites(graph_module)[0]
-    statistics = capture(graph_module, [site], x.chunk(batches), None, seed=0)[site.name]
+    statistics = capture(graph_module, [site], x.split(sizes), None, seed=0)[site.name]
     return Problem(site, site_weight(graph_module, site), statistics), x
 
 

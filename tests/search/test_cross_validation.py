@@ -56,17 +56,18 @@ def test_a_silent_channel_has_the_range_of_the_tensor():
     assert torch.equal(plain.scale[[0, 1, 3, 4, 5]], protected.scale[[0, 1, 3, 4, 5]])
 
 
+@pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [3, 1]])
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
-def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit):
-    problem, x = make_problem(name, batches=4)
+def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, sizes):
+    problem, x = make_problem(name, sizes)
     operand, other = problem.site.operands
     candidates = make_candidates(problem, operand, 4, unit, "asymmetric", torch.tensor([0.7]), cross_validated=True)
     beside = make_candidates(problem, other, 4, "tensor", "symmetric", FULL).start()
     axis = problem.site.axis(operand)
     expected = 0.0
-    for image in range(4):
-        others = x[[other for other in range(4) if other != image]].movedim(axis, 0).flatten(1).double()
+    for batch in torch.arange(4).split(sizes):
+        others = x[[image for image in range(4) if image not in batch]].movedim(axis, 0).flatten(1).double()
         low, high = (0.7 * bound for bound in (others.amin(1), others.amax(1)))
         if unit == "tensor":
             low, high = low.amin().expand(low.shape), high.amax().expand(high.shape)
@@ -74,19 +75,19 @@ def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit):
         zero = (-low.clamp(max=0) / scale).round()
         shape = [-1 if place == axis % x.ndim else 1 for place in range(x.ndim)]
         scale, zero = scale.view(shape), zero.view(shape)
-        rounded = ((x[[image]].double() / scale).round() + zero).clamp(0, 15).sub(zero).mul(scale).float()
-        expected += error_of(name, x[[image]], rounded, beside, gradients(problem, image))
+        rounded = ((x[batch].double() / scale).round() + zero).clamp(0, 15).sub(zero).mul(scale).float()
+        expected += error_of(name, x[batch], rounded, beside, gradients(problem, batch))
     index = torch.zeros(1, *problem.units(operand, unit), dtype=torch.int64)
     assert float(candidates.losses(beside, index).sum()) == pytest.approx(expected, rel=1e-4)
 
 
-def gradients(problem, image):
-    """Those of one of the four images, in the order of the site's rows."""
-    return problem.gradient.chunk(4, dim=1)[image]
+def gradients(problem, batch):
+    """Those of some of the four images, in the order of the site's rows."""
+    return problem.gradient.unflatten(1, (4, -1))[:, batch].flatten(1, 2)
 
 
 def error_of(name, x, rounded, beside, gradient):
-    """The weighted squared error of the real operator on one image, whose second operand is rounded too."""
+    """The weighted squared error of the real operator on some images, whose second operand is rounded too."""
     if name == "matmul":
         exact, found = (left @ right for left, right in ((x, x.mT * 2 + 1), (rounded, beside.fake_quantize(x.mT * 2 + 1))))
         return float(((found - exact).transpose(0, 1) * gradient).square().sum())
@@ -97,5 +98,5 @@ def error_of(name, x, rounded, beside, gradient):
     weight = beside.fake_quantize(layer.weight)
     options = (None, layer.stride, layer.padding, layer.dilation, layer.groups)
     exact, found = torch.conv2d(x, layer.weight, *options), torch.conv2d(rounded, weight, *options)
-    by_group = (found - exact)[0].unflatten(0, (layer.groups, -1)).flatten(2).mT
+    by_group = (found - exact).unflatten(1, (layer.groups, -1)).permute(1, 0, 3, 4, 2).flatten(1, 3)
     return float((by_group * gradient).square().sum())

@@ -17,7 +17,7 @@ COMBINATIONS = {
 
 def make_operator(name, batches=1):
     """The small site as it is, with the gradient of its problem in the shape of its output."""
-    problem, x = make_problem(name, batches)
+    problem, x = make_problem(name, [4 // batches] * batches)
     site = problem.site
     right = problem.weight if name != "matmul" else (x * 2 + 1).transpose(-2, -1)
     rows = problem.gradient
