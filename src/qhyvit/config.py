@@ -228,7 +228,8 @@ class SearchSettings(MethodSettings):
     )
     cross_validated: bool = Field(
         default=False,
-        description="whether candidates for an activation are judged on each batch of calibration images with the range of the others",
+        description="whether candidates for an activation are judged on each batch of calibration images with a range no wider"
+        " than that of the others",
     )
 
 

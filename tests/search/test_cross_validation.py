@@ -62,15 +62,15 @@ def test_a_silent_channel_has_the_range_of_the_tensor():
 def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, sizes):
     problem, x = make_problem(name, sizes)
     operand, other = problem.site.operands
-    candidates = make_candidates(problem, operand, 4, unit, "asymmetric", torch.tensor([0.7]), cross_validated=True)
+    candidates = make_candidates(problem, operand, 4, unit, "asymmetric", torch.tensor([0.9]), cross_validated=True)
     beside = make_candidates(problem, other, 4, "tensor", "symmetric", FULL).start()
     axis = problem.site.axis(operand)
     expected = 0.0
     for batch in torch.arange(4).split(sizes):
-        others = x[[image for image in range(4) if image not in batch]].movedim(axis, 0).flatten(1).double()
-        low, high = (0.7 * bound for bound in (others.amin(1), others.amax(1)))
-        if unit == "tensor":
-            low, high = low.amin().expand(low.shape), high.amax().expand(high.shape)
+        (lowest, highest), (low, high) = (
+            channel_range(images, axis, unit) for images in (x[[image for image in range(4) if image not in batch]], x)
+        )
+        low, high = torch.maximum(0.9 * low, lowest), torch.minimum(0.9 * high, highest)
         scale = (high.clamp(min=0) - low.clamp(max=0)) / 15
         zero = (-low.clamp(max=0) / scale).round()
         shape = [-1 if place == axis % x.ndim else 1 for place in range(x.ndim)]
@@ -79,6 +79,13 @@ def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, si
         expected += error_of(name, x[batch], rounded, beside, gradients(problem, batch))
     index = torch.zeros(1, *problem.units(operand, unit), dtype=torch.int64)
     assert float(candidates.losses(beside, index).sum()) == pytest.approx(expected, rel=1e-4)
+
+
+def channel_range(images, axis, unit):
+    """The extremes of the channels [C], all those of the tensor where they are not told apart."""
+    channels = images.movedim(axis, 0).flatten(1).double()
+    low, high = channels.amin(1), channels.amax(1)
+    return (low, high) if unit == "channel" else (low.amin().expand(low.shape), high.amax().expand(high.shape))
 
 
 def gradients(problem, batch):

@@ -74,9 +74,9 @@ class Candidates(ABC):
 class UniformCandidates(Candidates):
     """The uniform quantizers of one granularity and scheme that cover a factor [n] of the range of each quantization unit.
 
-    When ``cross_validated``, each batch of images is rounded with the range of all others, since what will be seen later has no say in the
-    range either: that of a channel is soon left. A sample of the rows, for a shortlist, has the range of all. And a channel that was
-    silent, as may be after a ReLU, has the tensor's range, for on other images it may speak.
+    When ``cross_validated``, no batch of images widens the range that it is rounded with beyond that of all others, since what will be seen
+    later has no say in the range either: that of a channel is soon left. A sample of the rows, for a shortlist, has the range of all. And a
+    channel that was silent, as may be after a ReLU, has the tensor's range, for on other images it may speak.
     """
 
     bits: int
@@ -122,13 +122,20 @@ class UniformCandidates(Candidates):
         return UniformQuantizer(self.bits, self.scheme, *self._grids(self.problem, factor), axis=axis)
 
     def _grids(self, problem: Problem, factor: Tensor) -> tuple[Tensor, Tensor]:
-        low, high = problem.range(self.operand, self.granularity)
+        factors = self.problem.by_channel(self.operand, factor) if self.granularity == "channel" else factor
+        low, high = (factors * bound for bound in self._range(self.problem))
         if self.cross_validated:
-            lowest, highest = problem.range(self.operand, "tensor")
-            silent = (low == 0) & (high == 0)
-            low, high = torch.where(silent, lowest, low), torch.where(silent, highest, high)
-        repeated = self.problem.by_channel(self.operand, factor) if self.granularity == "channel" else factor
-        return range_to_grid(repeated * low, repeated * high, self.bits, self.scheme)
+            lowest, highest = (factors.clamp(min=1) * bound for bound in self._range(problem))
+            low, high = torch.maximum(low, lowest), torch.minimum(high, highest)
+        return range_to_grid(low, high, self.bits, self.scheme)
+
+    def _range(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        low, high = problem.range(self.operand, self.granularity)
+        if not self.cross_validated:
+            return low, high
+        lowest, highest = problem.range(self.operand, "tensor")
+        silent = (low == 0) & (high == 0)
+        return torch.where(silent, lowest, low), torch.where(silent, highest, high)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ class Operator:
 class Family:
     """The uniform quantizers of one granularity and scheme that cover the ``factors`` [n] of the range of each quantization unit.
 
-    When ``cross_validated``, they are compared by what each batch of images loses with the range of the others.
+    When ``cross_validated``, they are compared by what each batch of images loses with a range no wider than that of the others.
     """
 
     bits: int
@@ -106,21 +106,28 @@ def _rounded(operator: Operator, operand: str, family: Family, factor: Tensor) -
 
 
 def _covering(operator: Operator, operand: str, family: Family, factors: Tensor, left_out: int | None = None) -> UniformQuantizer:
-    """The quantizer that covers the ``factors``, [] or [units], of the ranges of the units, of all batches but the one left out."""
+    """The quantizer that covers the ``factors``, [] or [units], of the ranges of the units, cut to what is seen without ``left_out``."""
+    axis = operator.site.axis(operand) if family.granularity == "channel" else None
+    low, high = _range(operator, operand, family, axis, None)
+    if axis is not None and factors.ndim:
+        factors = factors.repeat_interleave(len(low) // len(factors))
+    low, high = factors * low, factors * high
+    if left_out is not None:
+        lowest, highest = _range(operator, operand, family, axis, left_out)
+        low, high = torch.maximum(low, factors.clamp(min=1) * lowest), torch.minimum(high, factors.clamp(min=1) * highest)
+    return UniformQuantizer(family.bits, family.scheme, *range_to_grid(low, high, family.bits, family.scheme), axis=axis)
+
+
+def _range(operator: Operator, operand: str, family: Family, axis: int | None, left_out: int | None) -> tuple[Tensor, Tensor]:
     lows, highs = operator.ranges[operand]
     others = [batch for batch in range(len(lows)) if batch != left_out]
     low, high = lows[others].amin(0), highs[others].amax(0)
-    axis = operator.site.axis(operand) if family.granularity == "channel" else None
+    if axis is None:
+        return low.amin(), high.amax()
     if family.cross_validated:
         silent = (low == 0) & (high == 0)
         low, high = torch.where(silent, low.amin(), low), torch.where(silent, high.amax(), high)
-    if axis is None:
-        low, high = low.amin(), high.amax()
-    elif factors.ndim:
-        factors = factors.repeat_interleave(len(low) // len(factors))
-    return UniformQuantizer(
-        family.bits, family.scheme, *range_to_grid(factors * low, factors * high, family.bits, family.scheme), axis=axis
-    )
+    return low, high
 
 
 def _channel_ranges(parts: Sequence[Tensor], axis: int | None) -> tuple[Tensor, Tensor]:
