@@ -1,4 +1,4 @@
-"""What the figures of results show, by hand, and that fifteen methods at four bit-widths still fit a printed page."""
+"""What the figures of results show, by hand, and that sixteen methods at four bit-widths still fit a printed page."""
 
 from itertools import combinations, product
 
@@ -61,7 +61,7 @@ def points(container):
 
 def test_marks_differ_without_their_colour():
     shapes = {(look["marker"], look["markerfacecolor"] == "white") for look in looks(METHODS).values()}
-    assert len(shapes) == len(METHODS) == 15
+    assert len(shapes) == len(METHODS) == 16
 
 
 def test_accuracies_and_their_intervals():
@@ -99,17 +99,18 @@ def test_a_seed_is_drawn_where_it_is_from_the_mean():
 
 
 def test_the_ablation_in_the_order_of_its_steps():
-    drops = {"qhyvit-scale": [9, 11], "qhyvit-granularity": [6], "qhyvit-scheme": [4], "qhyvit": [2]}
+    drops = {"qhyvit-scale": [9, 11], "qhyvit-granularity": [6], "qhyvit-scheme": [4], "qhyvit-in-sample": [2], "qhyvit": [1]}
     table = results(*(run(method, 90.0 - drop, seed=seed) for method, each in drops.items() for seed, drop in enumerate(each)))
     axes = ablation_figure(table, "partial").axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["scale", "+ granularity", "+ scheme", "+ bridge"]
+    steps = ["scale", "+ granularity", "+ scheme", "+ bridge", "+ cross-\nvalidation"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == steps
     marks, bars = points(axes.containers[0])
-    assert marks == [[0, 10], [1, 6], [2, 4], [3, 2]]
+    assert marks == [[0, 10], [1, 6], [2, 4], [3, 2], [4, 1]]
     assert bars[0] == [[0, 9], [0, 11]]
 
 
 def test_an_ablation_without_all_steps_is_refused():
-    with pytest.raises(InputError, match="no run of qhyvit, qhyvit-granularity, qhyvit-scheme in mode 'partial'"):
+    with pytest.raises(InputError, match="no run of qhyvit, qhyvit-granularity, qhyvit-in-sample, qhyvit-scheme in mode 'partial'"):
         ablation_figure(results(run("qhyvit-scale")), "partial")
 
 
@@ -162,7 +163,7 @@ def test_files_are_the_same_bytes_each_time(tmp_path):
 
 
 @pytest.mark.parametrize("draw", [accuracy_figure, drop_figure, seed_figure, ablation_figure, timing_figure])
-def test_fifteen_methods_fit_a_page(many, draw):
+def test_sixteen_methods_fit_a_page(many, draw):
     """Nothing leaves the page, and the legend, the panels and the labels of the whole figure are clear of each other."""
     figure = timing_figure(many, seconds_of(many), "partial") if draw is timing_figure else draw(many, "partial")
     FigureCanvasAgg(figure).draw()

@@ -7,7 +7,7 @@ def test_imagenet_is_planned_as_a_whole_without_data(clone):
     clone.environment.pop("IMAGENET", None)
     output = clone.run("-m", "snakemake", "--dry-run", "--quiet", "rules", "--configfile", "config/imagenet.yaml").stdout
     planned = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
-    networks, methods, with_full_mode, bit_widths, shards = 24, 15, 7, 2, 8
+    networks, methods, with_full_mode, bit_widths, shards = 24, 16, 8, 2, 8
     runs = networks * (methods + with_full_mode)
     expected = {
         "fetch_images": 1,

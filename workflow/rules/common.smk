@@ -122,7 +122,7 @@ def modes():
 
 def result_figures():
     """The figures of results.csv that the experiment has the runs for, as in accuracy-partial."""
-    ablation = {"qhyvit-scale", "qhyvit-granularity", "qhyvit-scheme", "qhyvit"}
+    ablation = {"qhyvit-scale", "qhyvit-granularity", "qhyvit-scheme", "qhyvit-in-sample", "qhyvit"}
     for mode in modes():
         yield from (f"accuracy-{mode}", f"drops-{mode}")
         if len(EXPERIMENT.seeds) > 1:

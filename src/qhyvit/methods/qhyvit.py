@@ -23,14 +23,14 @@ def quantize(task: Task) -> Quantizers:
     for block in track(blocks, "searching bridge blocks"):
         found = statistics[block.name]
         problem = QuantizedBlock(block, found.inputs, found.gradient)
-        quantizers |= search_block(problem, quantizers, _options(task, block, quantizers, method.options), method.rounds)
+        quantizers |= search_block(problem, quantizers, _options(task, block, quantizers, method), method.rounds)
     return quantizers
 
 
-def _options(task: Task, block: Block, start: Quantizers, count: int) -> dict[tuple[str, str], list[Quantizer]]:
+def _options(task: Task, block: Block, start: Quantizers, method: QhyvitMethod) -> dict[tuple[str, str], list[Quantizer]]:
     """For each site and operand of the block, the best few scales of each granularity and scheme by the site's own error.
 
-    Channels are told apart where that is best at the site by itself: at the output of the block no range is cross-validated.
+    When ranges are cross-validated, channels are told apart where that is best at the site by itself: at the block's output none is.
     """
     options: dict[tuple[str, str], list[Quantizer]] = {}
     for site in block.sites:
@@ -38,6 +38,6 @@ def _options(task: Task, block: Block, start: Quantizers, count: int) -> dict[tu
             (other,) = (quantizer for name, quantizer in start[site.name].items() if name != operand)
             chosen = start[site.name][operand]
             whole = isinstance(chosen, UniformQuantizer) and chosen.axis is None
-            allowed = [family for family in families if family.granularity == "tensor" or not whole]
-            options[site.name, operand] = [quantizer for family in allowed for quantizer in family.best_common(other, count)]
+            allowed = [family for family in families if family.granularity == "tensor" or not (method.cross_validated and whole)]
+            options[site.name, operand] = [quantizer for family in allowed for quantizer in family.best_common(other, method.options)]
     return options

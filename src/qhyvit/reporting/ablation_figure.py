@@ -10,7 +10,13 @@ from qhyvit.errors import InputError
 from qhyvit.reporting.cells import bit_widths, runs_of_mode
 from qhyvit.reporting.figures import STYLE, add_legend, looks, panel_grid, side_by_side
 
-STEPS = {"qhyvit-scale": "scale", "qhyvit-granularity": "+ granularity", "qhyvit-scheme": "+ scheme", "qhyvit": "+ bridge"}
+STEPS = {
+    "qhyvit-scale": "scale",
+    "qhyvit-granularity": "+ granularity",
+    "qhyvit-scheme": "+ scheme",
+    "qhyvit-in-sample": "+ bridge",
+    "qhyvit": "+ cross-\nvalidation",
+}
 
 
 def ablation_figure(results: pd.DataFrame, mode: str) -> Figure:

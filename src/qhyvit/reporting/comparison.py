@@ -9,6 +9,7 @@ from qhyvit.reporting.paper import CELL
 from qhyvit.reporting.results import FP32
 
 STEPS = ("qhyvit-scale", "qhyvit-granularity", "qhyvit-scheme")
+WHOLE = ("qhyvit-in-sample", "qhyvit")
 BITS = (8, 6)
 PAPER = {"top1_fp32": "paper_fp32", "top1": "paper_top1", "drop": "paper_drop", "source": "source", "trust": "trust"}
 
@@ -23,7 +24,7 @@ class PaperTable:
 
     def covers(self, rows: pd.DataFrame) -> "pd.Series[bool]":
         """Which rows belong into the table. An ablation has its steps and the whole method, the others all methods but these steps."""
-        of_methods = rows.method.isin([*STEPS, "qhyvit"]) if self.ablation else ~rows.method.isin(STEPS)
+        of_methods = rows.method.isin([*STEPS, *WHOLE]) if self.ablation else ~rows.method.isin(STEPS)
         return (rows["mode"] == self.mode) & rows.w_bits.isin(BITS) & (rows.w_bits == rows.a_bits) & of_methods
 
 
