@@ -22,7 +22,7 @@ class Operator:
 
     def __init__(self, graph_module: GraphModule, site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, batches: int = 1) -> None:
         """The activations and the gradient are those of so many ``batches`` of images, all of one size."""
-        self.site, self.batches = site, batches
+        self.site = site
         self.operands = dict(zip(site.operands, operands, strict=True))
         self.others = [tensor_of(graph_module, value) if isinstance(value, Node) else value for value in site.node.args[2:]]
         self.gradient = gradient
