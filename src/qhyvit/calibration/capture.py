@@ -135,8 +135,10 @@ def capture(
             rows[site.name].append(draw_rows(site, operands, gradient, len(images), positions, generator))
             if ranges is None:
                 observed[site.name].append(_observed(site, operands, len(batches)))
+        del exact, rounded, recorder  # with all that they kept, before the next batch runs
     found = {name: _merged(parts) for name, parts in observed.items()} if ranges is None else ranges
-    return {site.name: SiteStatistics(found[site.name], concatenate(rows[site.name])) for site in watched}
+    # A site's parts go as soon as they are joined: together they would take the memory twice.
+    return {site.name: SiteStatistics(found[site.name], concatenate(rows.pop(site.name))) for site in watched}
 
 
 class _TensorRecorder(fx.Interpreter):
