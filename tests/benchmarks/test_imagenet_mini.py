@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.imagenet_mini import fold_results
+from qhyvit.reporting.folds import pooled
+from qhyvit.reporting.hits import encode
+from qhyvit.reporting.results import COLUMNS, KEY, tabulated
+
+HITS = {"a": {"fp32": "1111", "minmax": "1001"}, "b": {"fp32": "011111", "minmax": "010011"}}
+
+
+def write_report(folder: Path, dataset: str) -> None:
+    rows = []
+    for method, correct in HITS[dataset].items():
+        whole = dict.fromkeys(COLUMNS) | {"dataset": dataset, "model": "net", "family": "F", "method": method, "mode": "partial", "seed": 0}
+        bits = 32 if method == "fp32" else 8
+        images, hits = len(correct), encode([hit == "1" for hit in correct])
+        rows.append(whole | {"w_bits": bits, "a_bits": bits, "images": images, "top1": 100 * correct.count("1") / images, "hits": hits})
+    table = pd.DataFrame(rows)
+    folder.mkdir()
+    table[COLUMNS].to_csv(folder / "results.csv", index=False)
+    table[[*KEY, "images", "hits"]].assign(images_hash="0").to_csv(folder / "hits.csv", index=False)
+
+
+def test_reports_of_two_folds_are_one_result_over_all_images(tmp_path):
+    for dataset in HITS:
+        write_report(tmp_path / dataset, dataset)
+    results = pooled([result for dataset in HITS for result in fold_results(tmp_path / dataset)])
+    assert {result["method"]: result["correct"] for result in results} == {"fp32": "1111011111", "minmax": "1001010011"}
+    row = tabulated(results).set_index("method").loc["minmax"]
+    assert (row["images"], row["top1"], row["top1_fp32"]) == (10, pytest.approx(50), pytest.approx(90))
+    assert row["drop"] == pytest.approx(40)
