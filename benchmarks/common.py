@@ -25,8 +25,13 @@ WORK = Path("results/benchmarks")
 REPORTS = Path("reports/benchmarks")
 PACKAGES = ("torch", "nncf", "openvino", "onnxruntime")
 MANIFEST = WORK / "images.csv"
-# One thread, and freed buffers are kept, as in the workflow's jobs.
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
+# One thread, and freed buffers are kept, in huge pages where there are any, as in the workflow's jobs.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "MALLOC_TRIM_THRESHOLD_": "2147483647",
+}
 
 
 @dataclass(frozen=True)
