@@ -38,7 +38,7 @@ kill-and-resume: $(CLUSTER_INSTALLED)
 	$(BIN)/python tests/slurm/kill_and_resume.py
 
 # Plans of up to 50,000 jobs, and each method and other tools beside it, in minutes; then the fast search against the naive one, which takes
-# about an hour and goes on where it was stopped.
+# half an hour and goes on where it was stopped.
 bench: $(BENCH_INSTALLED)
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.methods
