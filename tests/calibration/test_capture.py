@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -48,6 +50,20 @@ def test_fisher_gradients_are_signal_where_those_of_the_kl_divergence_are_roundi
     )
     assert fisher > 1e-4
     assert kl < 1e-5 * fisher
+
+
+def test_a_batch_is_let_go_before_the_next_one_runs(traced):
+    _, graph_module, sites = traced
+    grid = UniformQuantizer(3, "symmetric", torch.tensor(0.4), torch.tensor(0.0))
+    logits: list[weakref.ref] = []
+
+    def loss(rounded, exact, generator):
+        assert not any(earlier() is not None for earlier in logits)
+        logits.extend(map(weakref.ref, (rounded, exact)))
+        return fisher_loss(rounded, exact, generator)
+
+    capture(graph_module, sites, list(torch.randn(6, 3, 8, 8).split(2)), None, 0, loss, {"conv": {"input": grid}})
+    assert len(logits) == 6
 
 
 def test_gradients_at_a_rounded_network_beside_the_values_of_the_exact_one(traced):
