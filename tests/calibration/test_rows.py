@@ -72,3 +72,19 @@ def test_the_gradient_of_a_sampled_row_is_multiplied_by_its_factor(conv):
     product = rows.left @ conv.weight.reshape(site.groups, -1, rows.left.shape[2]).transpose(1, 2)
     torch.testing.assert_close(product * rows.factor, rows.gradient, atol=1e-5, rtol=1e-4)
     assert rows.factor.unique().numel() > 1
+
+
+def test_what_a_grid_cuts_off_at_few_positions_is_in_the_sample():
+    linear, x, gradient = nn.Linear(8, 5, bias=False), torch.randn(2, 2048, 8), torch.randn(2, 2048, 5)
+    x[0, 7, 3] = x[1, 900, 5] = x[1, 1500, 2] = 30
+    site, weight = find_sites(trace(linear, x))[0], linear.weight.detach()
+
+    def lost(inputs):
+        return (inputs - inputs.clamp(max=10)) @ weight.t()
+
+    def estimate(seed):
+        rows = draw_rows(site, (x, weight), gradient, 2, 64, torch.Generator().manual_seed(seed))
+        return float((lost(rows.left) * rows.gradient).square().sum())
+
+    exact = float((lost(x) * gradient).square().sum())
+    assert [estimate(seed) for seed in range(20)] == pytest.approx([exact] * 20, rel=0.6)

@@ -153,7 +153,26 @@ def test_a_sample_has_about_the_error_of_the_whole():
     site, weight = make_problem("linear")[0].site, torch.randn(256, 48)
     x, gradient = F.silu(torch.randn(1, 2048, 48)) * torch.rand(2048, 1) ** 2, torch.randn(1, 2048, 256) * torch.rand(256) ** 2
     problem = Problem(site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, Rows(x, gradient, torch.ones(1, 2048, 1))))
-    sample = problem.sampled(512, outputs=64)
+    sample = problem.sampled("input", 512)
     assert sample.gradient.shape == sample.reference.shape == (1, 512, 64)
     quantizers = {operand: make_quantizer(problem, operand, 4, "tensor", "asymmetric", 0.9) for operand in site.operands}
     assert reconstruction_error(sample, quantizers) == pytest.approx(reconstruction_error(problem, quantizers), rel=0.1)
+
+
+@pytest.mark.parametrize(("operand", "kept"), [("left", (16, 40)), ("right", (64, 10))])
+def test_some_products_with_some_vectors_of_an_operand_have_about_the_error_of_all(operand, kept):
+    torch.manual_seed(1)
+    site = make_problem("matmul")[0].site
+    left, right, gradient = torch.randn(2, 128, 64, 8), torch.randn(2, 128, 8, 40), torch.randn(2, 128, 64, 40)
+    ranges = {"left": observe(left, 0, 1), "right": observe(right, 0, 1)}
+    problem = Problem(site, None, SiteStatistics(ranges, Rows(left, gradient, torch.ones(2, 128, 64, 1), right)))
+    sample = problem.sampled(operand, 128)
+    assert sample.gradient.shape == sample.reference.shape == (2, 64, *kept)
+    quantizers = {name: make_quantizer(problem, name, 4, "channel", "asymmetric", 0.9) for name in site.operands}
+    share = sample.gradient.numel() / gradient.numel()
+    assert reconstruction_error(sample, quantizers) == pytest.approx(share * reconstruction_error(problem, quantizers), rel=0.05)
+
+
+def test_few_products_are_no_smaller_in_a_sample():
+    problem, _ = make_problem("matmul")
+    assert problem.sampled("left", 128).gradient.shape == problem.gradient.shape

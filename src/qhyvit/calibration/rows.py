@@ -17,9 +17,10 @@ from torch import Tensor
 
 from qhyvit.graph.sites import Site
 
-# The mixture keeps the estimate's variance low where errors scale with the input (first term) or not (second) and bounds it (third).
+# The mixture keeps the estimate's variance low where errors are those of clipped inputs (first term) or do not depend on them (second)
+# and bounds it (third).
 JOINT_SHARE, GRADIENT_SHARE, UNIFORM_SHARE = 0.45, 0.25, 0.30
-GROUP_SHARE = 4  # how many times fewer positions a group of channels, which has its own, needs than a whole layer
+GROUP_SHARE = 2  # how many times fewer positions a group of channels, which has its own, needs than a whole layer
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,14 @@ def draw(gradient_energy: Tensor, input_energy: Tensor, count: int | None, gener
     return index, (count * probability.gather(1, index)).rsqrt()
 
 
+def tail_energy(x: Tensor, axis: int) -> Tensor:
+    """The sum of x^4 over an axis: what is lost where a grid ends is lost at the few largest values."""
+    return x.square().square_().sum(axis)
+
+
 def _linear_rows(x: Tensor, gradient: Tensor, count: int | None, generator: torch.Generator) -> Rows:
     tokens, gradients = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-    index, factor = draw(gradients.square().sum(1)[None], tokens.square().sum(1)[None], count, generator)
+    index, factor = draw(gradients.square().sum(1)[None], tail_energy(tokens, 1)[None], count, generator)
     return Rows(tokens[index], gradients[index] * factor[..., None], factor[..., None])
 
 
@@ -79,7 +85,7 @@ def _conv_rows(site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, po
     groups = site.groups
     count = positions if positions is None or groups == 1 else -(-positions // GROUP_SHARE)
     grouped = gradient.reshape(batch, groups, -1, gradient.shape[2] * gradient.shape[3])
-    channel_energy = x.square().reshape(batch, groups, -1, *x.shape[2:]).sum(2)
+    channel_energy = tail_energy(x.reshape(batch, groups, -1, *x.shape[2:]), 2)
     patch_energy = F.conv2d(channel_energy, torch.ones(groups, 1, *kernel), None, stride, padding, dilation, groups)
     index, factor = draw(grouped.square().sum(2).flatten(0, 1), patch_energy.flatten(2).flatten(0, 1), count, generator)
     index, factor = index.view(batch, groups, -1), factor.view(batch, groups, -1)
@@ -122,7 +128,7 @@ def _matmul_rows(operands: tuple[Tensor, Tensor], gradient: Tensor, images: int,
 
     left, right, gradients = (by_head(x) for x in (*operands, gradient))
     count = None if positions is None else max(1, positions * images // left.shape[1])
-    index, factor = draw(gradients.square().sum(3).flatten(0, 1), left.square().sum(3).flatten(0, 1), count, generator)
+    index, factor = draw(gradients.square().sum(3).flatten(0, 1), tail_energy(left, 3).flatten(0, 1), count, generator)
     index, factor = index.view(*left.shape[:2], -1, 1), factor.view(*left.shape[:2], -1, 1)
 
     def pick(x: Tensor) -> Tensor:

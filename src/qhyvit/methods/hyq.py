@@ -74,7 +74,7 @@ class ScaledConvolution:
 
     def __init__(self, task: Task, site: Site) -> None:
         """``site`` is one of those that `find_scaled_convolutions` finds."""
-        self.site, self.problem = site, task.problem(site).sampled(ROWS)
+        self.site, self.problem = site, task.problem(site).sampled("weight", ROWS)
         assert self.problem.weight is not None
         self.weight = self.problem.weight.flatten(1)
         self.low, self.high = _range(self.problem, "input", "channel")

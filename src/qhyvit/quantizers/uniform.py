@@ -101,4 +101,6 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax:
     """Round ``x`` to the grid; ``scale`` and ``zero_point`` broadcast against it."""
     # round(x / scale) + zero_point is clamped in the shifted form, which saves two passes over the data; clamp itself is slow with tensors.
     q = torch.div(x, scale).round_()
+    if not zero_point.any():
+        return q.clamp_(qmin, qmax).mul_(scale)
     return torch.minimum(torch.maximum(q, qmin - zero_point, out=q), qmax - zero_point, out=q).mul_(scale)

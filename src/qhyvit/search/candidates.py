@@ -13,7 +13,6 @@ from qhyvit.search.objectives import Objective, by_gram_matrix, chunk_size
 from qhyvit.search.problem import Problem
 from qhyvit.search.strategies import Strategy, shortlisted
 
-SAMPLED_OUTPUTS = 64  # output channels at which candidates for an input are compared first
 COMMON_ROWS = 256  # on which quantizers with one factor for all units are compared
 
 
@@ -55,12 +54,8 @@ class Candidates(ABC):
 
     def losses(self, other: Quantizer, index: Tensor, rows: int | None = None) -> Tensor:
         """The losses [m, units] of the candidates ``index`` [m, units] on some or all rows, beside the other operand's quantizer."""
-        problem = self.problem if rows is None else self._sampled(rows)
+        problem = self.problem if rows is None else self.problem.sampled(self.operand, rows)
         return self._losses(problem, self.granularity, other, index)
-
-    def _sampled(self, rows: int) -> Problem:
-        """The problem on some rows; an input, on which all outputs depend, needs but some of these too."""
-        return self.problem.sampled(rows, SAMPLED_OUTPUTS if self.operand == "input" else None)
 
     def _losses(self, problem: Problem, granularity: str, other: Quantizer, index: Tensor) -> Tensor:
         (other_name,) = set(problem.tensors) - {self.operand}
@@ -114,7 +109,7 @@ class UniformCandidates(Candidates):
         """The ``count`` best by the site's own loss of those quantizers that have one factor for all units."""
         places = torch.arange(len(self))
         index = places[:, None] if self.granularity == "channel" else places
-        found = self._losses(self._sampled(COMMON_ROWS), "tensor", other, index)
+        found = self._losses(self.problem.sampled(self.operand, COMMON_ROWS), "tensor", other, index)
         return [self.quantizer(index[place]) for place in found.topk(min(count, len(self)), largest=False).indices]
 
     def _covering(self, factor: Tensor) -> UniformQuantizer:

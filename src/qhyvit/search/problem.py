@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from qhyvit.calibration.capture import SiteStatistics
-from qhyvit.calibration.rows import draw
+from qhyvit.calibration.rows import draw, tail_energy
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.store import Quantizer
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize
 
-SAMPLED_IMAGES = 8  # of a product of activations
+SAMPLED_OUTPUTS = 64  # output channels at which candidates for an input are compared first
+SAMPLED_PRODUCTS = 64  # of two activations, a head
+VECTORS_SHARE = 4  # how many times fewer vectors of one operand these have
 
 
 class Problem:
@@ -33,12 +35,12 @@ class Problem:
         assert right is not None
         self.gradient, self.factor = rows.gradient, rows.factor
         self.depthwise = weight is not None and right.shape[2] == 1
-        self.tensors = dict(zip(site.operands, (self._laid_out(rows.left), right), strict=True))
+        self.tensors = dict(zip(site.operands, (self._laid_out(rows.left), self._by_column(right)), strict=True))
         self.channel_ranges = {name: (found.low, found.high) for name, found in statistics.ranges.items()}
         if weight is not None:
             self.channel_ranges["weight"] = (weight.flatten(1).amin(1), weight.flatten(1).amax(1))
         self._observed = statistics.ranges
-        self._samples: dict[tuple[int, int | None], Problem] = {}
+        self._samples: dict[tuple[str, int], Problem] = {}
 
     @cached_property
     def reference(self) -> Tensor:
@@ -61,30 +63,41 @@ class Problem:
         part.channel_ranges = self.channel_ranges | {name: found.without(batch) for name, found in self._observed.items()}
         return part
 
-    def sampled(self, rows: int, outputs: int | None = None) -> "Problem":
-        """The problem on so many of the rows, where there are many more, and of the output channels, drawn as the calibration drew rows.
+    def sampled(self, operand: str, rows: int) -> "Problem":
+        """The problem on so many of the rows, where there are many more, to compare candidates for the operand.
 
-        A group of channels, which has few weights, has half of the rows; a product of activations those of some images.
+        They are drawn as the calibration drew rows; of a group of channels, which has few weights, half as many. Candidates for an input,
+        on which all outputs depend, need but some of these. Of products of activations there are some, with a share of the operand's
+        vectors, its rows or columns.
         """
-        if (rows, outputs) not in self._samples:
-            rows_of_group = rows if self.site.groups == 1 else rows // 2
-            sample = self._on_some_images() if self.weight is None else self._on_some_rows(rows_of_group)
-            self._samples[rows, outputs] = sample if outputs is None or self.site.groups > 1 else sample._at_some_outputs(outputs)
-        return self._samples[rows, outputs]
+        if (operand, rows) not in self._samples:
+            self._samples[operand, rows] = self._of_products(operand, rows) if self.weight is None else self._of_layer(operand, rows)
+        return self._samples[operand, rows]
 
-    def _on_some_images(self) -> "Problem":
-        step = max(1, self.gradient.shape[1] // SAMPLED_IMAGES)
+    def _of_layer(self, operand: str, rows: int) -> "Problem":
+        if self.site.groups > 1:
+            return self._on_some_rows(rows // 2)
+        sample = self._on_some_rows(rows)
+        return sample._at_some_outputs(SAMPLED_OUTPUTS) if operand == "input" else sample
+
+    def _of_products(self, operand: str, vectors: int) -> "Problem":
+        count = self.gradient.shape[1]
+        products, every = slice(None, None, max(1, count // SAMPLED_PRODUCTS)), slice(None)
+        many = count * self.gradient.shape[self._axis(operand) + 1] >= VECTORS_SHARE * vectors
+        some = slice(None, None, VECTORS_SHARE) if many else every
+        rows, columns = (some, every) if operand == "left" else (every, some)
+        left, right = self.tensors.values()
         thin = copy(self)
-        thin.tensors = {name: tensor[:, ::step].contiguous() for name, tensor in self.tensors.items()}
-        for name in ("gradient", "factor", "reference"):
-            setattr(thin, name, getattr(self, name)[:, ::step].contiguous())
+        thin.tensors = {"left": left[:, products, rows].contiguous(), "right": right[:, products, :, columns]}
+        thin.factor = self.factor[:, products, rows].contiguous()
+        thin.gradient, thin.reference = (tensor[:, products, rows, columns].contiguous() for tensor in (self.gradient, self.reference))
         return thin
 
     def _on_some_rows(self, count: int) -> "Problem":
         x = self.tensors["input"]
         if x.shape[1] < 2 * count:
             return self
-        index, factor = draw(self.gradient.square().sum(2), x.square().sum(2), count, torch.Generator().manual_seed(count))
+        index, factor = draw(self.gradient.square().sum(2), tail_energy(x, 2), count, torch.Generator().manual_seed(count))
         index, factor = index[..., None], factor[..., None]
 
         def pick(tensor: Tensor) -> Tensor:
@@ -125,6 +138,9 @@ class Problem:
 
     def candidates(self, operand: str, scale: Tensor, zero_point: Tensor, limits: tuple[int, int]) -> Tensor:
         """The operand's rows on each of m grids with scales and zero points [m] or [m, C], along the axis of the candidates."""
+        if operand == "right":  # as the rows of a left operand, since loops over few columns would be short
+            columns = self.along_candidates("left", self.tensors[operand].mT)
+            return fake_quantize(columns, self._spread("left", scale), self._spread("left", zero_point), *limits).movedim(-1, -3)
         rows = self.along_candidates(operand, self.tensors[operand])
         return fake_quantize(rows, self._spread(operand, scale), self._spread(operand, zero_point), *limits)
 
@@ -172,6 +188,10 @@ class Problem:
     def _laid_out(self, left: Tensor) -> Tensor:
         """The same values; of a depthwise convolution with the rows innermost in memory, as they are many and the weights few."""
         return left.transpose(1, 2).contiguous().transpose(1, 2) if self.depthwise else left
+
+    def _by_column(self, right: Tensor) -> Tensor:
+        """The same values; of an activation with each column together in memory, as candidates are made column by column."""
+        return right if self.site.kind != "matmul" else right.mT.contiguous().mT
 
     def _as_right(self, weight: Tensor) -> Tensor:
         return weight.reshape(self.site.groups, -1, weight[0].numel()).transpose(1, 2)[..., self._outputs].contiguous()
