@@ -56,11 +56,14 @@ class Problem:
         return [self._on_batch(batch, slice(*rows)) for batch, rows in enumerate(pairwise(ends))] if len(counts) > 1 else [self]
 
     def _on_batch(self, batch: int, rows: slice) -> "Problem":
+        part = self._slice(rows)
+        part.channel_ranges = self.channel_ranges | {name: found.without(batch) for name, found in self._observed.items()}
+        return part
+
+    def _slice(self, rows: slice) -> "Problem":
         part = copy(self)
         part.tensors = {name: tensor if name == "weight" else tensor[:, rows] for name, tensor in self.tensors.items()}
-        for name in ("gradient", "factor", "reference"):
-            setattr(part, name, getattr(self, name)[:, rows])
-        part.channel_ranges = self.channel_ranges | {name: found.without(batch) for name, found in self._observed.items()}
+        part.gradient, part.factor, part.reference = (tensor[:, rows] for tensor in (self.gradient, self.factor, self.reference))
         return part
 
     def sampled(self, operand: str, rows: int) -> "Problem":
@@ -80,17 +83,29 @@ class Problem:
         sample = self._on_some_rows(rows)
         return sample._at_some_outputs(SAMPLED_OUTPUTS) if operand == "input" else sample
 
-    def _of_products(self, operand: str, vectors: int) -> "Problem":
-        count = self.gradient.shape[1]
-        products, every = slice(None, None, max(1, count // SAMPLED_PRODUCTS)), slice(None)
-        many = count * self.gradient.shape[self._axis(operand) + 1] >= VECTORS_SHARE * vectors
-        some = slice(None, None, VECTORS_SHARE) if many else every
-        rows, columns = (some, every) if operand == "left" else (every, some)
-        left, right = self.tensors.values()
+    def _of_products(self, operand: str, count: int) -> "Problem":
+        products, vectors = self.gradient.shape[1], self.gradient.shape[2 if operand == "left" else 3]
+        sample = self._slice(slice(None, None, max(1, products // SAMPLED_PRODUCTS)))
+        many = products * vectors >= VECTORS_SHARE * count
+        return sample._at_some_vectors(operand, -(-vectors // VECTORS_SHARE)) if many else sample
+
+    def _at_some_vectors(self, operand: str, count: int) -> "Problem":
+        def turned(tensor: Tensor) -> Tensor:
+            """With the operand's vectors as rows, or back."""
+            return tensor if operand == "left" else tensor.mT
+
+        vectors, gradient = turned(self.tensors[operand]), turned(self.gradient)
+        gradient_energy, energy = gradient.square().sum(3).flatten(0, 1), tail_energy(vectors, 3).flatten(0, 1)
+        drawn = draw(gradient_energy, energy, count, torch.Generator().manual_seed(count))
+        index, factor = (values.view(*vectors.shape[:2], count, 1) for values in drawn)
+
+        def pick(tensor: Tensor) -> Tensor:
+            return tensor.gather(2, index.expand(-1, -1, -1, tensor.shape[3]))
+
         thin = copy(self)
-        thin.tensors = {"left": left[:, products, rows].contiguous(), "right": right[:, products, :, columns]}
-        thin.factor = self.factor[:, products, rows].contiguous()
-        thin.gradient, thin.reference = (tensor[:, products, rows, columns].contiguous() for tensor in (self.gradient, self.reference))
+        thin.tensors = self.tensors | {operand: turned(pick(vectors))}
+        thin.gradient, thin.reference = turned(pick(gradient) * factor), turned(pick(turned(self.reference)))
+        thin.factor = turned(pick(turned(self.factor.expand_as(self.gradient))) * factor)
         return thin
 
     def _on_some_rows(self, count: int) -> "Problem":
