@@ -105,7 +105,7 @@ class Problem:
         thin = copy(self)
         thin.tensors = self.tensors | {operand: turned(pick(vectors))}
         thin.gradient, thin.reference = turned(pick(gradient) * factor), turned(pick(turned(self.reference)))
-        thin.factor = turned(pick(turned(self.factor.expand_as(self.gradient))) * factor)
+        thin.factor = pick(self.factor) * factor if operand == "left" else self.factor * factor.mT
         return thin
 
     def _on_some_rows(self, count: int) -> "Problem":
