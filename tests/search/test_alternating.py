@@ -12,6 +12,7 @@ from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import observe
 from qhyvit.calibration.rows import Rows
 from qhyvit.search.alternating import reconstruction_error, search
+from qhyvit.search.objectives import OBJECTIVES
 from qhyvit.search.problem import Problem
 from qhyvit.search.strategies import exhaustive, shortlisted
 
@@ -176,6 +177,18 @@ def test_some_vectors_of_an_operand_at_half_of_the_products_have_half_the_error(
     assert sample.gradient.shape == sample.reference.shape == (2, 64, *kept)
     quantizers = {name: make_quantizer(problem, name, 4, "tensor", "asymmetric", factor) for name in problem.site.operands}
     assert reconstruction_error(sample, quantizers) == pytest.approx(reconstruction_error(problem, quantizers) / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("operand", ["left", "right"])
+@pytest.mark.parametrize(("objective", "share"), [("fisher", 0.5), ("operand", 0.5), ("cosine", 1.0)])
+def test_every_objective_of_a_sample_is_that_of_the_products_in_it(operand, objective, share):
+    problem = many_products()
+    (other,) = set(problem.site.operands) - {operand}
+    fixed = make_quantizer(problem, other, 8, "tensor", "asymmetric")
+    candidates = make_candidates(problem, operand, 4, "tensor", "asymmetric", FACTORS, OBJECTIVES[objective])
+    index = torch.arange(len(FACTORS))
+    sampled, whole = candidates.losses(fixed, index, 128), candidates.losses(fixed, index)
+    torch.testing.assert_close(sampled, share * whole, rtol=0.1, atol=0)
 
 
 def test_few_products_are_no_smaller_in_a_sample():

@@ -4,9 +4,9 @@ A site's product is brought to ``left @ right``: for a convolution or linear lay
 problem a group) and ``right`` the weight [G, K, O]; for a matrix product ``left`` is [H, B, N, D] and ``right`` [H, B, D, M]. The gradient
 has the shape of the product.
 
-The error at a site is estimated from P positions an image, drawn with probability p that follows gradient and input energy. The
-square root of 1 / (P p) is kept as the rows' factor: the sum of squared errors times factors over the drawn positions is an unbiased
-estimate of the sum over all.
+The error at a site is estimated from P positions an image, drawn with a probability p that follows the gradient's energy and the tails of
+the inputs. The square root of 1 / (P p) is kept as the rows' factor: the sum of squared errors times factors over the drawn positions is
+an unbiased estimate of the sum over all.
 """
 
 from dataclasses import dataclass
@@ -67,6 +67,11 @@ def draw(gradient_energy: Tensor, input_energy: Tensor, count: int | None, gener
     return index, (count * probability.gather(1, index)).rsqrt()
 
 
+def energy(x: Tensor, axis: int) -> Tensor:
+    """The sum of squares over an axis."""
+    return x.square().sum(axis)
+
+
 def tail_energy(x: Tensor, axis: int) -> Tensor:
     """The sum of x^4 over an axis: what is lost where a grid ends is lost at the few largest values."""
     return x.square().square_().sum(axis)
@@ -74,7 +79,7 @@ def tail_energy(x: Tensor, axis: int) -> Tensor:
 
 def _linear_rows(x: Tensor, gradient: Tensor, count: int | None, generator: torch.Generator) -> Rows:
     tokens, gradients = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-    index, factor = draw(gradients.square().sum(1)[None], tail_energy(tokens, 1)[None], count, generator)
+    index, factor = draw(energy(gradients, 1)[None], tail_energy(tokens, 1)[None], count, generator)
     return Rows(tokens[index], gradients[index] * factor[..., None], factor[..., None])
 
 
@@ -87,7 +92,7 @@ def _conv_rows(site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, po
     grouped = gradient.reshape(batch, groups, -1, gradient.shape[2] * gradient.shape[3])
     channel_energy = tail_energy(x.reshape(batch, groups, -1, *x.shape[2:]), 2)
     patch_energy = F.conv2d(channel_energy, torch.ones(groups, 1, *kernel), None, stride, padding, dilation, groups)
-    index, factor = draw(grouped.square().sum(2).flatten(0, 1), patch_energy.flatten(2).flatten(0, 1), count, generator)
+    index, factor = draw(energy(grouped, 2).flatten(0, 1), patch_energy.flatten(2).flatten(0, 1), count, generator)
     index, factor = index.view(batch, groups, -1), factor.view(batch, groups, -1)
     picked = grouped.gather(3, index[:, :, None].expand(-1, -1, grouped.shape[2], -1)) * factor[:, :, None]
     return Rows(
@@ -128,7 +133,7 @@ def _matmul_rows(operands: tuple[Tensor, Tensor], gradient: Tensor, images: int,
 
     left, right, gradients = (by_head(x) for x in (*operands, gradient))
     count = None if positions is None else max(1, positions * images // left.shape[1])
-    index, factor = draw(gradients.square().sum(3).flatten(0, 1), tail_energy(left, 3).flatten(0, 1), count, generator)
+    index, factor = draw(energy(gradients, 3).flatten(0, 1), tail_energy(left, 3).flatten(0, 1), count, generator)
     index, factor = index.view(*left.shape[:2], -1, 1), factor.view(*left.shape[:2], -1, 1)
 
     def pick(x: Tensor) -> Tensor:

@@ -42,8 +42,9 @@ def _fisher_of_weights(problem: Problem, granularity: str, candidates: Tensor, r
 
 def cosine(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
     """1 - cos(O, O_hat) (EasyQuant, arXiv 2006.16669, Section 3). Bias left out; a product of zeros has loss 1."""
-    reference = problem.along_candidates(operand, problem.reference * problem.factor)
-    product = problem.products(operand, candidates, other).mul_(problem.along_candidates(operand, problem.factor))
+    factor = problem.factor * problem.column_factor
+    reference = problem.along_candidates(operand, problem.reference * factor)
+    product = problem.products(operand, candidates, other).mul_(problem.along_candidates(operand, factor))
     dot, energy, full = (
         problem.sum_by_unit(operand, granularity, elements) for elements in (product * reference, product.square(), reference.square())
     )
@@ -53,8 +54,8 @@ def cosine(problem: Problem, operand: str, granularity: str, candidates: Tensor,
 def operand_error(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
     """The squared error of the operand itself, whatever it is multiplied with (OMSE; Choukroun et al., arXiv 1902.06822, Section 3)."""
     errors = (candidates - problem.along_candidates(operand, problem.tensors[operand])).square_()
-    if operand == problem.site.operands[0]:
-        errors *= problem.along_candidates(operand, problem.factor.square())
+    factor = problem.factor if operand == problem.site.operands[0] else problem.column_factor
+    errors *= problem.along_candidates(operand, factor.square())
     return problem.sum_by_unit(operand, granularity, errors)
 
 

@@ -1,6 +1,6 @@
 """One site as a product of two operands over the sampled rows, which candidate quantizers change. A bias changes no error: none is here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qhyvit.calibration.capture import SiteStatistics
-from qhyvit.calibration.rows import draw, tail_energy
+from qhyvit.calibration.rows import draw, energy, tail_energy
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.store import Quantizer
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize
@@ -34,6 +34,7 @@ class Problem:
         right = rows.right if weight is None else self._as_right(weight)
         assert right is not None
         self.gradient, self.factor = rows.gradient, rows.factor
+        self.column_factor = torch.ones([1] * rows.factor.ndim)
         self.depthwise = weight is not None and right.shape[2] == 1
         self.tensors = dict(zip(site.operands, (self._laid_out(rows.left), self._by_column(right)), strict=True))
         self.channel_ranges = {name: (found.low, found.high) for name, found in statistics.ranges.items()}
@@ -79,58 +80,42 @@ class Problem:
 
     def _of_layer(self, operand: str, rows: int) -> "Problem":
         if self.site.groups > 1:
-            return self._on_some_rows(rows // 2)
-        sample = self._on_some_rows(rows)
-        return sample._at_some_outputs(SAMPLED_OUTPUTS) if operand == "input" else sample
+            rows //= 2
+        sample = self if self.tensors["input"].shape[1] < 2 * rows else self._drawn("input", rows, tail_energy)
+        outputs = operand == "input" and self.site.groups == 1
+        return sample._drawn("weight", SAMPLED_OUTPUTS, energy) if outputs else sample
 
     def _of_products(self, operand: str, count: int) -> "Problem":
         products, vectors = self.gradient.shape[1], self.gradient.shape[2 if operand == "left" else 3]
         sample = self._slice(slice(None, None, max(1, products // SAMPLED_PRODUCTS)))
         many = products * vectors >= VECTORS_SHARE * count
-        return sample._at_some_vectors(operand, -(-vectors // VECTORS_SHARE)) if many else sample
+        return sample._drawn(operand, -(-vectors // VECTORS_SHARE), tail_energy) if many else sample
 
-    def _at_some_vectors(self, operand: str, count: int) -> "Problem":
+    def _drawn(self, operand: str, count: int, energy_of: Callable[[Tensor, int], Tensor]) -> "Problem":
+        """The problem with so many of the operand's vectors: the rows of the left one, or the columns of the right one."""
+        left = operand == self.site.operands[0]
+
         def turned(tensor: Tensor) -> Tensor:
-            """With the operand's vectors as rows, or back."""
-            return tensor if operand == "left" else tensor.mT
+            return tensor if left else tensor.mT
 
         vectors, gradient = turned(self.tensors[operand]), turned(self.gradient)
-        gradient_energy, energy = gradient.square().sum(3).flatten(0, 1), tail_energy(vectors, 3).flatten(0, 1)
-        drawn = draw(gradient_energy, energy, count, torch.Generator().manual_seed(count))
-        index, factor = (values.view(*vectors.shape[:2], count, 1) for values in drawn)
+        energies = [found.flatten(0, -2) for found in (energy(gradient, -1), energy_of(vectors, -1))]
+        index, factor = draw(energies[0], energies[1], min(count, vectors.shape[-2]), torch.Generator().manual_seed(count))
+        index, factor = (drawn.reshape(*vectors.shape[:-2], -1, 1) for drawn in (index, factor))
 
         def pick(tensor: Tensor) -> Tensor:
-            return tensor.gather(2, index.expand(-1, -1, -1, tensor.shape[3]))
+            return tensor.gather(-2, index.expand(*index.shape[:-1], tensor.shape[-1]))
 
         thin = copy(self)
-        thin.tensors = self.tensors | {operand: turned(pick(vectors))}
+        thin.tensors = self.tensors | {operand: self._laid_out(turned(pick(vectors)))}
         thin.gradient, thin.reference = turned(pick(gradient) * factor), turned(pick(turned(self.reference)))
-        thin.factor = pick(self.factor) * factor if operand == "left" else self.factor * factor.mT
+        if left:
+            thin.factor = pick(self.factor) * factor
+        else:
+            thin.column_factor = self.column_factor * factor.mT
+        if operand == "weight":
+            thin._outputs = index.flatten()
         return thin
-
-    def _on_some_rows(self, count: int) -> "Problem":
-        x = self.tensors["input"]
-        if x.shape[1] < 2 * count:
-            return self
-        index, factor = draw(self.gradient.square().sum(2), tail_energy(x, 2), count, torch.Generator().manual_seed(count))
-        index, factor = index[..., None], factor[..., None]
-
-        def pick(tensor: Tensor) -> Tensor:
-            return tensor.gather(1, index.expand(-1, -1, tensor.shape[2]))
-
-        thin = copy(self)
-        thin.tensors = self.tensors | {"input": self._laid_out(pick(x))}
-        thin.gradient, thin.factor, thin.reference = pick(self.gradient) * factor, pick(self.factor) * factor, pick(self.reference)
-        return thin
-
-    def _at_some_outputs(self, count: int) -> "Problem":
-        weight = self.tensors["weight"]
-        (index,), factor = draw(self.gradient.square().sum(1), weight.square().sum(1), count, torch.Generator().manual_seed(count))
-        narrow = copy(self)
-        narrow._outputs = index
-        narrow.tensors = self.tensors | {"weight": weight[..., index]}
-        narrow.gradient, narrow.reference = self.gradient[..., index] * factor, self.reference[..., index]
-        return narrow
 
     def range(self, operand: str, granularity: str) -> tuple[Tensor, Tensor]:
         """The smallest and largest value of each quantization unit: [C] by channel, [] for the whole tensor."""
