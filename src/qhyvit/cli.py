@@ -285,6 +285,18 @@ def paired(
 
 
 @app.command()
+def ablation(
+    hits: Annotated[Path, typer.Argument(help="The hits of `qhyvit aggregate`.")],
+    table: Table,
+    markdown: Markdown,
+) -> None:
+    """Show what each step of Q-HyViT's search adds to the one before, and whether more than chance."""
+    from qhyvit.steps.paired import compare_steps
+
+    compare_steps(hits, table, markdown)
+
+
+@app.command()
 def seeds(
     results: Annotated[Path, typer.Argument(help="The results of `qhyvit aggregate`.")],
     table: Table,

@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import t
 
 from qhyvit.reporting.hits import encode
-from qhyvit.reporting.paired import paired, paired_shown
+from qhyvit.reporting.paired import ablation, paired, paired_shown
 
 IMAGES = 400
 
@@ -60,3 +60,12 @@ def test_a_cell_that_is_more_than_chance_has_an_asterisk(correct):
     assert row["a"].startswith("10.00 [")
     assert row["a"].endswith("]*")
     assert row["b"] == "0.00 [0.00, 0.00]"
+
+
+def test_the_ablation_compares_each_step_with_the_one_before(correct):
+    every, most = correct
+    hits = {"qhyvit-scheme": every, "qhyvit-scale": np.arange(IMAGES) >= 100, "qhyvit-granularity": most, "qhyvit": most, "minmax": most}
+    rows = ablation(table(*(run("a", method, correct) for method, correct in hits.items())))
+    of_network = rows[rows.model == "a"].set_index("method")
+    assert list(of_network.index) == ["qhyvit-granularity", "qhyvit-scheme"]  # in order, and qhyvit not without the step before it
+    assert of_network.gain.to_list() == pytest.approx([15, 10])

@@ -120,14 +120,19 @@ def modes():
     return [mode for mode in EXPERIMENT.modes if any(mode in method.modes for method in SETTINGS.methods.values())]
 
 
+def ablated(mode):
+    """Whether the experiment has all steps of Q-HyViT's search in ``mode``."""
+    steps = {"qhyvit-scale", "qhyvit-granularity", "qhyvit-scheme", "qhyvit-in-sample", "qhyvit"}
+    return steps <= {name for name, method in SETTINGS.methods.items() if mode in method.modes}
+
+
 def result_figures():
     """The figures of results.csv that the experiment has the runs for, as in accuracy-partial."""
-    ablation = {"qhyvit-scale", "qhyvit-granularity", "qhyvit-scheme", "qhyvit-in-sample", "qhyvit"}
     for mode in modes():
         yield from (f"accuracy-{mode}", f"drops-{mode}")
         if len(EXPERIMENT.seeds) > 1:
             yield f"seeds-{mode}"
-        if ablation <= {name for name, method in SETTINGS.methods.items() if mode in method.modes}:
+        if ablated(mode):
             yield f"ablation-{mode}"
 
 

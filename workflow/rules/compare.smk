@@ -34,3 +34,19 @@ rule paired:
         code=code("qhyvit.steps.paired"),
     shell:
         "qhyvit paired {input} --table {output.table} --markdown {output.markdown} > {log} 2>&1"
+
+
+rule ablation:
+    input:
+        f"{REPORTS}/hits.csv",
+    output:
+        table=f"{REPORTS}/tables/ablation.csv",
+        markdown=f"{REPORTS}/tables/ablation.md",
+    log:
+        f"{LOGS}/ablation.log",
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("qhyvit.steps.paired"),
+    shell:
+        "qhyvit ablation {input} --table {output.table} --markdown {output.markdown} > {log} 2>&1"

@@ -15,6 +15,8 @@ PAGES = {
     "runs": (f"{REPORTS}/provenance/runs.csv", "Provenance", "origin of each quantized network"),
 }
 
+if any(ablated(mode) for mode in modes()):
+    PAGES["ablation"] = (f"{REPORTS}/tables/ablation.csv", "Tables", "what each step of Q-HyViT adds, image by image")
 if EXPERIMENT.calibration_sizes:
     PAGES["calibration_size"] = (f"{REPORTS}/calibration_size.csv", "Tables", "drop by number of calibration images")
 
