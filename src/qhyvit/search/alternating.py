@@ -4,6 +4,10 @@ With exhaustive candidates and all rows it is the plain search that the literatu
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+
+import torch
+from torch import Tensor
 
 from qhyvit.quantizers.store import Quantizer
 from qhyvit.search.candidates import Candidates
@@ -17,16 +21,20 @@ LEAST_GAIN = 0.005  # share of the loss that a further round must have removed f
 def search(candidates: Mapping[str, Sequence[Candidates]], rounds: int) -> dict[str, Quantizer]:
     """The quantizers of both operands, of one or more families of ``candidates`` for each.
 
-    The start is that of the first family of each operand. The search ends early when a round gains next to nothing, and leaves out
-    families that have fallen far behind.
+    The start is that of the first family of each operand. The search ends early when a round gains next to nothing or nothing would change
+    any more, and leaves out families that have fallen far behind.
     """
     first, second = sorted(candidates, key=ORDER.index)
     left = dict(candidates)
     best = {operand: families[0].start() for operand, families in candidates.items()}
+    beside: dict[str, Quantizer] = {}  # what was in the other's place when an operand was last searched
     loss = float("inf")
     for _ in range(rounds):
         previous = loss
         for operand, other in ((first, second), (second, first)):
+            if operand in beside and _same(beside[operand], best[other]):
+                return best
+            beside[operand] = best[other]
             found = [family.best(best[other]) for family in left[operand]]
             loss, best[operand] = min(found, key=lambda pair: pair[0])
             tried = zip(left[operand], found, strict=True)
@@ -40,3 +48,10 @@ def reconstruction_error(problem: Problem, quantizers: Mapping[str, Quantizer]) 
     """The Fisher-weighted squared error of a site with the given quantizers, summed over the sampled rows."""
     left, right = (problem.quantized(operand, quantizers[operand]) for operand in problem.site.operands)
     return float((left @ right).sub_(problem.reference).mul_(problem.gradient).square_().sum())
+
+
+def _same(one: Quantizer, other: Quantizer) -> bool:
+    if type(one) is not type(other):
+        return False
+    pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)]
+    return all(torch.equal(*pair) if isinstance(pair[0], Tensor) else pair[0] == pair[1] for pair in pairs)
