@@ -12,6 +12,7 @@ from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import observe
 from qhyvit.calibration.rows import Rows
 from qhyvit.search.alternating import reconstruction_error, search
+from qhyvit.search.candidates import Candidates
 from qhyvit.search.objectives import OBJECTIVES
 from qhyvit.search.problem import Problem
 from qhyvit.search.strategies import exhaustive, shortlisted
@@ -131,6 +132,14 @@ def test_a_second_round_never_makes_it_worse():
     candidates = one_family(problem, FACTORS, (3, "tensor", "asymmetric"), (3, "channel", "symmetric"))
     losses = [reconstruction_error(problem, search(candidates, rounds)) for rounds in (1, 2, 3)]
     assert np.all(np.diff(losses) <= 1e-6 * losses[0])
+
+
+def test_what_would_not_change_is_not_searched_again(monkeypatch):
+    searched, best = [], Candidates.best
+    monkeypatch.setattr(Candidates, "best", lambda family, other: searched.append(family.operand) or best(family, other))
+    problem, _ = make_problem("dense")
+    search(one_family(problem, torch.ones(1), (3, "tensor", "asymmetric"), (3, "channel", "symmetric")), rounds=6)
+    assert searched == ["weight", "input"]
 
 
 def test_a_tenth_of_the_candidates_is_enough():
