@@ -4,9 +4,9 @@ A site's product is brought to ``left @ right``: for a convolution or linear lay
 problem a group) and ``right`` the weight [G, K, O]; for a matrix product ``left`` is [H, B, N, D] and ``right`` [H, B, D, M]. The gradient
 has the shape of the product.
 
-The error at a site is estimated from P positions an image, drawn with a probability p that follows the gradient's energy and the tails of
-the inputs. The square root of 1 / (P p) is kept as the rows' factor: the sum of squared errors times factors over the drawn positions is
-an unbiased estimate of the sum over all.
+The error at a site is estimated from P positions an image, drawn with a probability p that follows the energy of the gradient, and of the
+inputs, and their tails. The square root of 1 / (P p) is kept as the rows' factor: the sum of squared errors times factors over the drawn
+positions is an unbiased estimate of the sum over all.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from torch import Tensor
 
 from qhyvit.graph.sites import Site
 
-# The mixture keeps the estimate's variance low where errors are those of clipped inputs (first term) or do not depend on them (second)
-# and bounds it (third).
-JOINT_SHARE, GRADIENT_SHARE, UNIFORM_SHARE = 0.45, 0.25, 0.30
+# Of a draw, for each kind of error, so that no estimate varies much: a uniform one, which bounds the factors, and those where the error is
+# that of rounded inputs, everywhere alike, of rounded weights, which follows the energy of the inputs, and of clipped inputs: their tails.
+SHARES = (0.05, 0.25, 0.25, 0.45)
 GROUP_SHARE = 2  # how many times fewer positions a group of channels, which has its own, needs than a whole layer
 
 
@@ -54,32 +54,41 @@ def concatenate(parts: list[Rows]) -> Rows:
     return Rows(left, gradient, factor, torch.cat(rights, dim=1) if rights else None)
 
 
-def draw(gradient_energy: Tensor, input_energy: Tensor, count: int | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw ``count`` of L positions for each row of energies [R, L]: indices [R, P] and gradient factors [R, P]."""
+def draw(
+    gradient_energy: Tensor, input_moments: tuple[Tensor, Tensor], count: int | None, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw ``count`` of L positions for each row of energies [R, L] and `moments` [R, L]: indices [R, P] and gradient factors [R, P].
+
+    The draw is systematic (Madow, 1949): one random number places a comb of equal steps over the summed probabilities, which varies less
+    than independent draws.
+    """
     rows, length = gradient_energy.shape
     if count is None or count >= length:
         return torch.arange(length).expand(rows, length), torch.ones(rows, length)
-    probability = torch.full_like(gradient_energy, UNIFORM_SHARE / length)
-    for energy, share in ((gradient_energy * input_energy, JOINT_SHARE), (gradient_energy, GRADIENT_SHARE)):
-        total = energy.sum(dim=1, keepdim=True)
-        probability += torch.where(total > 0, share * energy / total, share / length)
-    index = torch.multinomial(probability, count, replacement=True, generator=generator)
+    energy, tails = input_moments
+    kinds = torch.ones_like(energy), gradient_energy, gradient_energy * energy, gradient_energy * tails
+    probability = torch.stack([share * _normalized(kind) for share, kind in zip(SHARES, kinds, strict=True)]).sum(0)
+    ends = probability.cumsum(1, dtype=torch.float64)
+    points = (torch.arange(count) + torch.rand(rows, 1, generator=generator, dtype=torch.float64)) / count * ends[:, -1:]
+    index = torch.searchsorted(ends, points).clamp_(max=length - 1)
     return index, (count * probability.gather(1, index)).rsqrt()
 
 
-def energy(x: Tensor, axis: int) -> Tensor:
-    """The sum of squares over an axis."""
-    return x.square().sum(axis)
+def _normalized(weight: Tensor) -> Tensor:
+    total = weight.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, weight / total, 1 / weight.shape[1])
 
 
-def tail_energy(x: Tensor, axis: int) -> Tensor:
-    """The sum of x^4 over an axis: what is lost where a grid ends is lost at the few largest values."""
-    return x.square().square_().sum(axis)
+def moments(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """The sums over an axis of x^2, the energy, and of x^4, the tails: what is lost where a grid ends is lost at the few largest values."""
+    squares = x.square()
+    return squares.sum(axis), squares.square_().sum(axis)
 
 
 def _linear_rows(x: Tensor, gradient: Tensor, count: int | None, generator: torch.Generator) -> Rows:
     tokens, gradients = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-    index, factor = draw(energy(gradients, 1)[None], tail_energy(tokens, 1)[None], count, generator)
+    energy, tails = moments(tokens, 1)
+    index, factor = draw(gradients.square().sum(1)[None], (energy[None], tails[None]), count, generator)
     return Rows(tokens[index], gradients[index] * factor[..., None], factor[..., None])
 
 
@@ -90,9 +99,10 @@ def _conv_rows(site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, po
     groups = site.groups
     count = positions if positions is None or groups == 1 else -(-positions // GROUP_SHARE)
     grouped = gradient.reshape(batch, groups, -1, gradient.shape[2] * gradient.shape[3])
-    channel_energy = tail_energy(x.reshape(batch, groups, -1, *x.shape[2:]), 2)
-    patch_energy = F.conv2d(channel_energy, torch.ones(groups, 1, *kernel), None, stride, padding, dilation, groups)
-    index, factor = draw(energy(grouped, 2).flatten(0, 1), patch_energy.flatten(2).flatten(0, 1), count, generator)
+    of_pixels = torch.cat(moments(x.reshape(batch, groups, -1, *x.shape[2:]), 2))
+    of_patches = F.conv2d(of_pixels, torch.ones(groups, 1, *kernel), None, stride, padding, dilation, groups)
+    energy, tails = of_patches.flatten(2).view(2, batch * groups, -1)
+    index, factor = draw(grouped.square().sum(2).flatten(0, 1), (energy, tails), count, generator)
     index, factor = index.view(batch, groups, -1), factor.view(batch, groups, -1)
     picked = grouped.gather(3, index[:, :, None].expand(-1, -1, grouped.shape[2], -1)) * factor[:, :, None]
     return Rows(
@@ -133,7 +143,8 @@ def _matmul_rows(operands: tuple[Tensor, Tensor], gradient: Tensor, images: int,
 
     left, right, gradients = (by_head(x) for x in (*operands, gradient))
     count = None if positions is None else max(1, positions * images // left.shape[1])
-    index, factor = draw(energy(gradients, 3).flatten(0, 1), tail_energy(left, 3).flatten(0, 1), count, generator)
+    energy, tails = (moment.flatten(0, 1) for moment in moments(left, 3))
+    index, factor = draw(gradients.square().sum(3).flatten(0, 1), (energy, tails), count, generator)
     index, factor = index.view(*left.shape[:2], -1, 1), factor.view(*left.shape[:2], -1, 1)
 
     def pick(x: Tensor) -> Tensor:

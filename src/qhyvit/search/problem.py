@@ -1,6 +1,6 @@
 """One site as a product of two operands over the sampled rows, which candidate quantizers change. A bias changes no error: none is here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qhyvit.calibration.capture import SiteStatistics
-from qhyvit.calibration.rows import draw, energy, tail_energy
+from qhyvit.calibration.rows import draw, moments
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.store import Quantizer
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize
@@ -81,17 +81,17 @@ class Problem:
     def _of_layer(self, operand: str, rows: int) -> "Problem":
         if self.site.groups > 1:
             rows //= 2
-        sample = self if self.tensors["input"].shape[1] < 2 * rows else self._drawn("input", rows, tail_energy)
+        sample = self if self.tensors["input"].shape[1] < 2 * rows else self._drawn("input", rows)
         outputs = operand == "input" and self.site.groups == 1
-        return sample._drawn("weight", SAMPLED_OUTPUTS, energy) if outputs else sample
+        return sample._drawn("weight", SAMPLED_OUTPUTS) if outputs else sample
 
     def _of_products(self, operand: str, count: int) -> "Problem":
         products, vectors = self.gradient.shape[1], self.gradient.shape[2 if operand == "left" else 3]
         sample = self._slice(slice(None, None, max(1, products // SAMPLED_PRODUCTS)))
         many = products * vectors >= VECTORS_SHARE * count
-        return sample._drawn(operand, -(-vectors // VECTORS_SHARE), tail_energy) if many else sample
+        return sample._drawn(operand, -(-vectors // VECTORS_SHARE)) if many else sample
 
-    def _drawn(self, operand: str, count: int, energy_of: Callable[[Tensor, int], Tensor]) -> "Problem":
+    def _drawn(self, operand: str, count: int) -> "Problem":
         """The problem with so many of the operand's vectors: the rows of the left one, or the columns of the right one."""
         left = operand == self.site.operands[0]
 
@@ -99,8 +99,8 @@ class Problem:
             return tensor if left else tensor.mT
 
         vectors, gradient = turned(self.tensors[operand]), turned(self.gradient)
-        energies = [found.flatten(0, -2) for found in (energy(gradient, -1), energy_of(vectors, -1))]
-        index, factor = draw(energies[0], energies[1], min(count, vectors.shape[-2]), torch.Generator().manual_seed(count))
+        energy, *of_vectors = (found.flatten(0, -2) for found in (gradient.square().sum(-1), *moments(vectors, -1)))
+        index, factor = draw(energy, (of_vectors[0], of_vectors[1]), min(count, vectors.shape[-2]), torch.Generator().manual_seed(count))
         index, factor = (drawn.reshape(*vectors.shape[:-2], -1, 1) for drawn in (index, factor))
 
         def pick(tensor: Tensor) -> Tensor:
