@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from qhyvit.calibration.rows import draw_rows
+from qhyvit.calibration.rows import draw, draw_rows
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
 
@@ -88,3 +88,11 @@ def test_what_a_grid_cuts_off_at_few_positions_is_in_the_sample():
 
     exact = float((lost(x) * gradient).square().sum())
     assert [estimate(seed) for seed in range(20)] == pytest.approx([exact] * 20, rel=0.6)
+
+
+def test_a_position_is_drawn_as_often_as_its_probability_says_but_for_less_than_one_time():
+    energy, inputs = torch.rand(3, 50) ** 4, torch.rand(3, 50)
+    index, factor = draw(energy, (inputs, inputs**2), 40, torch.Generator().manual_seed(0))
+    times = torch.zeros(3, 50).scatter_add_(1, index, torch.ones(3, 40)).gather(1, index)
+    assert times.max() > 2
+    assert ((times - factor**-2).abs() < 1).all()
