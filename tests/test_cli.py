@@ -147,6 +147,16 @@ def test_an_unknown_option_is_code_2(qhyvit):
     assert qhyvit("quantize", "--bit", "w8a8")[0] == 2
 
 
+@pytest.mark.parametrize("command", ["paired", "ablation"])
+def test_a_file_that_is_not_there_is_named_in_one_line(qhyvit, tmp_path, command):
+    missing = str(tmp_path / "hits.csv")
+    code, lines = qhyvit(command, missing, "--table", str(tmp_path / "t.csv"), "--markdown", str(tmp_path / "t.md"))
+    assert code == 2
+    (line,) = lines
+    assert missing in line
+    assert line.endswith("run the command that writes the file")
+
+
 def test_help_lists_the_commands(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["qhyvit", "--help"])
     with pytest.raises(SystemExit):

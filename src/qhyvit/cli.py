@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -472,8 +472,14 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        print(f"qhyvit: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse(str(error))
+    except FileNotFoundError as error:
+        _refuse(f"{error}; mend the path, or run the command that writes the file")
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"qhyvit: {message}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def _use_threads(threads: int) -> None:
