@@ -9,10 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from qhyvit.errors import InputError
-from qhyvit.reporting.ablation_figure import STEPS, ablation_figure
+from qhyvit.reporting.ablation_figure import ablation_figure
 from qhyvit.reporting.accuracy_figure import accuracy_figure
 from qhyvit.reporting.drop_figure import drop_figure
 from qhyvit.reporting.figures import PAGE, looks, save_figure
+from qhyvit.reporting.search_steps import STEPS
 from qhyvit.reporting.seeds import seed_figure
 from qhyvit.reporting.site_error_figure import site_error_figure
 from qhyvit.reporting.timing_figure import timing_figure

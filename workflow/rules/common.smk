@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 from qhyvit.config import load_config, variables
 from qhyvit.data.dvc import tracked_hash
 from qhyvit.errors import InputError
+from qhyvit.reporting.search_steps import STEPS
 
 # The jobs read the configuration file themselves, so there must be exactly one and nothing beside it.
 if len(workflow.configfiles) != 1 or workflow.config_settings.config:
@@ -122,8 +123,7 @@ def modes():
 
 def ablated(mode):
     """Whether the experiment has all steps of Q-HyViT's search in ``mode``."""
-    steps = {"qhyvit-scale", "qhyvit-granularity", "qhyvit-scheme", "qhyvit-in-sample", "qhyvit"}
-    return steps <= {name for name, method in SETTINGS.methods.items() if mode in method.modes}
+    return STEPS.keys() <= {name for name, method in SETTINGS.methods.items() if mode in method.modes}
 
 
 def result_figures():

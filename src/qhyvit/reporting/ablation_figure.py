@@ -9,14 +9,7 @@ from matplotlib.figure import Figure
 from qhyvit.errors import InputError
 from qhyvit.reporting.cells import bit_widths, runs_of_mode
 from qhyvit.reporting.figures import STYLE, add_legend, looks, panel_grid, side_by_side
-
-STEPS = {
-    "qhyvit-scale": "scale",
-    "qhyvit-granularity": "+ granularity",
-    "qhyvit-scheme": "+ scheme",
-    "qhyvit-in-sample": "+ bridge",
-    "qhyvit": "+ cross-\nvalidation",
-}
+from qhyvit.reporting.search_steps import STEPS
 
 
 def ablation_figure(results: pd.DataFrame, mode: str) -> Figure:

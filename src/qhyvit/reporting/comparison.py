@@ -7,9 +7,8 @@ import pandas as pd
 from qhyvit.config import Mode
 from qhyvit.reporting.paper import CELL
 from qhyvit.reporting.results import FP32
+from qhyvit.reporting.search_steps import PARTS, STEPS
 
-STEPS = ("qhyvit-scale", "qhyvit-granularity", "qhyvit-scheme")
-WHOLE = ("qhyvit-in-sample", "qhyvit")
 BITS = (8, 6)
 PAPER = {"top1_fp32": "paper_fp32", "top1": "paper_top1", "drop": "paper_drop", "source": "source", "trust": "trust"}
 
@@ -23,8 +22,8 @@ class PaperTable:
     ablation: bool = False
 
     def covers(self, rows: pd.DataFrame) -> "pd.Series[bool]":
-        """Which rows belong into the table. An ablation has its steps and the whole method, the others all methods but these steps."""
-        of_methods = rows.method.isin([*STEPS, *WHOLE]) if self.ablation else ~rows.method.isin(STEPS)
+        """Which rows belong into the table. An ablation has the steps of the search, the others all methods but its parts."""
+        of_methods = rows.method.isin(STEPS.keys()) if self.ablation else ~rows.method.isin(PARTS.keys())
         return (rows["mode"] == self.mode) & rows.w_bits.isin(BITS) & (rows.w_bits == rows.a_bits) & of_methods
 
 

@@ -9,9 +9,10 @@ import pandas as pd
 from scipy.stats import ttest_1samp
 
 from qhyvit.evaluation.statistics import CONFIDENCE, holm
-from qhyvit.reporting.comparison import STEPS, WHOLE, bits_shown, decimals
+from qhyvit.reporting.comparison import bits_shown, decimals
 from qhyvit.reporting.hits import decode
 from qhyvit.reporting.results import FP32
+from qhyvit.reporting.search_steps import STEPS
 
 METHOD = "qhyvit"
 MEAN = "mean"
@@ -25,7 +26,7 @@ _CAPTION = (
 )
 CAPTION = f"Points by which the top-1 of {METHOD} is above that of another method {_CAPTION}"
 ABLATION_CAPTION = (
-    f"Points by which the top-1 of each step of the search is above that of the step before, the first {STEPS[0]}, {_CAPTION}"
+    f"Points by which the top-1 of each step of the search is above that of the step before, the first {next(iter(STEPS))}, {_CAPTION}"
 )
 
 
@@ -40,7 +41,7 @@ def paired(hits: pd.DataFrame) -> pd.DataFrame:
 
 def ablation(hits: pd.DataFrame) -> pd.DataFrame:
     """The same of every step of the search, as ``method``, over the step before it."""
-    return _gains(hits, {step: (step, before) for before, step in pairwise([*STEPS, *WHOLE])})
+    return _gains(hits, {step: (step, before) for before, step in pairwise(STEPS)})
 
 
 def _gains(hits: pd.DataFrame, pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
