@@ -59,6 +59,14 @@ def test_a_second_run_does_nothing_and_says_so(finished):
     assert "Nothing to be done" in finished.snakemake().stdout
 
 
+def test_jobs_to_start_are_looked_for_when_one_ends_and_not_all_the_time(copy):
+    figures = ("plot_results", "plot_site_errors", "plot_channel_ranges", "plot_zero_point_overflow", "plot_bridge_sites")
+    log = copy.snakemake("--cores", "1", "--verbose", "--forcerun", *figures, "--until", *figures).stdout
+    ended = log.count("Finished jobid: ")
+    assert ended > len(figures)
+    assert log.count("Ready jobs: ") <= 2 * ended
+
+
 def test_timings_follow_the_results_and_not_the_other_way_round(copy):
     for path in copy.root.glob("results/benchmarks/tiny/*/*.tsv"):
         path.write_text("s\n7\n")
