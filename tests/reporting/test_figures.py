@@ -103,7 +103,7 @@ def test_the_ablation_in_the_order_of_its_steps():
     drops = {"qhyvit-scale": [9, 11], "qhyvit-granularity": [6], "qhyvit-scheme": [4], "qhyvit-in-sample": [2], "qhyvit": [1]}
     table = results(*(run(method, 90.0 - drop, seed=seed) for method, each in drops.items() for seed, drop in enumerate(each)))
     axes = ablation_figure(table, "partial").axes[0]
-    steps = ["scale", "+ granularity", "+ scheme", "+ bridge", "+ cross-\nvalidation"]
+    steps = ["scale", "+ granu-\nlarity", "+ scheme", "+ bridge", "+ cross-\nvalidation"]
     assert [label.get_text() for label in axes.get_xticklabels()] == steps
     marks, bars = points(axes.containers[0])
     assert marks == [[0, 10], [1, 6], [2, 4], [3, 2], [4, 1]]
