@@ -24,12 +24,14 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return None if batch is None else {"images": batch.numpy()}
 
 
-def main(size: int = SIZE, images: int = IMAGES) -> None:
-    """Export, quantize, save."""
+def main(size: int = SIZE, images: int = IMAGES, prepare_only: bool = False) -> None:
+    """Export, and unless that is all, quantize and save."""
     model, batches = load(size, images)
     with TemporaryDirectory() as folder:
         exported = Path(folder, "exported.onnx")
         torch.onnx.export(model, (batches[0],), str(exported), input_names=["images"], opset_version=17, dynamo=False)
+        if prepare_only:
+            return
         quantize_static(
             exported,
             Path(folder, "quantized.onnx"),

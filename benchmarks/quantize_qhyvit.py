@@ -7,14 +7,21 @@ import torch
 import typer
 
 from benchmarks.common import IMAGES, MANIFEST, MODEL, SEED, SIZE, load_experiment
+from qhyvit.network import load_network
 from qhyvit.steps.calibrate import calibrate
 from qhyvit.steps.quantize import quantize
 
+STEPS = 2  # each has a process of its own in the workflow, and loads the network
 
-def main(method: str, size: int = SIZE, images: int = IMAGES) -> None:
-    """W8A8, mode partial."""
+
+def main(method: str, size: int = SIZE, images: int = IMAGES, prepare_only: bool = False) -> None:
+    """W8A8, mode partial; or nothing but load and trace the network, as often as the steps do."""
     torch.set_num_threads(1)
     config = load_experiment(size, images)
+    if prepare_only:
+        for _ in range(STEPS):
+            load_network(config, MODEL)
+        return
     with TemporaryDirectory() as folder:
         calibration = Path(folder, "calibration.safetensors")
         calibrate(config, MODEL, SEED, MANIFEST, calibration)
