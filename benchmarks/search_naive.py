@@ -17,8 +17,8 @@ from torch import Tensor
 
 from benchmarks.common import IMAGES, SEED, SIZE
 from benchmarks.site_search import folder, load, same_labels, settings
-from qhyvit.calibration.capture import SiteRecorder, backward
 from qhyvit.calibration.losses import fisher_loss
+from qhyvit.calibration.passes import Recorder, backward
 from qhyvit.config import SearchSettings, parse_bits
 from qhyvit.graph.insert import site_weight
 from qhyvit.graph.sites import Site
@@ -70,16 +70,15 @@ def _record(network: Network, sites: list[Site], batches: list[Tensor], rounding
     """Write what enters each site and the gradient at its output, a file a batch: together they would not fit into memory."""
     loss, generator = same_labels(fisher_loss), torch.Generator()
 
-    def record(quantizers: Quantizers) -> SiteRecorder:
-        return SiteRecorder(network.graph_module, network.sites, quantizers, sites, values=not quantizers)
+    def record(quantizers: Quantizers) -> Recorder:
+        kept = () if quantizers else {node for site in sites for node in site.operand_nodes}
+        return Recorder(network.graph_module, network.sites, quantizers, kept, sites)
 
     for number, images in enumerate(batches):
         exact, rounded = backward(record, images, loss, rounding, generator)
         for site in sites:
-            left, right = exact.operands[site.node]
-            gradient = rounded.outputs[site.node].grad
-            assert gradient is not None
-            tensors = {"left": left, "gradient": gradient} | ({"right": right} if site.kind == "matmul" else {})
+            left, right = (exact.values[node] for node in site.operand_nodes)
+            tensors = {"left": left, "gradient": rounded.gradient(site.node)} | ({"right": right} if site.kind == "matmul" else {})
             path = operands / site.name / f"{number}.safetensors"
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)

@@ -16,7 +16,8 @@ from hypothesis import settings
 from PIL import Image
 from safetensors.torch import save_file
 
-from qhyvit.calibration.capture import capture, capture_tensors
+from qhyvit.calibration.capture import capture
+from qhyvit.calibration.tensors import TensorCollector
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.tensors import find_tensors
 from qhyvit.methods.task import Calibration, Task
@@ -30,10 +31,10 @@ settings.load_profile("untimed")
 def make_task(graph_module, batches, method, weight_bits=8, activation_bits=8, positions=None):
     """A task to quantize a traced graph, calibrated on the given batches."""
     network = Network(graph_module, find_sites(graph_module), find_tensors(graph_module), transform=None)
-    statistics = capture(graph_module, network.sites, batches, positions, seed=0)
-    tensor_statistics = capture_tensors(graph_module, network.tensors, batches, seed=0)
+    tensors = TensorCollector(network.tensors, len(batches), seed=0)
+    statistics = capture(graph_module, network.sites, batches, positions, seed=0, collectors=[tensors])
     calibration = Calibration(lambda: list(batches), positions, seed=0)
-    return Task(network, statistics, tensor_statistics, calibration, method, weight_bits, activation_bits)
+    return Task(network, statistics, tensors.statistics(), calibration, method, weight_bits, activation_bits)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from qhyvit.calibration.blocks import capture_blocks
+from qhyvit.calibration.blocks import BlockCollector
+from qhyvit.calibration.capture import capture
 from qhyvit.calibration.losses import fisher_loss
 from qhyvit.graph.block import extract_block
 from qhyvit.graph.bridge import find_bridge_blocks
@@ -39,7 +40,9 @@ def hybrid():
     graph_module = trace(model, images)
     (bridge_block,) = find_bridge_blocks(graph_module, find_sites(graph_module))
     block = extract_block(graph_module, bridge_block)
-    return model, images, block, capture_blocks(graph_module, find_sites(graph_module), [block], images.split(2), seed=3)
+    blocks = BlockCollector([block])
+    capture(graph_module, find_sites(graph_module), images.split(2), None, seed=3, collectors=[blocks])
+    return model, images, block, blocks.statistics()
 
 
 def test_the_block_runs_on_all_images_at_once(hybrid):
@@ -59,10 +62,3 @@ def test_the_gradient_is_that_of_autograd(hybrid):
         fisher_loss(logits, logits, generator).backward()
         gradients.append(tokens.grad)
     torch.testing.assert_close(statistics[block.name].gradient, torch.cat(gradients))
-
-
-def test_a_network_without_blocks_has_none_to_capture():
-    model, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(16, 2)), torch.randn(2, 3, 2, 2)
-    graph_module = trace(model, images)
-    assert find_bridge_blocks(graph_module, find_sites(graph_module)) == []
-    assert capture_blocks(graph_module, find_sites(graph_module), [], [images], seed=0) == {}

@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from qhyvit.calibration.capture import TENSOR_POSITIONS, capture, capture_tensors
+from qhyvit.calibration.capture import capture
 from qhyvit.calibration.losses import fisher_loss, kl_loss
+from qhyvit.calibration.passes import UNROUNDED, Recorder
 from qhyvit.calibration.store import load_statistics, load_tensor_statistics, save_statistics
+from qhyvit.calibration.tensors import TENSOR_POSITIONS, TensorCollector
 from qhyvit.errors import InputError
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.tensors import find_tensors
@@ -148,17 +150,24 @@ class Residual(nn.Module):
         return self.head((total.flatten(2) * weights).sum(2))
 
 
+def tensors_of(graph_module, batches, seed=0):
+    """What a calibration knows of the tensor sites."""
+    collector = TensorCollector(find_tensors(graph_module), len(batches), seed)
+    capture(graph_module, find_sites(graph_module), batches, 5, seed, collectors=[collector])
+    return collector.statistics()
+
+
 @pytest.fixture
 def residual():
     model = Residual()
     graph_module = trace(model, torch.randn(2, 3, 8, 8))
-    return model.requires_grad_(False), graph_module, find_tensors(graph_module)
+    return model.requires_grad_(False), graph_module
 
 
 def test_ranges_of_tensor_sites_are_those_of_what_the_model_computes(residual):
-    model, graph_module, tensors = residual
+    model, graph_module = residual
     x = torch.randn(6, 3, 8, 8)
-    statistics = capture_tensors(graph_module, tensors, x.split(4), seed=0)
+    statistics = tensors_of(graph_module, x.split(4))
     total, weights = model.tensors(x)
     add, softmax = statistics["add"].range, statistics["softmax"].range
     torch.testing.assert_close((add.low, add.high), (total.amin((0, 2, 3)), total.amax((0, 2, 3))))
@@ -167,9 +176,9 @@ def test_ranges_of_tensor_sites_are_those_of_what_the_model_computes(residual):
 
 
 def test_samples_hold_every_position_of_a_small_tensor_and_whole_distributions_of_a_softmax(residual):
-    model, graph_module, tensors = residual
+    model, graph_module = residual
     x = torch.randn(6, 3, 8, 8)
-    statistics = capture_tensors(graph_module, tensors, x.split(2), seed=0)
+    statistics = tensors_of(graph_module, x.split(2))
     total, weights = model.tensors(x)
     for sample, expected in (
         (statistics["add"].sample, total.movedim(1, 3).flatten(0, 2)),
@@ -179,10 +188,10 @@ def test_samples_hold_every_position_of_a_small_tensor_and_whole_distributions_o
 
 
 def test_samples_of_a_large_tensor_are_distinct_positions_from_all_batches(residual):
-    model, graph_module, tensors = residual
+    model, graph_module = residual
     x = torch.randn(12, 3, 32, 32)
     x[:4] += 100
-    samples = [capture_tensors(graph_module, tensors, x.split(4), seed)["add"].sample for seed in (0, 0, 1)]
+    samples = [tensors_of(graph_module, x.split(4), seed)["add"].sample for seed in (0, 0, 1)]
     assert samples[0].shape == (TENSOR_POSITIONS, 4)
     assert len(samples[0].unique(dim=0)) == TENSOR_POSITIONS
     assert torch.equal(samples[0], samples[1])
@@ -194,16 +203,19 @@ def test_samples_of_a_large_tensor_are_distinct_positions_from_all_batches(resid
 
 
 def test_a_tensor_that_is_not_finite_is_refused_with_its_name(residual):
-    _, graph_module, tensors = residual
+    _, graph_module = residual
+    collector = TensorCollector(find_tensors(graph_module), 1, seed=0)
+    recorder = Recorder(graph_module, [], UNROUNDED, collector.nodes, [])
+    recorder.run(torch.full((2, 3, 8, 8), float("inf")))
     with pytest.raises(InputError, match="site add:"):
-        capture_tensors(graph_module, tensors, [torch.full((2, 3, 8, 8), float("inf"))], seed=0)
+        collector.add(recorder, recorder)
 
 
 def test_statistics_of_tensor_sites_survive_the_file_and_leave_the_rest_as_it_was(residual, tmp_path):
-    _, graph_module, tensors = residual
+    _, graph_module = residual
     x = torch.randn(2, 3, 8, 8)
     statistics = capture(graph_module, find_sites(graph_module), [x], 5, seed=0)
-    tensor_statistics = capture_tensors(graph_module, tensors, [x], seed=0)
+    tensor_statistics = tensors_of(graph_module, [x])
     save_statistics(tmp_path / "without", statistics, {"seed": 0})
     save_statistics(tmp_path / "none", statistics, {"seed": 0}, {})
     save_statistics(tmp_path / "with", statistics, {"seed": 0}, tensor_statistics)

@@ -14,7 +14,6 @@ from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
 from qhyvit.search.candidates import UniformCandidates
 from qhyvit.search.objectives import fisher
 from qhyvit.search.problem import Problem
-from qhyvit.search.strategies import exhaustive
 
 
 class OneLayer(nn.Module):
@@ -55,9 +54,9 @@ def make_quantizer(problem, operand, bits, granularity, scheme, factor=1.0):
     return UniformQuantizer(bits, scheme, *range_to_grid(factor * low, factor * high, bits, scheme), axis=axis)
 
 
-def make_candidates(problem, operand, bits, granularity, scheme, factors, objective=fisher, strategy=exhaustive, *, cross_validated=False):
-    family = partial(UniformCandidates, problem, operand, objective, strategy, bits=bits, factors=factors)
-    return family(unit=granularity, scheme=scheme, cross_validated=cross_validated)
+def make_candidates(problem, operand, bits, unit, scheme, factors, objective=fisher, *, exhaustive=True, cross_validated=False):
+    family = partial(UniformCandidates, problem, operand, objective, exhaustive, bits=bits, factors=factors)
+    return family(unit=unit, scheme=scheme, cross_validated=cross_validated)
 
 
 def all_losses(candidates, other):

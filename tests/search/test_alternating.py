@@ -15,15 +15,14 @@ from qhyvit.search.alternating import reconstruction_error, search
 from qhyvit.search.candidates import Candidates
 from qhyvit.search.objectives import OBJECTIVES
 from qhyvit.search.problem import Problem
-from qhyvit.search.strategies import exhaustive, shortlisted
 
 FACTORS = torch.tensor([0.4, 0.6, 0.8, 1.0])
 
 
-def one_family(problem, factors, of_input, of_weight, strategy=exhaustive):
+def one_family(problem, factors, of_input, of_weight, *, exhaustive=True):
     """For each operand the candidates of one bit-width, granularity and scheme."""
     wanted = {"input": of_input, "weight": of_weight}
-    return {operand: [make_candidates(problem, operand, *wanted[operand], factors, strategy=strategy)] for operand in wanted}
+    return {operand: [make_candidates(problem, operand, *wanted[operand], factors, exhaustive=exhaustive)] for operand in wanted}
 
 
 def true_objective(name, problem, x, quantizers):
@@ -79,13 +78,13 @@ def test_many_candidates_at_once_have_the_errors_of_each_alone(name, granularity
         assert got.reshape(len(FACTORS), -1).sum(1).tolist() == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("strategy", [exhaustive, shortlisted])
+@pytest.mark.parametrize("exhaustive", [True, False])
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
-def test_one_operand_alone_gets_the_best_of_all_combinations(name, strategy):
+def test_one_operand_alone_gets_the_best_of_all_combinations(name, exhaustive):
     problem, x = make_problem(name)
     first, second = problem.site.operands
     combinations = (("tensor", "asymmetric"), ("tensor", "symmetric"))
-    families = [make_candidates(problem, first, 4, *combination, FACTORS, strategy=strategy) for combination in combinations]
+    families = [make_candidates(problem, first, 4, *combination, FACTORS, exhaustive=exhaustive) for combination in combinations]
     found = search({first: families, second: [make_candidates(problem, second, 8, "tensor", "symmetric", FACTORS)]}, 3)
 
     def quantizers(granularity, scheme):
@@ -149,11 +148,10 @@ def test_a_tenth_of_the_candidates_is_enough():
     ranges = {"input": observe(x[0], 1, 1)}
     problem = Problem(site, weight, SiteStatistics(ranges, Rows(x, gradient, torch.ones(1, 2048, 1))))
     factors = torch.linspace(0.01, 1.2, 100)
+    units = (8, "tensor", "asymmetric"), (8, "channel", "symmetric")
     plain, fast = (
-        reconstruction_error(
-            problem, search(one_family(problem, factors, (8, "tensor", "asymmetric"), (8, "channel", "symmetric"), strategy), 3)
-        )
-        for strategy in (exhaustive, shortlisted)
+        reconstruction_error(problem, search(one_family(problem, factors, *units, exhaustive=exhaustive), 3))
+        for exhaustive in (True, False)
     )
     assert fast <= 1.05 * plain
 
@@ -178,26 +176,26 @@ def many_products():
     return Problem(site, None, SiteStatistics(ranges, Rows(left, gradient, torch.ones(2, 128, 64, 1), right)))
 
 
-@pytest.mark.parametrize(("operand", "kept"), [("left", (16, 40)), ("right", (64, 10))])
+@pytest.mark.parametrize(("operand", "kept"), [("left", (6, 40)), ("right", (64, 4))])
 @pytest.mark.parametrize("factor", [0.5, 1.0])
-def test_some_vectors_of_an_operand_at_half_of_the_products_have_half_the_error(operand, kept, factor):
+def test_some_vectors_of_an_operand_at_a_tenth_of_the_products_have_about_the_error_of_all(operand, kept, factor):
     problem = many_products()
     sample = problem.sampled(operand, 128)
-    assert sample.gradient.shape == sample.reference.shape == (2, 64, *kept)
+    assert sample.gradient.shape == sample.reference.shape == (2, 12, *kept)
     quantizers = {name: make_quantizer(problem, name, 4, "tensor", "asymmetric", factor) for name in problem.site.operands}
-    assert reconstruction_error(sample, quantizers) == pytest.approx(reconstruction_error(problem, quantizers) / 2, rel=0.1)
+    assert reconstruction_error(sample, quantizers) == pytest.approx(reconstruction_error(problem, quantizers), rel=0.2)
 
 
 @pytest.mark.parametrize("operand", ["left", "right"])
-@pytest.mark.parametrize(("objective", "share"), [("fisher", 0.5), ("operand", 0.5), ("cosine", 1.0)])
-def test_every_objective_of_a_sample_is_that_of_the_products_in_it(operand, objective, share):
+@pytest.mark.parametrize("objective", ["fisher", "operand", "cosine"])
+def test_every_objective_of_a_sample_is_about_that_of_the_whole(operand, objective):
     problem = many_products()
     (other,) = set(problem.site.operands) - {operand}
     fixed = make_quantizer(problem, other, 8, "tensor", "asymmetric")
     candidates = make_candidates(problem, operand, 4, "tensor", "asymmetric", FACTORS, OBJECTIVES[objective])
     index = torch.arange(len(FACTORS))
-    sampled, whole = candidates.losses(fixed, index, 128), candidates.losses(fixed, index)
-    torch.testing.assert_close(sampled, share * whole, rtol=0.1, atol=0)
+    sampled, whole = candidates.losses(fixed, index, 512), candidates.losses(fixed, index)
+    torch.testing.assert_close(sampled, whole, rtol=0.2, atol=0)
 
 
 def test_few_products_are_no_smaller_in_a_sample():

@@ -5,7 +5,7 @@ import torch
 from small_sites import LAYERS, make_candidates, make_problem
 
 from qhyvit.calibration.capture import SiteStatistics
-from qhyvit.calibration.ranges import merge, observe
+from qhyvit.calibration.ranges import observe
 from qhyvit.calibration.rows import Rows
 from qhyvit.search.alternating import search
 from qhyvit.search.problem import Problem
@@ -18,8 +18,11 @@ def linear_problem(x):
     """A linear layer on rows ``x`` [batches, rows, channels], each output as important as any other."""
     site, weight = make_problem("linear")[0].site, torch.randn(16, x.shape[-1])
     rows = x.flatten(0, 1)[None]
-    ranges = {"input": merge([observe(batch, 1, len(x)) for batch in x])}
-    return Problem(site, weight, SiteStatistics(ranges, Rows(rows, torch.ones(1, rows.shape[1], 16), torch.ones(1, rows.shape[1], 1))))
+    found = None
+    for batch in x:
+        found = observe(batch, 1, len(x), found)
+    drawn = Rows(rows, torch.ones(1, rows.shape[1], 16), torch.ones(1, rows.shape[1], 1))
+    return Problem(site, weight, SiteStatistics({"input": found}, drawn))
 
 
 def granularity_of(problem, *, cross_validated):
@@ -66,7 +69,7 @@ def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, si
     beside = make_candidates(problem, other, 4, "tensor", "symmetric", FULL).start()
     axis = problem.site.axis(operand)
     expected = 0.0
-    for batch in torch.arange(4).split(sizes):
+    for number, batch in enumerate(torch.arange(4).split(sizes)):
         (lowest, highest), (low, high) = (
             channel_range(images, axis, unit) for images in (x[[image for image in range(4) if image not in batch]], x)
         )
@@ -76,7 +79,7 @@ def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, si
         shape = [-1 if place == axis % x.ndim else 1 for place in range(x.ndim)]
         scale, zero = scale.view(shape), zero.view(shape)
         rounded = ((x[batch].double() / scale).round() + zero).clamp(0, 15).sub(zero).mul(scale).float()
-        expected += error_of(name, x[batch], rounded, beside, gradients(problem, batch))
+        expected += error_of(name, x[batch], rounded, beside, gradients(problem, sizes, number))
     index = torch.zeros(1, *problem.units(operand, unit), dtype=torch.int64)
     assert float(candidates.losses(beside, index).sum()) == pytest.approx(expected, rel=1e-4)
 
@@ -88,9 +91,11 @@ def channel_range(images, axis, unit):
     return (low, high) if unit == "channel" else (low.amin().expand(low.shape), high.amax().expand(high.shape))
 
 
-def gradients(problem, batch):
-    """Those of some of the four images, in the order of the site's rows."""
-    return problem.gradient.unflatten(1, (4, -1))[:, batch].flatten(1, 2)
+def gradients(problem, sizes, number):
+    """Those of the images of one batch, in the order of the site's rows; smaller batches are filled up with rows of no weight."""
+    by_batch = problem.gradient.unflatten(1, (len(sizes), max(sizes), -1))[:, number]
+    assert not by_batch[:, sizes[number] :].any()
+    return by_batch[:, : sizes[number]].flatten(1, 2)
 
 
 def error_of(name, x, rounded, beside, gradient):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 TAIL_SHARE = 1e-3  # percentiles from 99.9 on are exact
-CHUNK = 32  # values of which the largest is looked at first
+CHUNK = 16  # values of which the largest is looked at first
 TENSORS = ("lows", "highs", "low_tail", "high_tail")
 
 
@@ -39,10 +39,11 @@ class Range:
         """How many values there are."""
         return sum(self.counts)
 
-    def without(self, batch: int) -> tuple[Tensor, Tensor]:
-        """The smallest and the largest value of each channel [C] in all other batches."""
-        others = torch.arange(len(self.counts)) != batch
-        return self.lows[others].amin(0), self.highs[others].amax(0)
+    def of_others(self) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest value of each channel in all batches but one [B, C]; of a single batch in itself."""
+        if len(self.counts) == 1:
+            return self.lows, self.highs
+        return _least_of_others(self.lows), -_least_of_others(-self.highs)
 
     def percentile(self, percent: float) -> tuple[Tensor, Tensor]:
         """The values that ``percent`` % of the tensor stay above and below, interpolated linearly between neighbours.
@@ -60,39 +61,58 @@ def tail_length(count: int) -> int:
     return min(count, math.ceil(TAIL_SHARE * count) + 1)
 
 
-def observe(x: Tensor, axis: int | None, batches: int) -> Range:
-    """The range of one of ``batches`` batches; ``axis`` tells the channels apart (None: there is but one)."""
+def observe(x: Tensor, axis: int | None, batches: int, before: Range | None = None) -> Range:
+    """The range of the first of ``batches`` batches, or of those ``before`` and the next. They are of one size, but for a smaller last one.
+
+    ``axis`` tells the channels apart (None: there is but one).
+    """
     channels = x.reshape(1, -1) if axis is None else x.movedim(axis, 0).flatten(1)
-    keep = min(x.numel(), tail_length(x.numel() * batches))
-    flat = x.flatten()
-    return Range(
-        lows=channels.amin(1)[None],
-        highs=channels.amax(1)[None],
-        low_tail=-largest(-flat, keep),
-        high_tail=largest(flat, keep),
-        counts=(x.numel(),),
-    )
+    lows, highs, flat = channels.amin(1)[None], channels.amax(1)[None], x.flatten()
+    if before is None:
+        keep = min(x.numel(), tail_length(x.numel() * batches))
+        return Range(lows, highs, -largest(-flat, keep), largest(flat, keep), (x.numel(),))
+    counts = (*before.counts, x.numel())
+    keep = tail_length(sum(counts) + x.numel() * (batches - len(counts)))
+    low_tail, high_tail = -_extended(-before.low_tail, -flat, keep), _extended(before.high_tail, flat, keep)
+    return Range(torch.cat([before.lows, lows]), torch.cat([before.highs, highs]), low_tail, high_tail, counts)
 
 
 def largest(x: Tensor, count: int) -> Tensor:
     """The ``count`` largest values of x [n], the largest first.
 
-    They are not below the ``count``-th largest of the maxima of chunks, so that only what is not below it need be sorted.
+    The ``count``-th largest of the maxima of chunks, or a greater one, is the least of them.
     """
-    chunks = x[: len(x) // CHUNK * CHUNK].view(CHUNK, -1).amax(0)
+    chunks = _chunks(x).amax(0)
     if count > len(chunks):
         return x.topk(count).values
-    return x[x >= chunks.topk(count).values[-1]].topk(count).values
+    return _extended(chunks.topk(count).values[-1].expand(count), x, count)
 
 
-def merge(parts: list[Range]) -> Range:
-    """The range of all batches together."""
-    counts = tuple(count for part in parts for count in part.counts)
-    keep = tail_length(sum(counts))
-    lows, highs, low_tail, high_tail = (torch.cat([getattr(part, name) for part in parts]) for name in TENSORS)
-    return Range(lows, highs, low_tail.topk(keep, largest=False).values, high_tail.topk(keep).values, counts)
+def _extended(tail: Tensor, x: Tensor, count: int) -> Tensor:
+    """The ``count`` largest values, or all, of a ``tail``, the largest first, and of x [n], of which few are above a full tail's least."""
+    both = torch.cat([tail, x if len(tail) < count else _above(x, tail[-1])])
+    return both.topk(min(count, len(both))).values
+
+
+def _above(x: Tensor, floor: Tensor) -> Tensor:
+    """The values of x [n] above a ``floor``, where most chunks have none."""
+    chunks = _chunks(x)
+    loud = chunks[:, chunks.amax(0) > floor]
+    found = torch.cat([loud.flatten(), x[chunks.numel() :]])
+    return found[found > floor]
+
+
+def _chunks(x: Tensor) -> Tensor:
+    """The values of x [n] but the last few, a column a chunk."""
+    return x[: len(x) // CHUNK * CHUNK].view(CHUNK, -1)
 
 
 def _interpolate(values: Tensor, rank: float) -> Tensor:
     below, above = values[math.floor(rank)], values[math.ceil(rank)]
     return below + (above - below) * (rank - math.floor(rank))
+
+
+def _least_of_others(x: Tensor) -> Tensor:
+    """The least values of the columns of x [B, C] without one row [B, C]: the least, or in its own row the next."""
+    least, following = x.sort(dim=0).values[:2]
+    return torch.where(x == least, following, least)

@@ -9,7 +9,9 @@ inputs, and their tails. The square root of 1 / (P p) is kept as the rows' facto
 positions is an unbiased estimate of the sum over all.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +56,21 @@ def concatenate(parts: list[Rows]) -> Rows:
     return Rows(left, gradient, factor, torch.cat(rights, dim=1) if rights else None)
 
 
+def in_equal_batches(rows: Rows, counts: Sequence[int]) -> Rows:
+    """The rows of batches with so many values each, as many rows of every batch: the smaller ones with some of no weight."""
+    ends = [rows.left.shape[1] * end // sum(counts) for end in (0, *accumulate(counts))]
+    sizes = [end - start for start, end in pairwise(ends)]
+    if len({*sizes}) == 1:
+        return rows
+
+    def padded(tensor: Tensor) -> Tensor:
+        none = (0, 0) * (tensor.ndim - 2)
+        return torch.cat([F.pad(part, (*none, 0, max(sizes) - part.shape[1])) for part in tensor.split(sizes, 1)], dim=1)
+
+    right = None if rows.right is None else padded(rows.right)
+    return Rows(padded(rows.left), padded(rows.gradient), padded(rows.factor), right)
+
+
 def draw(
     gradient_energy: Tensor, input_moments: tuple[Tensor, Tensor], count: int | None, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
@@ -65,18 +82,18 @@ def draw(
     rows, length = gradient_energy.shape
     if count is None or count >= length:
         return torch.arange(length).expand(rows, length), torch.ones(rows, length)
-    energy, tails = input_moments
-    kinds = torch.ones_like(energy), gradient_energy, gradient_energy * energy, gradient_energy * tails
-    probability = torch.stack([share * _normalized(kind) for share, kind in zip(SHARES, kinds, strict=True)]).sum(0)
+    kinds = torch.ones_like(gradient_energy[:, :1]), *input_moments
+    uniform = torch.full((rows, 1), SHARES[0])
+    weights = torch.zeros_like(gradient_energy)  # of a position's gradient energy in its probability
+    for share, kind in zip(SHARES[1:], kinds, strict=True):
+        total = (gradient_energy * kind).sum(1, keepdim=True)
+        weights.add_(torch.where(total > 0, share / total, 0) * kind)
+        uniform = uniform + torch.where(total > 0, 0, share)
+    probability = weights.mul_(gradient_energy).add_(uniform / length)
     ends = probability.cumsum(1, dtype=torch.float64)
     points = (torch.arange(count) + torch.rand(rows, 1, generator=generator, dtype=torch.float64)) / count * ends[:, -1:]
     index = torch.searchsorted(ends, points).clamp_(max=length - 1)
     return index, (count * probability.gather(1, index)).rsqrt()
-
-
-def _normalized(weight: Tensor) -> Tensor:
-    total = weight.sum(dim=1, keepdim=True)
-    return torch.where(total > 0, weight / total, 1 / weight.shape[1])
 
 
 def moments(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:

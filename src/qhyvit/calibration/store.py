@@ -7,9 +7,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from qhyvit.calibration.capture import SiteStatistics, TensorStatistics
+from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import TENSORS, Range
 from qhyvit.calibration.rows import Rows
+from qhyvit.calibration.tensors import TensorStatistics
 from qhyvit.files import written_whole
 from qhyvit.provenance import Provenance
 

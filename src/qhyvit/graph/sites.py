@@ -33,6 +33,14 @@ class Site:
         """The names of the two operands, in the order of the node's arguments."""
         return ("left", "right") if self.kind == "matmul" else ("input", "weight")
 
+    @property
+    def operand_nodes(self) -> tuple[Node, Node]:
+        """The nodes whose values the operands are."""
+        left, right = self.node.args[:2]
+        assert isinstance(left, Node)
+        assert isinstance(right, Node)
+        return left, right
+
     def axis(self, operand: str) -> int | None:
         """The axis of the operand's finest quantization units: input channels, output channels of a weight, heads of a matrix product.
 

@@ -104,7 +104,7 @@ class StackedCandidates(UniformCandidates):
     its sample stands in for it. The losses are those of the code where all positions are kept.
     """
 
-    def _losses(self, problem: Problem, granularity: str, other: Quantizer, index: Tensor) -> Tensor:
+    def _losses(self, problem: Problem, granularity: str, other: Quantizer | None, index: Tensor) -> Tensor:
         rows = problem.quantized("input", other)
         parts = index.split(chunk_size(problem, self.operand))
         mixed = ((_MixedGroups(problem, self._sources(part)), part) for part in parts)

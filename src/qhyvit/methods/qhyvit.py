@@ -11,24 +11,24 @@ from qhyvit.quantizers.store import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.joint import QuantizedBlock, search_block
 
+MUCH_WORSE = 1.5  # times the least error of a site by itself
+
 
 def quantize(task: Task) -> Quantizers:
     """The quantizers of every site."""
-    method = task.settings(QhyvitMethod)
-    task = search.with_gradients(task)
-    quantizers = dict(search.search_sites(task))
-    graph_module = task.network.graph_module
+    method, graph_module = task.settings(QhyvitMethod), task.network.graph_module
     blocks = [extract_block(graph_module, found) for found in find_bridge_blocks(graph_module, task.network.sites)]
-    statistics = task.capture_blocks(blocks, *search.loss_and_rounding(task))
+    task = task.recalibrated(*search.loss_and_rounding(task), blocks)
+    quantizers = dict(search.search_sites(task))
     for block in track(blocks, "searching bridge blocks"):
-        found = statistics[block.name]
+        found = task.block_statistics[block.name]
         problem = QuantizedBlock(block, found.inputs, found.gradient)
         quantizers |= search_block(problem, quantizers, _options(task, block, quantizers, method), method.rounds)
     return quantizers
 
 
 def _options(task: Task, block: Block, start: Quantizers, method: QhyvitMethod) -> dict[tuple[str, str], list[Quantizer]]:
-    """For each site and operand of the block, the best few scales of each granularity and scheme by the site's own error.
+    """For each site and operand of the block, the best few scales of each granularity and scheme by the site's own error, none much worse.
 
     When ranges are cross-validated, channels are told apart where that is best at the site by itself: at the block's output none is.
     """
@@ -39,5 +39,7 @@ def _options(task: Task, block: Block, start: Quantizers, method: QhyvitMethod) 
             chosen = start[site.name][operand]
             whole = isinstance(chosen, UniformQuantizer) and chosen.axis is None
             allowed = [family for family in families if family.granularity == "tensor" or not (method.cross_validated and whole)]
-            options[site.name, operand] = [quantizer for family in allowed for quantizer in family.best_common(other, method.options)]
+            found = [pair for family in allowed for pair in family.best_common(other, method.options)]
+            least = min(error for error, _ in found)
+            options[site.name, operand] = [quantizer for error, quantizer in found if error <= MUCH_WORSE * least]
     return options

@@ -36,7 +36,6 @@ from qhyvit.search.alternating import search
 from qhyvit.search.candidates import ListedCandidates
 from qhyvit.search.objectives import OBJECTIVES
 from qhyvit.search.problem import Problem
-from qhyvit.search.strategies import exhaustive
 
 aten = torch.ops.aten
 
@@ -117,7 +116,7 @@ def _quantize_site(task: Task, site: Site, by_channel: UniformQuantizer | None) 
         return {"input": by_channel, "weight": _weight(task, problem, by_channel.scale / by_channel.scale.mean())}
     quantizers = {operand: _percentiles(task, problem, operand) for operand in site.operands}
     candidates = {
-        operand: [ListedCandidates(problem, operand, OBJECTIVES["operand"], exhaustive, quantizers=listed)]
+        operand: [ListedCandidates(problem, operand, OBJECTIVES["operand"], exhaustive=True, quantizers=listed)]
         for operand, listed in quantizers.items()
     }
     return search(candidates, rounds=1)

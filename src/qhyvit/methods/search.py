@@ -7,8 +7,8 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from qhyvit.calibration.capture import UNROUNDED
 from qhyvit.calibration.losses import Loss, fisher_loss, kl_loss
+from qhyvit.calibration.passes import UNROUNDED
 from qhyvit.config import SearchSettings
 from qhyvit.graph.sites import Site
 from qhyvit.methods.task import Task
@@ -17,7 +17,6 @@ from qhyvit.search.alternating import search
 from qhyvit.search.candidates import UniformCandidates
 from qhyvit.search.objectives import OBJECTIVES, by_gram_matrix
 from qhyvit.search.problem import Problem
-from qhyvit.search.strategies import exhaustive, shortlisted
 
 
 def quantize(task: Task) -> Quantizers:
@@ -60,8 +59,8 @@ def operand_candidates(task: Task, problem: Problem, operand: str) -> list[Unifo
     """The same for one operand; the first granularity and scheme come first."""
     method, allowed = task.settings(SearchSettings), task.choices(problem.site, operand)
     objective, bits, factors = OBJECTIVES[method.objective], task.bits(operand), factors_of(method)
-    strategy = exhaustive if by_gram_matrix(objective, problem, operand) else shortlisted
-    family = partial(UniformCandidates, problem, operand, objective, strategy, bits=bits, factors=factors)
+    exhaustive = by_gram_matrix(objective, problem, operand)
+    family = partial(UniformCandidates, problem, operand, objective, exhaustive, bits=bits, factors=factors)
     return [
         family(unit=unit, scheme=scheme, cross_validated=method.cross_validated and operand != "weight")
         for unit, scheme in product(allowed.granularity, allowed.scheme)

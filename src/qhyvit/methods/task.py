@@ -1,14 +1,15 @@
 """What every method is given, and the choices that its settings leave for each operand."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from torch import Tensor
 
-from qhyvit.calibration.blocks import BlockStatistics, capture_blocks
-from qhyvit.calibration.capture import SiteStatistics, TensorStatistics, capture
+from qhyvit.calibration.blocks import BlockCollector, BlockStatistics
+from qhyvit.calibration.capture import SiteStatistics, capture
 from qhyvit.calibration.losses import Loss
+from qhyvit.calibration.tensors import TensorStatistics
 from qhyvit.config import Choices, Method
 from qhyvit.graph.block import Block
 from qhyvit.graph.insert import site_weight
@@ -40,6 +41,7 @@ class Task:
     method: Method
     weight_bits: int
     activation_bits: int
+    block_statistics: Mapping[str, BlockStatistics] = field(default_factory=dict)
 
     def settings(self, kind: type[T]) -> T:
         """The settings of the method, which are of the given kind."""
@@ -63,15 +65,20 @@ class Task:
         choices = method.matmuls if site.kind == "matmul" else of_layers
         return choices if site.axis(operand) is not None else choices.model_copy(update={"granularity": ["tensor"]})
 
-    def recalibrated(self, loss: Loss, rounding: Quantizers) -> "Task":
-        """The same task with gradients of another ``loss``, at the network with the quantizers ``rounding``."""
+    def recalibrated(self, loss: Loss, rounding: Quantizers, blocks: Sequence[Block] = ()) -> "Task":
+        """The same task with gradients of another ``loss``, at the network with the quantizers ``rounding``, and those of some blocks."""
         images, network = self.calibration, self.network
         ranges = {name: statistics.ranges for name, statistics in self.statistics.items()}
-        batches = images.read_batches()
-        found = capture(network.graph_module, network.sites, batches, images.positions, images.seed, loss, rounding, ranges=ranges)
-        return replace(self, statistics=found)
-
-    def capture_blocks(self, blocks: list[Block], loss: Loss, rounding: Quantizers) -> dict[str, BlockStatistics]:
-        """What enters some blocks, and such gradients at their outputs."""
-        images, network = self.calibration, self.network
-        return capture_blocks(network.graph_module, network.sites, blocks, images.read_batches(), images.seed, loss, rounding)
+        of_blocks = BlockCollector(blocks)
+        found = capture(
+            network.graph_module,
+            network.sites,
+            images.read_batches(),
+            images.positions,
+            images.seed,
+            loss,
+            rounding,
+            ranges=ranges,
+            collectors=[of_blocks],
+        )
+        return replace(self, statistics=found, block_statistics=of_blocks.statistics())

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from qhyvit.calibration.capture import TensorStatistics
+from qhyvit.calibration.tensors import TensorStatistics
 from qhyvit.config import Method
 from qhyvit.graph.tensors import TensorSite, before_norm
 from qhyvit.methods.attention import log2_attention

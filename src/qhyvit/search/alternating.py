@@ -14,7 +14,9 @@ from qhyvit.search.candidates import Candidates
 from qhyvit.search.problem import Problem
 
 ORDER = ("weight", "input", "left", "right")  # in which operands are searched: as in PTQ4ViT's code
-HOPELESS = 1.1  # candidates with so many times the least loss are not tried in further rounds
+FAR = 1.25  # candidates with so many times the least loss on some rows are not compared on all
+MISJUDGED = 1.5  # times the loss on some rows: candidates with so much on all are searched anew on all rows
+HOPELESS = 1.1  # candidates with so many times the least loss on all rows are not tried in further rounds
 LEAST_GAIN = 0.005  # share of the loss that a further round must have removed for another one to follow
 
 
@@ -25,7 +27,7 @@ def search(candidates: Mapping[str, Sequence[Candidates]], rounds: int) -> dict[
     any more, and leaves out families that have fallen far behind.
     """
     first, second = sorted(candidates, key=ORDER.index)
-    left = dict(candidates)
+    left = {operand: [family.shortlist() for family in families] for operand, families in candidates.items()}
     best = {operand: families[0].start() for operand, families in candidates.items()}
     beside: dict[str, Quantizer] = {}  # what was in the other's place when an operand was last searched
     loss = float("inf")
@@ -35,13 +37,30 @@ def search(candidates: Mapping[str, Sequence[Candidates]], rounds: int) -> dict[
             if operand in beside and _same(beside[operand], best[other]):
                 return best
             beside[operand] = best[other]
-            found = [family.best(best[other]) for family in left[operand]]
-            loss, best[operand] = min(found, key=lambda pair: pair[0])
-            tried = zip(left[operand], found, strict=True)
-            left[operand] = [family for family, (least, _) in tried if least <= HOPELESS * loss]
+            loss, best[operand], left[operand] = _contest(left[operand], best[other])
         if loss > (1 - LEAST_GAIN) * previous:
             break
     return best
+
+
+def _contest(families: Sequence[Candidates], other: Quantizer) -> tuple[float, Quantizer, list[Candidates]]:
+    """The least loss, its quantizer, and the families that are worth another round.
+
+    What some rows say of a family is believed unless all rows say that it is much worse, while it might have been the best.
+    """
+    judged = sorted(((*family.finalists(other), family) for family in families), key=lambda one: one[0])
+    least, found = float("inf"), []
+    for expected, finalists, family in judged:
+        if expected > FAR * judged[0][0]:
+            break
+        loss, quantizer = finalists.best(other)
+        if loss > MISJUDGED * expected and expected < least:
+            family = family.unsampled(other)
+            loss, quantizer = family.best(other)
+        least = min(least, loss)
+        found.append((loss, quantizer, family))
+    _, best, _ = min(found, key=lambda one: one[0])
+    return least, best, [family for loss, _, family in found if loss <= HOPELESS * least]
 
 
 def reconstruction_error(problem: Problem, quantizers: Mapping[str, Quantizer]) -> float:

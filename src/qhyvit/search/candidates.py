@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -11,19 +12,26 @@ from qhyvit.quantizers.store import Quantizer
 from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, range_to_grid
 from qhyvit.search.objectives import Objective, by_gram_matrix, chunk_size
 from qhyvit.search.problem import Problem
-from qhyvit.search.strategies import Strategy, shortlisted
 
+SHORTLIST, SHORTLIST_ROWS = 12, 128  # how many candidates are left when all are compared on so many rows
+FINALISTS, FINALISTS_ROWS = 5, 256  # and of these
 COMMON_ROWS = 256  # on which quantizers with one factor for all units are compared
 
 
 @dataclass(frozen=True)
 class Candidates(ABC):
-    """A numbered family of quantizers for one operand; each quantization unit, of ``units``, may take its own number."""
+    """A numbered family of quantizers for one operand; each quantization unit, of ``units``, may take its own number.
+
+    Ever fewer are compared on ever more rows, but for an ``exhaustive`` family, which is compared on all rows alone. A search for the
+    bottom of a basin would not do: the losses of 8 bits are jagged. ``left``, int64 [m, units], are the numbers that may still be taken
+    (None: all).
+    """
 
     problem: Problem
     operand: str
     objective: Objective
-    strategy: Strategy = shortlisted
+    exhaustive: bool = False
+    left: Tensor | None = None
 
     @property
     def granularity(self) -> str:
@@ -45,19 +53,45 @@ class Candidates(ABC):
     def rows(self, problem: Problem, index: Tensor) -> Tensor:
         """The operand's rows in ``problem`` by the candidates ``index`` [m, units], along the axis of the candidates."""
 
-    def best(self, other: Quantizer) -> tuple[float, Quantizer]:
-        """The loss and the quantizer with the least, beside the quantizer of the other operand."""
-        units = self.problem.units(self.operand, self.granularity)
-        everything = torch.arange(len(self)).view(-1, *[1] * len(units)).expand(-1, *units)
-        index, losses = self.strategy(lambda index, rows: self.losses(other, index, rows), everything)
-        return float(losses.sum()), self.quantizer(index)
+    def shortlist(self) -> Self:
+        """The family with those candidates alone that are best on a sample of the rows, beside the other operand as it is, unquantized."""
+        if self.exhaustive or self.problem.sampled(self.operand, SHORTLIST_ROWS) is self.problem:
+            return self
+        _, shortlist = self._least(self.losses(None, self._numbers, SHORTLIST_ROWS), SHORTLIST)
+        return shortlist
 
-    def losses(self, other: Quantizer, index: Tensor, rows: int | None = None) -> Tensor:
-        """The losses [m, units] of the candidates ``index`` [m, units] on some or all rows, beside the other operand's quantizer."""
+    def unsampled(self, other: Quantizer) -> Self:
+        """The same of all rows, beside the quantizer of the other operand: a family that no sample has a say in from then on."""
+        exhaustive = replace(self, exhaustive=True, left=None)
+        _, shortlist = exhaustive._least(exhaustive.losses(other, exhaustive._numbers), SHORTLIST)
+        return shortlist
+
+    def finalists(self, other: Quantizer) -> tuple[float, Self]:
+        """The family with the few that are best on more rows, beside the quantizer of the other operand, and the least loss there."""
+        return self._least(self.losses(other, self._numbers, None if self.exhaustive else FINALISTS_ROWS), FINALISTS)
+
+    def best(self, other: Quantizer) -> tuple[float, Quantizer]:
+        """The least loss on all rows, and its quantizer, beside the quantizer of the other operand."""
+        loss, best = self._least(self.losses(other, self._numbers), 1)
+        return loss, self.quantizer(best._numbers[0])
+
+    def losses(self, other: Quantizer | None, index: Tensor, rows: int | None = None) -> Tensor:
+        """The losses [m, units] of the candidates ``index`` [m, units] on some or all rows, beside the other operand's quantizer if any."""
         problem = self.problem if rows is None else self.problem.sampled(self.operand, rows)
         return self._losses(problem, self.granularity, other, index)
 
-    def _losses(self, problem: Problem, granularity: str, other: Quantizer, index: Tensor) -> Tensor:
+    @property
+    def _numbers(self) -> Tensor:
+        if self.left is not None:
+            return self.left
+        units = self.problem.units(self.operand, self.granularity)
+        return torch.arange(len(self)).view(-1, *[1] * len(units)).expand(-1, *units)
+
+    def _least(self, losses: Tensor, count: int) -> tuple[float, Self]:
+        least, places = losses.sort(dim=0, stable=True)  # of equals the first
+        return float(least[0].sum()), replace(self, left=self._numbers.gather(0, places[:count]))
+
+    def _losses(self, problem: Problem, granularity: str, other: Quantizer | None, index: Tensor) -> Tensor:
         (other_name,) = set(problem.tensors) - {self.operand}
         fixed = problem.quantized(other_name, other)
         free = by_gram_matrix(self.objective, problem, self.operand)
@@ -70,8 +104,8 @@ class UniformCandidates(Candidates):
     """The uniform quantizers of one granularity and scheme that cover a factor [n] of the range of each quantization unit.
 
     When ``cross_validated``, no batch of images widens the range that it is rounded with beyond that of all others, since what will be seen
-    later has no say in the range either: that of a channel is soon left. A sample of the rows, for a shortlist, has the range of all. And a
-    channel that was silent, as may be after a ReLU, has the tensor's range, for on other images it may speak.
+    later has no say in the range either: that of a channel is soon left. And a channel that was silent, as may be after a ReLU, has the
+    tensor's range, for on other images it may speak.
     """
 
     bits: int
@@ -98,37 +132,39 @@ class UniformCandidates(Candidates):
 
     def rows(self, problem: Problem, index: Tensor) -> Tensor:
         """The operand's rows by the candidates ``index`` [m, units]."""
-        return problem.candidates(self.operand, *self._grids(problem, self.factors[index]), grid_limits(self.bits, self.scheme))
+        factors = self._by_channel(self.factors[index])[None]
+        low, high = (factors * bound for bound in self._range(*self.problem.channel_ranges[self.operand]))
+        if self.cross_validated:
+            lowest, highest = (factors.clamp(min=1) * bound[:, None] for bound in self._range(*self.problem.ranges_of_others[self.operand]))
+            low, high = torch.maximum(low, lowest), torch.minimum(high, highest)
+        return problem.candidates(self.operand, *range_to_grid(low, high, self.bits, self.scheme), grid_limits(self.bits, self.scheme))
 
-    def _losses(self, problem: Problem, granularity: str, other: Quantizer, index: Tensor) -> Tensor:
-        batches = problem.by_batch if self.cross_validated and problem is self.problem else [problem]
-        losses_of = super()._losses
-        return torch.stack([losses_of(batch, granularity, other, index) for batch in batches]).sum(0)
-
-    def best_common(self, other: Quantizer, count: int) -> list[UniformQuantizer]:
-        """The ``count`` best by the site's own loss of those quantizers that have one factor for all units."""
+    def best_common(self, other: Quantizer, count: int) -> list[tuple[float, UniformQuantizer]]:
+        """The ``count`` best by the site's own loss of those quantizers that have one factor for all units, with their losses."""
         places = torch.arange(len(self))
         index = places[:, None] if self.granularity == "channel" else places
-        found = self._losses(self.problem.sampled(self.operand, COMMON_ROWS), "tensor", other, index)
-        return [self.quantizer(index[place]) for place in found.topk(min(count, len(self)), largest=False).indices]
+        losses = self._losses(self.problem.sampled(self.operand, COMMON_ROWS), "tensor", other, index)
+        least, best = losses.topk(min(count, len(self)), largest=False)
+        return list(zip(least.tolist(), map(self.quantizer, index[best]), strict=True))
 
     def _covering(self, factor: Tensor) -> UniformQuantizer:
-        axis = None if self.granularity == "tensor" else self.problem.site.axis(self.operand)
-        return UniformQuantizer(self.bits, self.scheme, *self._grids(self.problem, factor), axis=axis)
+        low, high = (self._by_channel(factor) * bound for bound in self._range(*self.problem.channel_ranges[self.operand]))
+        scale, zero_point = range_to_grid(low, high, self.bits, self.scheme)
+        if self.granularity == "tensor":
+            return UniformQuantizer(self.bits, self.scheme, scale[0], zero_point[0])
+        return UniformQuantizer(self.bits, self.scheme, scale, zero_point, axis=self.problem.site.axis(self.operand))
 
-    def _grids(self, problem: Problem, factor: Tensor) -> tuple[Tensor, Tensor]:
-        factors = self.problem.by_channel(self.operand, factor) if self.granularity == "channel" else factor
-        low, high = (factors * bound for bound in self._range(self.problem))
-        if self.cross_validated:
-            lowest, highest = (factors.clamp(min=1) * bound for bound in self._range(problem))
-            low, high = torch.maximum(low, lowest), torch.minimum(high, highest)
-        return range_to_grid(low, high, self.bits, self.scheme)
+    def _by_channel(self, factor: Tensor) -> Tensor:
+        """Factors [..., units] to the channels [..., C], or those of the tensor [...] to [..., 1]."""
+        return factor[..., None] if self.granularity == "tensor" else self.problem.by_channel(self.operand, factor)
 
-    def _range(self, problem: Problem) -> tuple[Tensor, Tensor]:
-        low, high = problem.range(self.operand, self.granularity)
+    def _range(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The ranges [..., C or 1] of the units that have those of the channels [..., C]."""
+        lowest, highest = low.amin(-1, keepdim=True), high.amax(-1, keepdim=True)
+        if self.granularity == "tensor":
+            return lowest, highest
         if not self.cross_validated:
             return low, high
-        lowest, highest = problem.range(self.operand, "tensor")
         silent = (low == 0) & (high == 0)
         return torch.where(silent, lowest, low), torch.where(silent, highest, high)
 

@@ -46,20 +46,22 @@ class QuantizedBlock:
 def search_block(problem: QuantizedBlock, start: Quantizers, options: dict[tuple[str, str], list[Quantizer]], rounds: int) -> Quantizers:
     """Improve the quantizers of a block's sites, which ``start`` has, with those that ``options`` offers for each site and operand.
 
-    The sites take their turns in order of execution, the second operand (the weight of a layer) before the first.
+    The sites take their turns in order of execution, the second operand (the weight of a layer) before the first, until all in turn have
+    nothing better to offer.
     """
     best = {site.name: dict(start[site.name]) for site in problem.block.sites}
     least = problem.error(best)
+    settled = 0  # operands in turn, the last one to change among them, of which no option is better
     for _ in range(rounds):
-        before = least
         for site in problem.block.sites:
             known = problem.before(site, best)
             for operand in site.operands[::-1]:
+                if settled == len(options):
+                    return best
+                settled += 1
                 for candidate in options[site.name, operand]:
                     tried = best | {site.name: best[site.name] | {operand: candidate}}
                     error = problem.error(tried, known)
                     if error < least:
-                        least, best = error, tried
-        if least == before:
-            break
+                        least, best, settled = error, tried, 1
     return best

@@ -3,20 +3,19 @@
 from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
-from itertools import accumulate, pairwise
+from math import isqrt
 
 import torch
 from torch import Tensor
 
 from qhyvit.calibration.capture import SiteStatistics
-from qhyvit.calibration.rows import draw, moments
+from qhyvit.calibration.rows import draw, in_equal_batches, moments
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.store import Quantizer
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize
 
+FEWER = 2  # how many times fewer rows a group of channels needs, which has few weights, or products, which have rows on both sides
 SAMPLED_OUTPUTS = 64  # output channels at which candidates for an input are compared first
-SAMPLED_PRODUCTS = 64  # of two activations, a head
-VECTORS_SHARE = 4  # how many times fewer vectors of one operand these have
 
 
 class Problem:
@@ -28,8 +27,9 @@ class Problem:
 
     def __init__(self, site: Site, weight: Tensor | None, statistics: SiteStatistics) -> None:
         """``weight`` is the layer's weight [O, ...], None for a matrix product of two activations."""
-        rows = statistics.rows
-        self.site, self.weight = site, weight
+        counts = next(found.counts for found in statistics.ranges.values())
+        rows = in_equal_batches(statistics.rows, counts)
+        self.site, self.weight, self.batches = site, weight, len(counts)
         self._outputs: Tensor | slice = slice(None)
         right = rows.right if weight is None else self._as_right(weight)
         assert right is not None
@@ -49,30 +49,11 @@ class Problem:
         left, right = self.tensors.values()
         return left @ right
 
-    @cached_property
-    def by_batch(self) -> "list[Problem]":
-        """The problem on each batch of images, with the ranges of all others; of a single batch with its own."""
-        (counts, *_) = (found.counts for found in self._observed.values())
-        ends = [self.gradient.shape[1] * end // sum(counts) for end in (0, *accumulate(counts))]
-        return [self._on_batch(batch, slice(*rows)) for batch, rows in enumerate(pairwise(ends))] if len(counts) > 1 else [self]
-
-    def _on_batch(self, batch: int, rows: slice) -> "Problem":
-        part = self._slice(rows)
-        part.channel_ranges = self.channel_ranges | {name: found.without(batch) for name, found in self._observed.items()}
-        return part
-
-    def _slice(self, rows: slice) -> "Problem":
-        part = copy(self)
-        part.tensors = {name: tensor if name == "weight" else tensor[:, rows] for name, tensor in self.tensors.items()}
-        part.gradient, part.factor, part.reference = (tensor[:, rows] for tensor in (self.gradient, self.factor, self.reference))
-        return part
-
     def sampled(self, operand: str, rows: int) -> "Problem":
-        """The problem on so many of the rows, where there are many more, to compare candidates for the operand.
+        """The problem on so many of the rows, where there are many more, to compare candidates for the operand; otherwise itself.
 
-        They are drawn as the calibration drew rows; of a group of channels, which has few weights, half as many. Candidates for an input,
-        on which all outputs depend, need but some of these. Of products of activations there are some, with a share of the operand's
-        vectors, its rows or columns.
+        They are drawn as the calibration drew rows, from each batch alike. Candidates for an input, on which all outputs depend, need but
+        some of these. Of products of activations there are some, with some of the operand's vectors, its rows or columns.
         """
         if (operand, rows) not in self._samples:
             self._samples[operand, rows] = self._of_products(operand, rows) if self.weight is None else self._of_layer(operand, rows)
@@ -80,39 +61,52 @@ class Problem:
 
     def _of_layer(self, operand: str, rows: int) -> "Problem":
         if self.site.groups > 1:
-            rows //= 2
-        sample = self if self.tensors["input"].shape[1] < 2 * rows else self._drawn("input", rows)
-        outputs = operand == "input" and self.site.groups == 1
-        return sample._drawn("weight", SAMPLED_OUTPUTS) if outputs else sample
+            rows //= FEWER
+        if self.tensors["input"].shape[1] < 2 * rows:
+            return self
+        sample = self._drawn("input", -(-rows // self.batches), self.batches)
+        return sample._drawn("weight", SAMPLED_OUTPUTS) if operand == "input" and self.site.groups == 1 else sample
 
-    def _of_products(self, operand: str, count: int) -> "Problem":
-        products, vectors = self.gradient.shape[1], self.gradient.shape[2 if operand == "left" else 3]
-        sample = self._slice(slice(None, None, max(1, products // SAMPLED_PRODUCTS)))
-        many = products * vectors >= VECTORS_SHARE * count
-        return sample._drawn(operand, -(-vectors // VECTORS_SHARE)) if many else sample
+    def _of_products(self, operand: str, rows: int) -> "Problem":
+        """Of all products of a batch one in k, and one in k of the operand's vectors in each, so that there are so many rows."""
+        products, of_left, of_right = self.gradient.shape[1:]
+        step = isqrt(products * of_left // (rows // FEWER))
+        if step < 2:
+            return self
+        some = torch.arange(products).view(self.batches, -1)[:, ::step].flatten()
+        weight = (products / len(some)) ** 0.5
+        sample = copy(self)
+        sample.tensors = {name: tensor[:, some] for name, tensor in self.tensors.items()}
+        sample.gradient, sample.factor = (tensor[:, some] * weight for tensor in (self.gradient, self.factor))
+        sample.reference, sample.column_factor = self.reference[:, some], self.column_factor * weight
+        return sample._drawn(operand, -(-(of_left if operand == "left" else of_right) // step))
 
-    def _drawn(self, operand: str, count: int) -> "Problem":
-        """The problem with so many of the operand's vectors: the rows of the left one, or the columns of the right one."""
+    def _drawn(self, operand: str, count: int, parts: int = 1) -> "Problem":
+        """The problem with so many of each part of the operand's vectors: the rows of the left one, or the columns of the right one."""
         left = operand == self.site.operands[0]
 
         def turned(tensor: Tensor) -> Tensor:
             return tensor if left else tensor.mT
 
-        vectors, gradient = turned(self.tensors[operand]), turned(self.gradient)
+        def by_part(tensor: Tensor) -> Tensor:
+            return turned(tensor).unflatten(-2, (parts, -1))
+
+        vectors, gradient = by_part(self.tensors[operand]), by_part(self.gradient)
         energy, *of_vectors = (found.flatten(0, -2) for found in (gradient.square().sum(-1), *moments(vectors, -1)))
         index, factor = draw(energy, (of_vectors[0], of_vectors[1]), min(count, vectors.shape[-2]), torch.Generator().manual_seed(count))
         index, factor = (drawn.reshape(*vectors.shape[:-2], -1, 1) for drawn in (index, factor))
 
-        def pick(tensor: Tensor) -> Tensor:
-            return tensor.gather(-2, index.expand(*index.shape[:-1], tensor.shape[-1]))
+        def pick(tensor: Tensor, times: Tensor | float = 1.0) -> Tensor:
+            found = tensor.gather(-2, index.expand(*index.shape[:-1], tensor.shape[-1])) * times
+            return turned(found.flatten(-3, -2))
 
         thin = copy(self)
-        thin.tensors = self.tensors | {operand: self._laid_out(turned(pick(vectors)))}
-        thin.gradient, thin.reference = turned(pick(gradient) * factor), turned(pick(turned(self.reference)))
+        thin.tensors = self.tensors | {operand: self._laid_out(pick(vectors))}
+        thin.gradient, thin.reference = pick(gradient, factor), pick(by_part(self.reference))
         if left:
-            thin.factor = pick(self.factor) * factor
+            thin.factor = pick(by_part(self.factor), factor)
         else:
-            thin.column_factor = self.column_factor * factor.mT
+            thin.column_factor = self.column_factor * factor.flatten(-3, -2).mT
         if operand == "weight":
             thin._outputs = index.flatten()
         return thin
@@ -122,14 +116,21 @@ class Problem:
         low, high = self.channel_ranges[operand]
         return (low.amin(), high.amax()) if granularity == "tensor" else (low, high)
 
-    def quantized(self, operand: str, quantizer: Quantizer) -> Tensor:
-        """The operand's rows, fake-quantized."""
+    @cached_property
+    def ranges_of_others(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """For each activation operand the smallest and largest value of each channel in all batches but one [B, C]."""
+        return {name: found.of_others() for name, found in self._observed.items()}
+
+    def quantized(self, operand: str, quantizer: Quantizer | None) -> Tensor:
+        """The operand's rows, fake-quantized if by a quantizer at all."""
+        if quantizer is None:
+            return self.tensors[operand]
         if operand == "weight":
             assert self.weight is not None
             return self._as_right(quantizer.fake_quantize(self.weight))
         if not isinstance(quantizer, UniformQuantizer):  # the other kinds have no channels to be found
             return quantizer.fake_quantize(self.tensors[operand])
-        scale, zero_point = quantizer.scale[None], quantizer.zero_point[None]
+        scale, zero_point = (values.view(1, 1, -1) for values in (quantizer.scale, quantizer.zero_point))
         return self.candidates(operand, scale, zero_point, quantizer.limits).squeeze(self._axis(operand))
 
     def listed(self, operand: str, quantizers: Sequence[Quantizer]) -> Tensor:
@@ -137,12 +138,22 @@ class Problem:
         return torch.stack([self.quantized(operand, quantizer) for quantizer in quantizers], dim=self._axis(operand))
 
     def candidates(self, operand: str, scale: Tensor, zero_point: Tensor, limits: tuple[int, int]) -> Tensor:
-        """The operand's rows on each of m grids with scales and zero points [m] or [m, C], along the axis of the candidates."""
+        """The operand's rows on each of m grids, along the axis of the candidates.
+
+        Scales and zero points are [B, m, C]: one for all batches or one a batch, one for the tensor or one a channel.
+        """
         if operand == "right":  # as the rows of a left operand, since loops over few columns would be short
-            columns = self.along_candidates("left", self.tensors[operand].mT)
-            return fake_quantize(columns, self._spread("left", scale), self._spread("left", zero_point), *limits).movedim(-1, -3)
-        rows = self.along_candidates(operand, self.tensors[operand])
-        return fake_quantize(rows, self._spread(operand, scale), self._spread(operand, zero_point), *limits)
+            return self._on_grids("left", self.tensors[operand].mT, scale, zero_point, limits).movedim(-1, -3)
+        return self._on_grids(operand, self.tensors[operand], scale, zero_point, limits)
+
+    def _on_grids(self, operand: str, rows: Tensor, scale: Tensor, zero_point: Tensor, limits: tuple[int, int]) -> Tensor:
+        grids = self._spread(operand, scale), self._spread(operand, zero_point)
+        if operand == "weight":
+            return fake_quantize(rows.unsqueeze(2), *grids, *limits)
+        by_batch = rows.unflatten(1, (len(scale), -1))
+        if operand == "left":
+            return fake_quantize(by_batch.unsqueeze(3), *grids, *limits).flatten(1, 2)
+        return fake_quantize(by_batch.unsqueeze(1), *grids, *limits).flatten(2, 3)
 
     def products(self, operand: str, candidates: Tensor, other: Tensor) -> Tensor:
         """The products of candidates for one operand, which are used up, with the rows of the other, with the axis of the candidates."""
@@ -200,14 +211,11 @@ class Problem:
         return -3 if operand == self.site.operands[0] else -2
 
     def _spread(self, operand: str, values: Tensor) -> Tensor:
-        """Values of m candidates, [m] or [m, C], to where the operand's rows on m grids have their channels."""
-        behind = [1] * (-self._axis(operand) - 1)
-        if values.ndim == 1:
-            return values.view(-1, *behind)
-        if self.site.kind == "matmul":
-            return values.t().reshape(values.shape[1], *[1] * (3 - len(behind)), -1, *behind)
-        grouped = values.unflatten(1, (self.site.groups, -1)).transpose(0, 1)
+        """Values [B, m, C] of m candidates to where the operand's rows on m grids, in B batches, have their channels."""
+        if operand == "left":
+            return values.permute(2, 0, 1)[:, :, None, :, None, None]
+        grouped = values[None] if values.shape[2] == 1 else values.unflatten(2, (self.site.groups, -1)).movedim(2, 0)
         if operand == "weight":
-            return grouped.unsqueeze(1)
-        repeats = self.tensors["input"].shape[2] // grouped.shape[2]
-        return grouped.repeat_interleave(repeats, dim=2).unsqueeze(2)
+            return grouped
+        repeats = self.tensors["input"].shape[2] // grouped.shape[3] if values.shape[2] > 1 else 1
+        return grouped.repeat_interleave(repeats, dim=3).transpose(1, 2).unsqueeze(3)

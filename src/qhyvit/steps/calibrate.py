@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from qhyvit.calibration.capture import capture, capture_tensors
+from qhyvit.calibration.capture import capture
 from qhyvit.calibration.images import calibration_entries, load_batches
 from qhyvit.calibration.store import save_statistics
+from qhyvit.calibration.tensors import TensorCollector
 from qhyvit.config import Config
 from qhyvit.device import choose_device
 from qhyvit.network import load_network
@@ -21,8 +22,8 @@ def calibrate(config: Config, model: str, seed: int, images: Path, output: Path,
     network = load_network(config, model, device)
     entries = calibration_entries(experiment, images, seed, count)
     batches = [batch.to(device) for batch in load_batches(experiment, entries, network.transform)]
-    statistics = capture(network.graph_module, network.sites, batches, experiment.calibration.positions, seed)
-    tensor_statistics = capture_tensors(network.graph_module, network.tensors, batches, seed)
+    tensors = TensorCollector(network.tensors, len(batches), seed)
+    statistics = capture(network.graph_module, network.sites, batches, experiment.calibration.positions, seed, collectors=[tensors])
     settings = {"seed": seed, "images": [entry.path.name for entry in entries], **experiment.calibration.model_dump(exclude={"images"})}
     record = provenance({"weights": config.weights_path(model), "images": images}, settings)
-    save_statistics(output, statistics, record, tensor_statistics)
+    save_statistics(output, statistics, record, tensors.statistics())

@@ -1,0 +1,67 @@
+"""Ever fewer candidates on ever more rows: which are kept, and how many are compared where."""
+
+import torch
+from small_sites import all_losses, make_candidates, make_problem
+
+from qhyvit.calibration.capture import SiteStatistics
+from qhyvit.calibration.ranges import observe
+from qhyvit.calibration.rows import Rows
+from qhyvit.search.candidates import FINALISTS, FINALISTS_ROWS, SHORTLIST, SHORTLIST_ROWS, UniformCandidates
+from qhyvit.search.problem import Problem
+
+FACTORS = torch.linspace(0.01, 1.2, 100)
+
+
+def wide_layer():
+    """A linear layer with more rows than any sample has."""
+    torch.manual_seed(0)
+    site, weight = make_problem("linear")[0].site, torch.randn(16, 48)
+    x = torch.randn(1, 2048, 48) ** 3
+    return Problem(site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, Rows(x, torch.randn(1, 2048, 16), torch.ones(1, 2048, 1))))
+
+
+def families(problem, *, exhaustive):
+    """One of each operand."""
+    units = {"weight": ("channel", "symmetric"), "input": ("tensor", "asymmetric")}
+    return {operand: make_candidates(problem, operand, 4, *units[operand], FACTORS, exhaustive=exhaustive) for operand in units}
+
+
+def test_few_candidates_are_compared_on_all_rows(monkeypatch):
+    compared, losses_of = [], UniformCandidates._losses
+
+    def counted(family, problem, granularity, other, index):
+        compared.append((len(index), problem.gradient.shape[1]))
+        return losses_of(family, problem, granularity, other, index)
+
+    monkeypatch.setattr(UniformCandidates, "_losses", counted)
+    problem = wide_layer()
+    other = make_candidates(problem, "input", 8, "tensor", "asymmetric", FACTORS).start()
+    families(problem, exhaustive=False)["weight"].shortlist().finalists(other)[1].best(other)
+    assert compared == [(len(FACTORS), SHORTLIST_ROWS), (SHORTLIST, FINALISTS_ROWS), (FINALISTS, 2048)]
+
+
+def test_each_unit_keeps_candidates_about_as_good_as_its_best():
+    problem = wide_layer()
+    fast, plain = (families(problem, exhaustive=exhaustive) for exhaustive in (False, True))
+    for operand, other in (("weight", "input"), ("input", "weight")):
+        beside = plain[other].start()
+        best = all_losses(plain[operand], beside).min(0).values
+        _, finalists = fast[operand].shortlist().finalists(beside)
+        kept = finalists.losses(beside, finalists.left)
+        assert kept.shape == (FINALISTS, *best.shape)
+        assert (kept.min(0).values <= 1.1 * best).all()
+        assert kept.min(0).values.sum() <= 1.03 * best.sum()
+        loss, quantizer = finalists.best(beside)
+        assert loss == kept.min(0).values.sum()
+        assert torch.equal(quantizer.scale, plain[operand].quantizer(finalists.left.gather(0, kept.argmin(0)[None])[0]).scale)
+
+
+def test_an_exhaustive_family_finds_the_least_of_all_losses():
+    problem = wide_layer()
+    plain = families(problem, exhaustive=True)
+    beside = plain["input"].start()
+    losses = all_losses(plain["weight"], beside)
+    loss, finalists = plain["weight"].shortlist().finalists(beside)
+    assert loss == losses.min(0).values.sum()
+    assert torch.equal(finalists.left[0], losses.argmin(0))
+    assert finalists.best(beside)[0] == loss
