@@ -1,15 +1,20 @@
 """Ever fewer candidates on ever more rows: which are kept, and how many are compared where."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 from small_sites import all_losses, make_candidates, make_problem
 
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import observe
 from qhyvit.calibration.rows import Rows
+from qhyvit.search.alternating import search
 from qhyvit.search.candidates import FINALISTS, FINALISTS_ROWS, SHORTLIST, SHORTLIST_ROWS, UniformCandidates
 from qhyvit.search.problem import Problem
 
 FACTORS = torch.linspace(0.01, 1.2, 100)
+FINALISTS_OF = UniformCandidates.finalists
 
 
 def wide_layer():
@@ -65,3 +70,28 @@ def test_an_exhaustive_family_finds_the_least_of_all_losses():
     assert loss == losses.min(0).values.sum()
     assert torch.equal(finalists.left[0], losses.argmin(0))
     assert finalists.best(beside)[0] == loss
+
+
+def test_all_candidates_are_compared_where_a_sample_would_be_no_smaller():
+    problem, _ = make_problem("linear")
+    family = make_candidates(problem, "weight", 4, "channel", "symmetric", FACTORS, exhaustive=False)
+    assert family.shortlist().left is None
+
+
+@pytest.mark.parametrize("misjudged", [True, False])
+def test_a_family_that_is_worse_on_all_rows_than_on_some_is_searched_anew(misjudged, monkeypatch):
+    problem = wide_layer()
+    exact = search({operand: [family] for operand, family in families(problem, exhaustive=True).items()}, 1)
+    worst = torch.full((FINALISTS,), int(FACTORS.argmin()))
+
+    def finalists(family, other):
+        """Of the input the worst alone, with a loss as if it were much better, or with its own."""
+        if family.operand != "input":
+            return FINALISTS_OF(family, other)
+        wrong = replace(family, left=worst)
+        return wrong.best(other)[0] / (2 if misjudged else 1), wrong
+
+    monkeypatch.setattr(UniformCandidates, "finalists", finalists)
+    weight, sampled = families(problem, exhaustive=True)["weight"], families(problem, exhaustive=False)["input"]
+    found = search({"weight": [weight], "input": [sampled]}, 1)
+    assert torch.equal(found["input"].scale, exact["input"].scale) == misjudged

@@ -86,3 +86,12 @@ def test_every_round_improves_or_ends(bridge):
     errors = [problem.error(START), *(problem.error(search_block(problem, START, options, rounds)) for rounds in (1, 2, 3))]
     assert errors == sorted(errors, reverse=True)
     assert errors[1] < errors[0]
+
+
+def test_no_operand_is_tried_again_when_all_in_turn_have_nothing_better(bridge, monkeypatch):
+    problem, tried = bridge[3], []
+    error_of = QuantizedBlock.error
+    monkeypatch.setattr(QuantizedBlock, "error", lambda self, quantizers, known=None: tried.append(1) or error_of(self, quantizers, known))
+    options = {(name, operand): [quantizer, quantizer] for name, of_site in START.items() for operand, quantizer in of_site.items()}
+    assert search_block(problem, START, options, rounds=3) == START
+    assert len(tried) == 1 + 2 * len(options)
