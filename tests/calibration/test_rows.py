@@ -96,3 +96,13 @@ def test_a_position_is_drawn_as_often_as_its_probability_says_but_for_less_than_
     times = torch.zeros(3, 50).scatter_add_(1, index, torch.ones(3, 40)).gather(1, index)
     assert times.max() > 2
     assert ((times - factor**-2).abs() < 1).all()
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-42, 1e-30])
+def test_energies_may_be_as_small_as_numbers_get(scale):
+    energy, moments = torch.rand(3, 50), (torch.rand(3, 50), torch.rand(3, 50))
+    index, factor = draw(energy * scale, moments, 10, torch.Generator().manual_seed(0))
+    usual, _ = draw(energy, moments, 10, torch.Generator().manual_seed(0))
+    assert torch.equal(index, usual) == (scale == 1e-30)
+    if scale < 1e-38:  # no more is known than that all is alike
+        assert factor.unique().tolist() == pytest.approx([(50 / 10) ** 0.5])

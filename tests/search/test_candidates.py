@@ -10,7 +10,7 @@ from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import observe
 from qhyvit.calibration.rows import Rows
 from qhyvit.search.alternating import search
-from qhyvit.search.candidates import FINALISTS, FINALISTS_ROWS, SHORTLIST, SHORTLIST_ROWS, UniformCandidates
+from qhyvit.search.candidates import FINALISTS, SHORTLIST, SOME_ROWS, STAGES, UniformCandidates
 from qhyvit.search.problem import Problem
 
 FACTORS = torch.linspace(0.01, 1.2, 100)
@@ -42,7 +42,8 @@ def test_few_candidates_are_compared_on_all_rows(monkeypatch):
     problem = wide_layer()
     other = make_candidates(problem, "input", 8, "tensor", "asymmetric", FACTORS).start()
     families(problem, exhaustive=False)["weight"].shortlist().finalists(other)[1].best(other)
-    assert compared == [(len(FACTORS), SHORTLIST_ROWS), (SHORTLIST, FINALISTS_ROWS), (FINALISTS, 2048)]
+    (first, longlist), (second, _) = STAGES
+    assert compared == [(len(FACTORS), first), (longlist, second), (SHORTLIST, SOME_ROWS), (FINALISTS, 2048)]
 
 
 def test_each_unit_keeps_candidates_about_as_good_as_its_best():

@@ -80,7 +80,7 @@ def observe(x: Tensor, axis: int | None, batches: int, before: Range | None = No
 def largest(x: Tensor, count: int) -> Tensor:
     """The ``count`` largest values of x [n], the largest first.
 
-    The ``count``-th largest of the maxima of chunks, or a greater one, is the least of them.
+    None is below the ``count``-th largest of the maxima of chunks, so that only what is above it need be sorted.
     """
     chunks = _chunks(x).amax(0)
     if count > len(chunks):

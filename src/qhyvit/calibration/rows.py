@@ -82,14 +82,15 @@ def draw(
     rows, length = gradient_energy.shape
     if count is None or count >= length:
         return torch.arange(length).expand(rows, length), torch.ones(rows, length)
-    kinds = torch.ones_like(gradient_energy[:, :1]), *input_moments
+    probability = torch.zeros_like(gradient_energy)
     uniform = torch.full((rows, 1), SHARES[0])
-    weights = torch.zeros_like(gradient_energy)  # of a position's gradient energy in its probability
-    for share, kind in zip(SHARES[1:], kinds, strict=True):
-        total = (gradient_energy * kind).sum(1, keepdim=True)
-        weights.add_(torch.where(total > 0, share / total, 0) * kind)
-        uniform = uniform + torch.where(total > 0, 0, share)
-    probability = weights.mul_(gradient_energy).add_(uniform / length)
+    for share, kind in zip(SHARES[1:], (torch.ones(1), *input_moments), strict=True):
+        energy = gradient_energy * kind
+        total = energy.sum(1, keepdim=True)
+        known = total >= torch.finfo(total.dtype).tiny  # what is less has no reciprocal
+        probability.addcmul_(energy, torch.where(known, share / total, 0))
+        uniform = uniform + torch.where(known, 0, share)
+    probability += uniform / length
     ends = probability.cumsum(1, dtype=torch.float64)
     points = (torch.arange(count) + torch.rand(rows, 1, generator=generator, dtype=torch.float64)) / count * ends[:, -1:]
     index = torch.searchsorted(ends, points).clamp_(max=length - 1)

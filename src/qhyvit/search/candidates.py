@@ -13,8 +13,9 @@ from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, ran
 from qhyvit.search.objectives import Objective, by_gram_matrix, chunk_size
 from qhyvit.search.problem import Problem
 
-SHORTLIST, SHORTLIST_ROWS = 12, 128  # how many candidates are left when all are compared on so many rows
-FINALISTS, FINALISTS_ROWS = 5, 256  # and of these
+SHORTLIST, FINALISTS = 12, 5  # how many candidates are compared on some rows, and on all
+STAGES = ((32, 40), (128, SHORTLIST))  # on how many rows all are compared first, and how many of them are left
+SOME_ROWS = 256
 COMMON_ROWS = 256  # on which quantizers with one factor for all units are compared
 
 
@@ -54,11 +55,16 @@ class Candidates(ABC):
         """The operand's rows in ``problem`` by the candidates ``index`` [m, units], along the axis of the candidates."""
 
     def shortlist(self) -> Self:
-        """The family with those candidates alone that are best on a sample of the rows, beside the other operand as it is, unquantized."""
-        if self.exhaustive or self.problem.sampled(self.operand, SHORTLIST_ROWS) is self.problem:
-            return self
-        _, shortlist = self._least(self.losses(None, self._numbers, SHORTLIST_ROWS), SHORTLIST)
-        return shortlist
+        """The family with those candidates alone that are best on a sample of the rows, beside the other operand as it is, unquantized.
+
+        Where there are few rows, all candidates stay.
+        """
+        *_, (most, _) = STAGES
+        family = self
+        if not self.exhaustive and self.problem.sampled(self.operand, most) is not self.problem:
+            for rows, count in STAGES:
+                _, family = family._least(family.losses(None, family._numbers, rows), count)
+        return family
 
     def unsampled(self, other: Quantizer) -> Self:
         """The same of all rows, beside the quantizer of the other operand: a family that no sample has a say in from then on."""
@@ -67,8 +73,8 @@ class Candidates(ABC):
         return shortlist
 
     def finalists(self, other: Quantizer) -> tuple[float, Self]:
-        """The family with the few that are best on more rows, beside the quantizer of the other operand, and the least loss there."""
-        return self._least(self.losses(other, self._numbers, None if self.exhaustive else FINALISTS_ROWS), FINALISTS)
+        """The family with the few that are best on some rows, beside the quantizer of the other operand, and the least loss there."""
+        return self._least(self.losses(other, self._numbers, None if self.exhaustive else SOME_ROWS), FINALISTS)
 
     def best(self, other: Quantizer) -> tuple[float, Quantizer]:
         """The least loss on all rows, and its quantizer, beside the quantizer of the other operand."""
