@@ -5,7 +5,12 @@ import pytest
 import torch
 from small_sites import LAYERS, all_losses, make_candidates, make_problem, make_quantizer
 
+from qhyvit.calibration.capture import SiteStatistics
+from qhyvit.calibration.ranges import observe
+from qhyvit.calibration.rows import Rows
+from qhyvit.search.alternating import search
 from qhyvit.search.objectives import OBJECTIVES, by_gram_matrix, fisher
+from qhyvit.search.problem import Problem
 
 FACTORS = [0.3, 0.7, 1.0]
 
@@ -66,3 +71,19 @@ def test_the_gram_matrix_of_a_depthwise_convolution_gives_the_error_of_the_produ
         errors = ((rows @ weight - reference) * gradient) ** 2
         expected.append([errors.sum()] if granularity == "tensor" else errors.sum((1, 2)))
     np.testing.assert_allclose(all_losses(candidates, inputs).view(len(FACTORS), -1).numpy(), expected, rtol=1e-4)
+
+
+def test_products_that_rounding_leaves_as_they_are_have_no_distance_however_sums_round():
+    site = make_problem("linear")[0].site
+    for _ in range(20):
+        rows, weight = (torch.randint(-126, 127, shape).float().index_fill(-1, torch.tensor([0]), 127) for shape in ((1, 64, 5), (6, 5)))
+        statistics = SiteStatistics({"input": observe(rows[0], 1, 1)}, Rows(rows, torch.ones(1, 64, 6), torch.ones(1, 64, 1)))
+        problem = Problem(site, weight, statistics)
+        families = {
+            operand: [make_candidates(problem, operand, 8, "tensor", "symmetric", torch.ones(1), OBJECTIVES["cosine"])]
+            for operand in site.operands
+        }
+        for operand, other in (("input", "weight"), ("weight", "input")):
+            losses = all_losses(families[operand][0], families[other][0].start())
+            assert 0 <= losses <= 1e-6
+        assert search(families, 2).keys() == families.keys()

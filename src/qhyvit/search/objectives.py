@@ -48,7 +48,8 @@ def cosine(problem: Problem, operand: str, granularity: str, candidates: Tensor,
     dot, energy, full = (
         problem.sum_by_unit(operand, granularity, elements) for elements in (product * reference, product.square(), reference.square())
     )
-    return 1 - dot / (energy * full).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
+    similarity = dot / (energy * full).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
+    return (1 - similarity).clamp(min=0)  # rounding may have made it less
 
 
 def operand_error(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
