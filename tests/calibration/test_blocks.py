@@ -62,3 +62,12 @@ def test_the_gradient_is_that_of_autograd(hybrid):
         fisher_loss(logits, logits, generator).backward()
         gradients.append(tokens.grad)
     torch.testing.assert_close(statistics[block.name].gradient, torch.cat(gradients))
+
+
+def test_a_network_without_blocks_has_none_to_capture():
+    model, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(16, 2)), torch.randn(2, 3, 2, 2)
+    graph_module = trace(model, images)
+    assert find_bridge_blocks(graph_module, find_sites(graph_module)) == []
+    blocks = BlockCollector([])
+    capture(graph_module, find_sites(graph_module), [images], None, seed=0, collectors=[blocks])
+    assert blocks.statistics() == {}

@@ -176,14 +176,14 @@ def many_products():
     return Problem(site, None, SiteStatistics(ranges, Rows(left, gradient, torch.ones(2, 128, 64, 1), right)))
 
 
-@pytest.mark.parametrize(("operand", "kept"), [("left", (6, 40)), ("right", (64, 4))])
+@pytest.mark.parametrize(("operand", "kept"), [("left", (32, 40)), ("right", (64, 20))])
 @pytest.mark.parametrize("factor", [0.5, 1.0])
-def test_some_vectors_of_an_operand_at_a_tenth_of_the_products_have_about_the_error_of_all(operand, kept, factor):
+def test_some_vectors_of_an_operand_at_half_of_the_products_have_about_the_error_of_all(operand, kept, factor):
     problem = many_products()
-    sample = problem.sampled(operand, 128)
-    assert sample.gradient.shape == sample.reference.shape == (2, 12, *kept)
+    sample = problem.sampled(operand, 4096)
+    assert sample.gradient.shape == sample.reference.shape == (2, 64, *kept)
     quantizers = {name: make_quantizer(problem, name, 4, "tensor", "asymmetric", factor) for name in problem.site.operands}
-    assert reconstruction_error(sample, quantizers) == pytest.approx(reconstruction_error(problem, quantizers), rel=0.2)
+    assert reconstruction_error(sample, quantizers) == pytest.approx(reconstruction_error(problem, quantizers), rel=0.1)
 
 
 @pytest.mark.parametrize("operand", ["left", "right"])
@@ -194,8 +194,8 @@ def test_every_objective_of_a_sample_is_about_that_of_the_whole(operand, objecti
     fixed = make_quantizer(problem, other, 8, "tensor", "asymmetric")
     candidates = make_candidates(problem, operand, 4, "tensor", "asymmetric", FACTORS, OBJECTIVES[objective])
     index = torch.arange(len(FACTORS))
-    sampled, whole = candidates.losses(fixed, index, 512), candidates.losses(fixed, index)
-    torch.testing.assert_close(sampled, whole, rtol=0.2, atol=0)
+    sampled, whole = candidates.losses(fixed, index, 4096), candidates.losses(fixed, index)
+    torch.testing.assert_close(sampled, whole, rtol=0.1, atol=0)
 
 
 def test_few_products_are_no_smaller_in_a_sample():
