@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from qhyvit.calibration.ranges import largest, observe
+from qhyvit.calibration.ranges import extremes, observe
 
 
 def observe_all(batches, axis):
@@ -44,6 +44,7 @@ def test_percentiles_that_the_tails_do_not_hold_are_refused():
 
 @pytest.mark.parametrize("count", [1, 7, 100, 1000])
 @pytest.mark.parametrize("length", [1000, 4096, 5003])
-def test_the_largest_values_are_those_of_a_sort(length, count):
+def test_the_most_extreme_values_are_those_of_a_sort(length, count):
     x = torch.randn(length).round(decimals=1)  # with many equals
-    np.testing.assert_array_equal(largest(x, count).numpy(), np.sort(x.numpy())[::-1][:count])
+    for largest, step in ((True, -1), (False, 1)):
+        np.testing.assert_array_equal(extremes(x, count, largest=largest).numpy(), np.sort(x.numpy())[::step][:count])

@@ -1,6 +1,7 @@
 """Passes over calibration images, forward and backward, in which the values and gradients of some nodes are kept."""
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -31,7 +32,7 @@ class Recorder(Rounding):
         self.kept = kept
         self.watched = {site.node: site.name for site in watched}
         self.values: dict[fx.Node, Any] = {}
-        self.outputs: dict[fx.Node, Tensor] = {}
+        self.gradients: dict[fx.Node, Tensor] = {}
 
     def run_node(self, node: fx.Node) -> Any:
         """The value of a node, kept where that was asked for."""
@@ -41,18 +42,16 @@ class Recorder(Rounding):
             if torch.is_grad_enabled():
                 if not value.requires_grad:  # the first of its path
                     value.requires_grad_()
-                value.retain_grad()
-                self.outputs[node] = value
+                value.register_hook(partial(self.gradients.__setitem__, node))
         if node in self.kept:
             self.values[node] = value.detach().cpu() if isinstance(value, Tensor) else value
         return value
 
     def gradient(self, node: fx.Node) -> Tensor:
         """That at the output of a watched site's node, after the backward pass."""
-        gradient = self.outputs[node].grad
-        assert gradient is not None
+        gradient = self.gradients[node]
         require_finite(self.watched[node], gradient)
-        return gradient.cpu()
+        return gradient.contiguous().cpu()
 
 
 class Collector(Protocol):

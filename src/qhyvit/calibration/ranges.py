@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 TAIL_SHARE = 1e-3  # percentiles from 99.9 on are exact
-CHUNK = 16  # values of which the largest is looked at first
+CHUNK = 16  # values of which the most extreme is looked at first
 TENSORS = ("lows", "highs", "low_tail", "high_tail")
 
 
@@ -66,40 +66,45 @@ def observe(x: Tensor, axis: int | None, batches: int, before: Range | None = No
 
     ``axis`` tells the channels apart (None: there is but one).
     """
-    channels = x.reshape(1, -1) if axis is None else x.movedim(axis, 0).flatten(1)
-    lows, highs, flat = channels.amin(1)[None], channels.amax(1)[None], x.flatten()
+    others = [other for other in range(x.ndim) if axis is None or other != axis % x.ndim]
+    lows, highs, flat = x.amin(others).view(1, -1), x.amax(others).view(1, -1), x.flatten()
     if before is None:
         keep = min(x.numel(), tail_length(x.numel() * batches))
-        return Range(lows, highs, -largest(-flat, keep), largest(flat, keep), (x.numel(),))
+        return Range(lows, highs, extremes(flat, keep, largest=False), extremes(flat, keep, largest=True), (x.numel(),))
     counts = (*before.counts, x.numel())
     keep = tail_length(sum(counts) + x.numel() * (batches - len(counts)))
-    low_tail, high_tail = -_extended(-before.low_tail, -flat, keep), _extended(before.high_tail, flat, keep)
-    return Range(torch.cat([before.lows, lows]), torch.cat([before.highs, highs]), low_tail, high_tail, counts)
+    tails = _extended(before.low_tail, flat, keep, largest=False), _extended(before.high_tail, flat, keep, largest=True)
+    return Range(torch.cat([before.lows, lows]), torch.cat([before.highs, highs]), *tails, counts)
 
 
-def largest(x: Tensor, count: int) -> Tensor:
-    """The ``count`` largest values of x [n], the largest first.
+def extremes(x: Tensor, count: int, *, largest: bool) -> Tensor:
+    """The ``count`` largest, or smallest, values of x [n], the most extreme first.
 
-    None is below the ``count``-th largest of the maxima of chunks, so that only what is above it need be sorted.
+    None is less extreme than the ``count``-th of the extremes of chunks, so that only what is more so need be sorted.
     """
-    chunks = _chunks(x).amax(0)
-    if count > len(chunks):
-        return x.topk(count).values
-    return _extended(chunks.topk(count).values[-1].expand(count), x, count)
+    found = _extremes_of(_chunks(x), largest)
+    if count > len(found):
+        return x.topk(count, largest=largest).values
+    return _extended(found.topk(count, largest=largest).values[-1].expand(count), x, count, largest=largest)
 
 
-def _extended(tail: Tensor, x: Tensor, count: int) -> Tensor:
-    """The ``count`` largest values, or all, of a ``tail``, the largest first, and of x [n], of which few are above a full tail's least."""
-    both = torch.cat([tail, x if len(tail) < count else _above(x, tail[-1])])
-    return both.topk(min(count, len(both))).values
+def _extended(tail: Tensor, x: Tensor, count: int, *, largest: bool) -> Tensor:
+    """The ``count`` extremes, or all, of a ``tail``, the most extreme first, and of x [n], of which few are beyond a full tail's last."""
+    both = torch.cat([tail, x if len(tail) < count else _beyond(x, tail[-1], largest)])
+    return both.topk(min(count, len(both)), largest=largest).values
 
 
-def _above(x: Tensor, floor: Tensor) -> Tensor:
-    """The values of x [n] above a ``floor``, where most chunks have none."""
+def _beyond(x: Tensor, last: Tensor, largest: bool) -> Tensor:
+    """The values of x [n] more extreme than the ``last`` of a tail, where most chunks have none."""
+    beyond = torch.gt if largest else torch.lt
     chunks = _chunks(x)
-    loud = chunks[:, chunks.amax(0) > floor]
+    loud = chunks[:, beyond(_extremes_of(chunks, largest), last)]
     found = torch.cat([loud.flatten(), x[chunks.numel() :]])
-    return found[found > floor]
+    return found[beyond(found, last)]
+
+
+def _extremes_of(chunks: Tensor, largest: bool) -> Tensor:
+    return chunks.amax(0) if largest else chunks.amin(0)
 
 
 def _chunks(x: Tensor) -> Tensor:

@@ -84,8 +84,7 @@ def draw(
         return torch.arange(length).expand(rows, length), torch.ones(rows, length)
     probability = torch.zeros_like(gradient_energy)
     uniform = torch.full((rows, 1), SHARES[0])
-    for share, kind in zip(SHARES[1:], (torch.ones(1), *input_moments), strict=True):
-        energy = gradient_energy * kind
+    for share, energy in zip(SHARES[1:], (gradient_energy, *(gradient_energy * moment for moment in input_moments)), strict=True):
         total = energy.sum(1, keepdim=True)
         known = total >= torch.finfo(total.dtype).tiny  # what is less has no reciprocal
         probability.addcmul_(energy, torch.where(known, share / total, 0))

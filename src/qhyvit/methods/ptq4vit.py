@@ -81,7 +81,7 @@ def _after_activation(task: Task, problem: Problem, lowest: float) -> "TwinCandi
     return TwinCandidates(problem, "input", OBJECTIVES[method.objective], quantizers=twins, full=full)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class TwinCandidates(ListedCandidates):
     """Listed quantizers, beside whose ``full`` range, which need not be among them, the search of the other operand begins."""
 
@@ -92,7 +92,7 @@ class TwinCandidates(ListedCandidates):
         return self.full
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class StackedCandidates(UniformCandidates):
     """Weight candidates of a grouped convolution as PTQ4ViT's code compares them: with the inputs of other groups than their own.
 

@@ -73,7 +73,7 @@ def _as_released(family: UniformCandidates) -> Candidates:
     return CommonFactor(family.problem, family.operand, family.objective, family=family)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class CommonFactor(Candidates):
     """Those of a channel-wise ``family`` that have one factor for all channels; the loss of the whole tensor decides."""
 

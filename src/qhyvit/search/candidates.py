@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -19,7 +21,7 @@ SOME_ROWS = 256
 COMMON_ROWS = 256  # on which quantizers with one factor for all units are compared
 
 
-@dataclass(frozen=True)
+@dataclass
 class Candidates(ABC):
     """A numbered family of quantizers for one operand; each quantization unit, of ``units``, may take its own number.
 
@@ -68,7 +70,8 @@ class Candidates(ABC):
 
     def unsampled(self, other: Quantizer) -> Self:
         """The same of all rows, beside the quantizer of the other operand: a family that no sample has a say in from then on."""
-        exhaustive = replace(self, exhaustive=True, left=None)
+        exhaustive = copy(self)
+        exhaustive.exhaustive, exhaustive.left = True, None
         _, shortlist = exhaustive._least(exhaustive.losses(other, exhaustive._numbers), SHORTLIST)
         return shortlist
 
@@ -95,7 +98,9 @@ class Candidates(ABC):
 
     def _least(self, losses: Tensor, count: int) -> tuple[float, Self]:
         least, places = losses.sort(dim=0, stable=True)  # of equals the first
-        return float(least[0].sum()), replace(self, left=self._numbers.gather(0, places[:count]))
+        family = copy(self)
+        family.left = self._numbers.gather(0, places[:count])
+        return float(least[0].sum()), family
 
     def _losses(self, problem: Problem, granularity: str, other: Quantizer | None, index: Tensor) -> Tensor:
         (other_name,) = set(problem.tensors) - {self.operand}
@@ -105,7 +110,7 @@ class Candidates(ABC):
         return torch.cat([self.objective(problem, self.operand, granularity, self.rows(problem, part), fixed) for part in parts])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class UniformCandidates(Candidates):
     """The uniform quantizers of one granularity and scheme that cover a factor [n] of the range of each quantization unit.
 
@@ -138,12 +143,9 @@ class UniformCandidates(Candidates):
 
     def rows(self, problem: Problem, index: Tensor) -> Tensor:
         """The operand's rows by the candidates ``index`` [m, units]."""
-        factors = self._by_channel(self.factors[index])[None]
-        low, high = (factors * bound for bound in self._range(*self.problem.channel_ranges[self.operand]))
-        if self.cross_validated:
-            lowest, highest = (factors.clamp(min=1) * bound[:, None] for bound in self._range(*self.problem.ranges_of_others[self.operand]))
-            low, high = torch.maximum(low, lowest), torch.minimum(high, highest)
-        return problem.candidates(self.operand, *range_to_grid(low, high, self.bits, self.scheme), grid_limits(self.bits, self.scheme))
+        places = self._by_channel(index)
+        scale, zero_point = (grid.gather(1, places.expand(len(grid), -1, -1)) for grid in self._grids)
+        return problem.candidates(self.operand, scale, zero_point, grid_limits(self.bits, self.scheme))
 
     def best_common(self, other: Quantizer, count: int) -> list[tuple[float, UniformQuantizer]]:
         """The ``count`` best by the site's own loss of those quantizers that have one factor for all units, with their losses."""
@@ -152,6 +154,19 @@ class UniformCandidates(Candidates):
         losses = self._losses(self.problem.sampled(self.operand, COMMON_ROWS), "tensor", other, index)
         least, best = losses.topk(min(count, len(self)), largest=False)
         return list(zip(least.tolist(), map(self.quantizer, index[best]), strict=True))
+
+    @cached_property
+    def _grids(self) -> tuple[Tensor, Tensor]:
+        """The scales and zero points of all candidates [B, n, C], or [B, n, 1] of the tensor, for all batches (B = 1) or for each.
+
+        What the family later shrinks to shares them.
+        """
+        factors = self.factors[None, :, None]
+        low, high = (factors * bound for bound in self._range(*self.problem.channel_ranges[self.operand]))
+        if self.cross_validated:
+            lowest, highest = (factors.clamp(min=1) * bound[:, None] for bound in self._range(*self.problem.ranges_of_others[self.operand]))
+            low, high = torch.maximum(low, lowest), torch.minimum(high, highest)
+        return range_to_grid(low, high, self.bits, self.scheme)
 
     def _covering(self, factor: Tensor) -> UniformQuantizer:
         low, high = (self._by_channel(factor) * bound for bound in self._range(*self.problem.channel_ranges[self.operand]))
@@ -175,7 +190,7 @@ class UniformCandidates(Candidates):
         return torch.where(silent, lowest, low), torch.where(silent, highest, high)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ListedCandidates(Candidates):
     """Quantizers of any kind for the whole tensor, one by one; the first is the start."""
 

@@ -42,6 +42,7 @@ class Problem:
             self.channel_ranges["weight"] = (weight.flatten(1).amin(1), weight.flatten(1).amax(1))
         self._observed = statistics.ranges
         self._samples: dict[tuple[str, int], Problem] = {}
+        self._quantized: dict[str, tuple[Quantizer, Tensor]] = {}
 
     @cached_property
     def reference(self) -> Tensor:
@@ -101,6 +102,7 @@ class Problem:
             return turned(found.flatten(-3, -2))
 
         thin = copy(self)
+        thin._quantized = {}
         thin.tensors = self.tensors | {operand: self._laid_out(pick(vectors))}
         thin.gradient, thin.reference = pick(gradient, factor), pick(by_part(self.reference))
         if left:
@@ -122,9 +124,14 @@ class Problem:
         return {name: found.of_others() for name, found in self._observed.items()}
 
     def quantized(self, operand: str, quantizer: Quantizer | None) -> Tensor:
-        """The operand's rows, fake-quantized if by a quantizer at all."""
+        """The operand's rows, fake-quantized if by a quantizer at all, and kept: all families of the other operand have them beside."""
         if quantizer is None:
             return self.tensors[operand]
+        if operand not in self._quantized or self._quantized[operand][0] is not quantizer:
+            self._quantized[operand] = quantizer, self._fake_quantized(operand, quantizer)
+        return self._quantized[operand][1]
+
+    def _fake_quantized(self, operand: str, quantizer: Quantizer) -> Tensor:
         if operand == "weight":
             assert self.weight is not None
             return self._as_right(quantizer.fake_quantize(self.weight))
@@ -135,7 +142,7 @@ class Problem:
 
     def listed(self, operand: str, quantizers: Sequence[Quantizer]) -> Tensor:
         """The operand's rows, fake-quantized by each of the quantizers, along the axis of the candidates."""
-        return torch.stack([self.quantized(operand, quantizer) for quantizer in quantizers], dim=self._axis(operand))
+        return torch.stack([self._fake_quantized(operand, quantizer) for quantizer in quantizers], dim=self._axis(operand))
 
     def candidates(self, operand: str, scale: Tensor, zero_point: Tensor, limits: tuple[int, int]) -> Tensor:
         """The operand's rows on each of m grids, along the axis of the candidates.
