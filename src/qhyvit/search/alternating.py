@@ -17,7 +17,7 @@ ORDER = ("weight", "input", "left", "right")  # in which operands are searched: 
 FAR = 1.25  # candidates with so many times the least loss on some rows are not compared on all
 MISJUDGED = 1.5  # times the loss on some rows: candidates with so much on all are searched anew on all rows
 HOPELESS = 1.1  # candidates with so many times the least loss on all rows are not tried in further rounds
-LEAST_GAIN = 0.005  # share of the loss that a further round must have removed for another one to follow
+LEAST_GAIN = 0.01  # share of the loss that a further round must have removed for another one to follow
 
 
 def search(candidates: Mapping[str, Sequence[Candidates]], rounds: int) -> dict[str, Quantizer]:

@@ -16,7 +16,7 @@ from qhyvit.search.objectives import Objective, by_gram_matrix, chunk_size
 from qhyvit.search.problem import Problem
 
 SHORTLIST, FINALISTS = 12, 5  # how many candidates are compared on some rows, and on all
-STAGES = ((32, 40), (128, SHORTLIST))  # on how many rows all are compared first, and how many of them are left
+STAGES = ((48, 32), (160, SHORTLIST))  # on how many rows all are compared first, and how many of them are left
 SOME_ROWS = 256
 COMMON_ROWS = 256  # on which quantizers with one factor for all units are compared
 
