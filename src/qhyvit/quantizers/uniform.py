@@ -100,8 +100,8 @@ def saturated_grid(low: Tensor, high: Tensor, bits: int, scheme: Scheme) -> tupl
 def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:
     """Round ``x`` to the grid; ``scale`` and ``zero_point`` broadcast against it."""
     # round(x / scale) + zero_point is clamped in the shifted form, which saves two passes over the data; clamp itself is slow with tensors,
-    # but fastest with numbers, which do where no zero point is shifted, as on any signed grid.
+    # but fastest with numbers, which do where no zero point is shifted.
     q = torch.div(x, scale).round_()
-    if qmin < 0 or not zero_point.any():
+    if not zero_point.any():
         return q.clamp_(qmin, qmax).mul_(scale)
     return torch.minimum(torch.maximum(q, qmin - zero_point, out=q), qmax - zero_point, out=q).mul_(scale)

@@ -70,9 +70,9 @@ class Candidates(ABC):
 
     def unsampled(self, other: Quantizer) -> Self:
         """The same of all rows, beside the quantizer of the other operand: a family that no sample has a say in from then on."""
-        exhaustive = copy(self)
-        exhaustive.exhaustive, exhaustive.left = True, None
-        _, shortlist = exhaustive._least(exhaustive.losses(other, exhaustive._numbers), SHORTLIST)
+        family = copy(self)
+        family.exhaustive, family.left = True, None
+        _, shortlist = family._least(family.losses(other, family._numbers), SHORTLIST)
         return shortlist
 
     def finalists(self, other: Quantizer) -> tuple[float, Self]:
