@@ -27,6 +27,13 @@ def test_drops_are_averaged_over_seeds_and_kept_apart_by_size():
     assert table[["lowest", "highest"]].values.tolist() == [[10, 10], [1, 4], [20, 20]]
 
 
+def test_equal_drops_have_no_bar():
+    equal = [result("fp32", 82.65), *(result("minmax", 61.15, seed) for seed in range(3))]
+    table = by_size(equal)
+    assert table["drop"].item() != table.highest.item()  # the mean is off by rounding
+    size_figure(table)
+
+
 def test_the_figure_has_a_row_a_bit_width_and_a_point_a_size():
     upper, lower = size_figure(by_size(RESULTS)).axes
     assert [len(axes.lines[0].get_xdata()) for axes in (upper, lower)] == [2, 1]

@@ -110,6 +110,14 @@ def test_the_ablation_in_the_order_of_its_steps():
     assert bars[0] == [[0, 9], [0, 11]]
 
 
+def test_the_mean_of_equal_drops_has_no_bar():
+    table = results(*(run(method, seed=seed, drop=0.1) for method in STEPS for seed in range(3)))
+    marks, bars = points(ablation_figure(table, "partial").axes[0].containers[0])  # the mean is above 0.1 by rounding
+    assert marks[0] == pytest.approx([0, 0.1])
+    assert bars[0][0] == pytest.approx([0, 0.1])
+    assert bars[0][1] == pytest.approx([0, 0.1])
+
+
 def test_an_ablation_without_all_steps_is_refused():
     with pytest.raises(InputError, match="no run of qhyvit, qhyvit-granularity, qhyvit-in-sample, qhyvit-scheme in mode 'partial'"):
         ablation_figure(results(run("qhyvit-scale")), "partial")

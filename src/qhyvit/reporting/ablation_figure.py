@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from qhyvit.errors import InputError
 from qhyvit.reporting.cells import bit_widths, runs_of_mode
-from qhyvit.reporting.figures import STYLE, add_legend, looks, panel_grid, side_by_side
+from qhyvit.reporting.figures import STYLE, add_legend, error_bars, looks, panel_grid, side_by_side
 from qhyvit.reporting.search_steps import STEPS
 
 
@@ -37,7 +37,7 @@ def _draw_steps(axes: Axes, rows: pd.DataFrame) -> None:
     networks = list(rows.model.unique())
     for shift, (network, look) in zip(side_by_side(len(networks), 0.3), looks(networks).items(), strict=True):
         drops = rows[rows.model == network].groupby("method")["drop"].agg(["mean", "min", "max"]).reindex(list(STEPS))
-        bars = [drops["mean"] - drops["min"], drops["max"] - drops["mean"]]
+        bars = error_bars(drops["min"], drops["mean"], drops["max"])
         axes.errorbar(np.arange(len(STEPS)) + shift, drops["mean"], yerr=bars, **look, linewidth=0.8, label=network)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(range(len(STEPS)), list(STEPS.values()))

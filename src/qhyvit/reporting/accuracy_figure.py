@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qhyvit.reporting.cells import bit_widths, cells
-from qhyvit.reporting.figures import STYLE, add_legend, looks, panel_grid, side_by_side
+from qhyvit.reporting.figures import STYLE, add_legend, error_bars, looks, panel_grid, side_by_side
 
 MARKS = 90  # as many can be told apart beside one another on a page
 COLUMNS = 3  # panels beside one another, where that many marks have the room
@@ -39,7 +39,7 @@ def _draw_network(axes: Axes, rows: pd.DataFrame, bits: list[str], methods: list
     for shift, (method, look) in zip(side_by_side(len(methods)), looks(methods).items(), strict=True):
         cell = rows[rows.method == method].set_index("bits").reindex(bits)
         low, high = cell.top1_fp32 - cell.drop_high, cell.top1_fp32 - cell.drop_low
-        bars = [(cell.top1 - low).clip(lower=0), (high - cell.top1).clip(lower=0)]
+        bars = error_bars(low, cell.top1, high)
         axes.errorbar(np.arange(len(bits)) + shift, cell.top1, yerr=bars, **look, linestyle="none", elinewidth=0.8, label=method)
     for boundary in range(1, len(bits)):
         axes.axvline(boundary - 0.5, color="0.8", linewidth=0.8)

@@ -6,7 +6,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from qhyvit.reporting.figures import PAGE, STYLE, add_legend, looks
+from qhyvit.reporting.figures import PAGE, STYLE, add_legend, error_bars, looks
 from qhyvit.reporting.results import FP32
 
 RUNS = ["dataset", "model", "method", "mode", "w_bits", "a_bits", "calibration_images"]
@@ -48,8 +48,8 @@ def size_figure(table: pd.DataFrame) -> Figure:
                 shown = table[(table.model == model) & (table.w_bits == weight_bits) & (table.a_bits == activation_bits)]
                 for method, look in looks(methods).items():
                     drops = shown[shown.method == method]
-                    reach = [drops["drop"] - drops.lowest, drops.highest - drops["drop"]]
-                    panel.errorbar(drops.calibration_images, drops["drop"], reach, label=method, **look, linewidth=0.8)
+                    bars = error_bars(drops.lowest, drops["drop"], drops.highest)
+                    panel.errorbar(drops.calibration_images, drops["drop"], bars, label=method, **look, linewidth=0.8)
                 panel.set_xscale("log", base=2)
                 panel.xaxis.set_major_formatter("{x:.0f}")
             axes[0].set_ylabel(f"W{weight_bits}A{activation_bits}: drop (points)")

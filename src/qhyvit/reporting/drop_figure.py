@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qhyvit.reporting.cells import cells
-from qhyvit.reporting.figures import DROP, LINEAR, STYLE, add_legend, looks, side_by_side, tick_drops
+from qhyvit.reporting.figures import DROP, LINEAR, STYLE, add_legend, error_bars, looks, side_by_side, tick_drops
 from qhyvit.reporting.method_panels import method_panels
 
 
@@ -34,5 +34,5 @@ def _draw_drops(axes: Axes, rows: pd.DataFrame, shown: pd.DataFrame) -> None:
     methods, networks = sorted(shown.method.unique()), list(shown.model.unique())
     for shift, (network, look) in zip(side_by_side(len(networks)), looks(networks).items(), strict=True):
         cell = rows[rows.model == network].set_index("method").reindex(methods)
-        bars = [(cell["drop"] - cell.drop_low).clip(lower=0), (cell.drop_high - cell["drop"]).clip(lower=0)]
+        bars = error_bars(cell.drop_low, cell["drop"], cell.drop_high)
         axes.errorbar(cell["drop"], np.arange(len(methods)) + shift, xerr=bars, **look, linestyle="none", elinewidth=0.8, label=network)

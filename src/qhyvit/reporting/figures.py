@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -71,6 +72,11 @@ def panel_grid(count: int, columns: int, height: float, above: float, *, shared:
 def side_by_side(count: int, width: float = 0.8) -> NDArray[np.float64]:
     """Offsets of ``count`` marks that share one place on an axis, in order and centred, over ``width`` of it."""
     return width * (np.arange(count) - (count - 1) / 2) / count
+
+
+def error_bars(low: pd.Series, middle: pd.Series, high: pd.Series) -> list[pd.Series]:
+    """How far bars reach below and above ``middle``: never less than 0, though the mean of equal values may lie outside by rounding."""
+    return [(middle - low).clip(lower=0), (high - middle).clip(lower=0)]
 
 
 def tick_drops(axis: Axis) -> None:
