@@ -30,10 +30,10 @@ def main() -> None:
     os.set_inheritable(descriptor, True)
     if SLURM_LOGS.exists() and shutil.which("squeue"):
         cancel_orphans()
-    snakemake = [sys.executable, "-m", "snakemake", *sys.argv[1:]]
+    snakemake = [sys.executable, "-m", "snakemake"]
     if any(Path(".snakemake/locks").glob("*")):
-        subprocess.run([*snakemake, "--unlock"], check=True)
-    os.execv(sys.executable, snakemake)
+        subprocess.run([*snakemake, "--unlock", *sys.argv[1:]], check=True)  # first, since after "--" come targets
+    os.execv(sys.executable, [*snakemake, *sys.argv[1:]])
 
 
 def cancel_orphans() -> None:
