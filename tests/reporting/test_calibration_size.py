@@ -27,7 +27,7 @@ def test_drops_are_averaged_over_seeds_and_kept_apart_by_size():
     assert table[["lowest", "highest"]].values.tolist() == [[10, 10], [1, 4], [20, 20]]
 
 
-def test_equal_drops_have_no_bar():
+def test_equal_drops_are_drawn():
     equal = [result("fp32", 82.65), *(result("minmax", 61.15, seed) for seed in range(3))]
     table = by_size(equal)
     assert table["drop"].item() != table.highest.item()  # the mean is off by rounding
