@@ -56,7 +56,8 @@ def capture(
     rounded_values = values == "rounded" and bool(rounding)
 
     def record(quantizers: Quantizers) -> Recorder:
-        return Recorder(graph_module, sites, quantizers, kept if bool(quantizers) == rounded_values else (), watched)
+        has_values, has_gradients = (bool(quantizers) == wanted for wanted in (rounded_values, bool(rounding)))
+        return Recorder(graph_module, sites, quantizers, kept if has_values else (), watched if has_gradients else ())
 
     for images in batches:
         exact, rounded = backward(record, images, loss, rounding, generator)

@@ -13,9 +13,9 @@ TENSORS = ("lows", "highs", "low_tail", "high_tail")
 
 @dataclass(frozen=True)
 class Range:
-    """Extremes ``lows`` and ``highs`` [B, C] of the channels (or heads) in each batch, and the tails of all values, the most extreme first.
+    """Extremes ``lows`` and ``highs`` [B, C] of the channels (or heads) in each batch, and the tails of all values.
 
-    ``counts`` says how many values each batch has.
+    These are in order, the most extreme first, once the last batch is in. ``counts`` says how many values each batch has.
     """
 
     lows: Tensor
@@ -68,30 +68,42 @@ def observe(x: Tensor, axis: int | None, batches: int, before: Range | None = No
     """
     others = [other for other in range(x.ndim) if axis is None or other != axis % x.ndim]
     lows, highs, flat = x.amin(others).view(1, -1), x.amax(others).view(1, -1), x.flatten()
-    if before is None:
-        keep = min(x.numel(), tail_length(x.numel() * batches))
-        return Range(lows, highs, extremes(flat, keep, largest=False), extremes(flat, keep, largest=True), (x.numel(),))
-    counts = (*before.counts, x.numel())
+    counts = (x.numel(),) if before is None else (*before.counts, x.numel())
     keep = tail_length(sum(counts) + x.numel() * (batches - len(counts)))
-    tails = _extended(before.low_tail, flat, keep, largest=False), _extended(before.high_tail, flat, keep, largest=True)
-    return Range(torch.cat([before.lows, lows]), torch.cat([before.highs, highs]), *tails, counts)
+    if before is None:
+        low_tail, high_tail = (extremes(flat, min(keep, x.numel()), largest=largest) for largest in (False, True))
+    else:
+        lows, highs = torch.cat([before.lows, lows]), torch.cat([before.highs, highs])
+        low_tail = _extended(before.low_tail, flat, keep, largest=False)
+        high_tail = _extended(before.high_tail, flat, keep, largest=True)
+    if len(counts) == batches:  # before, the order of a tail is of no use
+        low_tail, high_tail = low_tail.sort().values, high_tail.sort(descending=True).values
+    return Range(lows, highs, low_tail, high_tail, counts)
 
 
 def extremes(x: Tensor, count: int, *, largest: bool) -> Tensor:
-    """The ``count`` largest, or smallest, values of x [n], the most extreme first.
+    """The ``count`` largest, or smallest, values of x [n], in any order.
 
-    None is less extreme than the ``count``-th of the extremes of chunks, so that only what is more so need be sorted.
+    None is less extreme than the ``count``-th of the extremes of chunks, so that only what is more so need be looked at.
     """
     found = _extremes_of(_chunks(x), largest)
     if count > len(found):
-        return x.topk(count, largest=largest).values
-    return _extended(found.topk(count, largest=largest).values[-1].expand(count), x, count, largest=largest)
+        return _most_extreme(x, count, largest)
+    return _extended(_last(_most_extreme(found, count, largest), largest).expand(count), x, count, largest=largest)
 
 
 def _extended(tail: Tensor, x: Tensor, count: int, *, largest: bool) -> Tensor:
-    """The ``count`` extremes, or all, of a ``tail``, the most extreme first, and of x [n], of which few are beyond a full tail's last."""
-    both = torch.cat([tail, x if len(tail) < count else _beyond(x, tail[-1], largest)])
-    return both.topk(min(count, len(both)), largest=largest).values
+    """The ``count`` extremes, or all, of a ``tail`` and of x [n], of which few are beyond a full tail's last."""
+    both = torch.cat([tail, x if len(tail) < count else _beyond(x, _last(tail, largest), largest)])
+    return _most_extreme(both, min(count, len(both)), largest)
+
+
+def _last(tail: Tensor, largest: bool) -> Tensor:
+    return tail.amin() if largest else tail.amax()
+
+
+def _most_extreme(x: Tensor, count: int, largest: bool) -> Tensor:
+    return x.topk(count, largest=largest, sorted=False).values
 
 
 def _beyond(x: Tensor, last: Tensor, largest: bool) -> Tensor:

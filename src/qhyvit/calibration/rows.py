@@ -90,7 +90,7 @@ def draw(
         probability.addcmul_(energy, torch.where(known, share / total, 0))
         uniform = uniform + torch.where(known, 0, share)
     probability += uniform / length
-    ends = probability.cumsum(1, dtype=torch.float64)
+    ends = probability.double().cumsum_(1)
     points = (torch.arange(count) + torch.rand(rows, 1, generator=generator, dtype=torch.float64)) / count * ends[:, -1:]
     index = torch.searchsorted(ends, points).clamp_(max=length - 1)
     return index, (count * probability.gather(1, index)).rsqrt()

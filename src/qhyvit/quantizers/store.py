@@ -23,6 +23,14 @@ Quantizers = Mapping[str, Mapping[str, Quantizer]]  # site -> operand -> quantiz
 KINDS: dict[str, type[Quantizer]] = {kind.__name__: kind for kind in get_args(Quantizer)}
 
 
+def same(one: Quantizer, other: Quantizer) -> bool:
+    """Whether both are of one kind, with the same values."""
+    if type(one) is not type(other):
+        return False
+    pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)]
+    return all(torch.equal(*pair) if isinstance(pair[0], Tensor) else pair[0] == pair[1] for pair in pairs)
+
+
 def save_quantizers(path: Path, quantizers: Quantizers, provenance: Provenance) -> None:
     """Write the tensors of each quantizer as ``<site>/<operand>/<field>``; the header has its kind, its other fields and the provenance."""
     tensors: dict[str, Tensor] = {}

@@ -4,12 +4,8 @@ With exhaustive candidates and all rows it is the plain search that the literatu
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 
-import torch
-from torch import Tensor
-
-from qhyvit.quantizers.store import Quantizer
+from qhyvit.quantizers.store import Quantizer, same
 from qhyvit.search.candidates import Candidates
 from qhyvit.search.problem import Problem
 
@@ -34,7 +30,7 @@ def search(candidates: Mapping[str, Sequence[Candidates]], rounds: int) -> dict[
     for _ in range(rounds):
         previous = loss
         for operand, other in ((first, second), (second, first)):
-            if operand in beside and _same(beside[operand], best[other]):
+            if operand in beside and same(beside[operand], best[other]):
                 return best
             beside[operand] = best[other]
             loss, best[operand], left[operand] = _contest(left[operand], best[other])
@@ -55,8 +51,7 @@ def _contest(families: Sequence[Candidates], other: Quantizer) -> tuple[float, Q
             break
         loss, quantizer = finalists.best(other)
         if loss > MISJUDGED * expected and expected < least:
-            family = family.unsampled(other)
-            loss, quantizer = family.best(other)
+            loss, quantizer, family = family.unsampled(other)
         least = min(least, loss)
         found.append((loss, quantizer, family))
     _, best, _ = min(found, key=lambda one: one[0])
@@ -67,10 +62,3 @@ def reconstruction_error(problem: Problem, quantizers: Mapping[str, Quantizer]) 
     """The Fisher-weighted squared error of a site with the given quantizers, summed over the sampled rows."""
     left, right = (problem.quantized(operand, quantizers[operand]) for operand in problem.site.operands)
     return float((left @ right).sub_(problem.reference).mul_(problem.gradient).square_().sum())
-
-
-def _same(one: Quantizer, other: Quantizer) -> bool:
-    if type(one) is not type(other):
-        return False
-    pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)]
-    return all(torch.equal(*pair) if isinstance(pair[0], Tensor) else pair[0] == pair[1] for pair in pairs)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from qhyvit.quantizers.store import Quantizer
 from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, range_to_grid
-from qhyvit.search.objectives import Objective, by_gram_matrix, chunk_size
+from qhyvit.search.objectives import Objective, by_batch, by_gram_matrix, chunk_size
 from qhyvit.search.problem import Problem
 
 SHORTLIST, FINALISTS = 12, 5  # how many candidates are compared on some rows, and on all
@@ -68,12 +68,12 @@ class Candidates(ABC):
                 _, family = family._least(family.losses(None, family._numbers, rows), count)
         return family
 
-    def unsampled(self, other: Quantizer) -> Self:
-        """The same of all rows, beside the quantizer of the other operand: a family that no sample has a say in from then on."""
+    def unsampled(self, other: Quantizer) -> tuple[float, Quantizer, Self]:
+        """What `best` says of all candidates, and the family of the few best, in which no sample has a say from then on."""
         family = copy(self)
         family.exhaustive, family.left = True, None
-        _, shortlist = family._least(family.losses(other, family._numbers), SHORTLIST)
-        return shortlist
+        loss, shortlist = family._least(family.losses(other, family._numbers), SHORTLIST)
+        return loss, self.quantizer(shortlist._numbers[0]), shortlist
 
     def finalists(self, other: Quantizer) -> tuple[float, Self]:
         """The family with the few that are best on some rows, beside the quantizer of the other operand, and the least loss there."""
@@ -103,6 +103,8 @@ class Candidates(ABC):
         return float(least[0].sum()), family
 
     def _losses(self, problem: Problem, granularity: str, other: Quantizer | None, index: Tensor) -> Tensor:
+        if by_batch(self.objective, problem, self.operand):
+            return sum((self._losses(part, granularity, other, index) for part in problem.by_batch), torch.zeros(()))
         (other_name,) = set(problem.tensors) - {self.operand}
         fixed = problem.quantized(other_name, other)
         free = by_gram_matrix(self.objective, problem, self.operand)

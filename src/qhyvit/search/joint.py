@@ -14,7 +14,7 @@ from qhyvit.graph.block import Block
 from qhyvit.graph.dependence import independent_of
 from qhyvit.graph.rounding import Rounding
 from qhyvit.graph.sites import Site
-from qhyvit.quantizers.store import Quantizer, Quantizers
+from qhyvit.quantizers.store import Quantizer, Quantizers, same
 
 
 class QuantizedBlock:
@@ -60,6 +60,8 @@ def search_block(problem: QuantizedBlock, start: Quantizers, options: dict[tuple
                     return best
                 settled += 1
                 for candidate in options[site.name, operand]:
+                    if same(candidate, best[site.name][operand]):
+                        continue
                     tried = best | {site.name: best[site.name] | {operand: candidate}}
                     error = problem.error(tried, known)
                     if error < least:

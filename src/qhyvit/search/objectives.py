@@ -25,6 +25,11 @@ def by_gram_matrix(objective: Objective, problem: Problem, operand: str) -> bool
     return objective is fisher and problem.depthwise and operand == "weight"
 
 
+def by_batch(objective: Objective, problem: Problem, operand: str) -> bool:
+    """Whether the losses are to be summed over the batches: they are sums, and all the small products at once would leave the cache."""
+    return objective is not cosine and problem.weight is None and problem.batches > 1 and chunk_size(problem, operand) == 1
+
+
 def _fisher_of_weights(problem: Problem, granularity: str, candidates: Tensor, rows: Tensor) -> Tensor:
     """The same for weights [G, K, m, 1] of a depthwise convolution, beside the quantized ``rows`` [G, T, K], with no product a candidate.
 

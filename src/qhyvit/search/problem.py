@@ -31,6 +31,7 @@ class Problem:
         rows = in_equal_batches(statistics.rows, counts)
         self.site, self.weight, self.batches = site, weight, len(counts)
         self._outputs: Tensor | slice = slice(None)
+        self._batch = slice(None)
         right = rows.right if weight is None else self._as_right(weight)
         assert right is not None
         self.gradient, self.factor = rows.gradient, rows.factor
@@ -50,6 +51,29 @@ class Problem:
         left, right = self.tensors.values()
         return left @ right
 
+    @cached_property
+    def by_batch(self) -> "list[Problem]":
+        """The problem of each batch of images alone, which takes less of the cache."""
+        return [self._of_batch(number) for number in range(self.batches)]
+
+    def _of_batch(self, number: int) -> "Problem":
+        def cut(tensor: Tensor) -> Tensor:
+            return tensor.chunk(self.batches, dim=1)[number].contiguous()
+
+        part = self._copied()
+        part.batches, part._batch = 1, slice(number, number + 1)
+        part.tensors = {name: self._by_column(cut(rows)) if name == "right" else cut(rows) for name, rows in self.tensors.items()}
+        part.gradient, part.factor, part.reference = (cut(tensor) for tensor in (self.gradient, self.factor, self.reference))
+        part.column_factor = cut(self.column_factor.expand(-1, self.gradient.shape[1], -1, -1))
+        return part
+
+    def _copied(self) -> "Problem":
+        """A copy that is about to have other rows."""
+        other = copy(self)
+        other._quantized = {}
+        other.__dict__.pop("by_batch", None)
+        return other
+
     def sampled(self, operand: str, rows: int) -> "Problem":
         """The problem on so many of the rows, where there are many more, to compare candidates for the operand; otherwise itself.
 
@@ -61,12 +85,12 @@ class Problem:
         return self._samples[operand, rows]
 
     def _of_layer(self, operand: str, rows: int) -> "Problem":
+        if operand == "input":
+            sample = self.sampled("weight", rows)
+            return sample if sample is self or self.site.groups > 1 else sample._drawn("weight", SAMPLED_OUTPUTS)
         if self.site.groups > 1:
             rows //= FEWER
-        if self.tensors["input"].shape[1] < 2 * rows:
-            return self
-        sample = self._drawn("input", -(-rows // self.batches), self.batches)
-        return sample._drawn("weight", SAMPLED_OUTPUTS) if operand == "input" and self.site.groups == 1 else sample
+        return self if self.tensors["input"].shape[1] < 2 * rows else self._drawn("input", -(-rows // self.batches), self.batches)
 
     def _of_products(self, operand: str, rows: int) -> "Problem":
         """Of all products of a batch one in k, and one in k of the operand's vectors in each, so that there are so many rows."""
@@ -76,7 +100,7 @@ class Problem:
             return self
         some = torch.arange(products).view(self.batches, -1)[:, ::step].flatten()
         weight = (products / len(some)) ** 0.5
-        sample = copy(self)
+        sample = self._copied()
         sample.tensors = {name: tensor[:, some] for name, tensor in self.tensors.items()}
         sample.gradient, sample.factor = (tensor[:, some] * weight for tensor in (self.gradient, self.factor))
         sample.reference, sample.column_factor = self.reference[:, some], self.column_factor * weight
@@ -101,8 +125,7 @@ class Problem:
             found = tensor.gather(-2, index.expand(*index.shape[:-1], tensor.shape[-1])) * times
             return turned(found.flatten(-3, -2))
 
-        thin = copy(self)
-        thin._quantized = {}
+        thin = self._copied()
         thin.tensors = self.tensors | {operand: self._laid_out(pick(vectors))}
         thin.gradient, thin.reference = pick(gradient, factor), pick(by_part(self.reference))
         if left:
@@ -128,7 +151,8 @@ class Problem:
         if quantizer is None:
             return self.tensors[operand]
         if operand not in self._quantized or self._quantized[operand][0] is not quantizer:
-            self._quantized[operand] = quantizer, self._fake_quantized(operand, quantizer)
+            rows = self._fake_quantized(operand, quantizer)
+            self._quantized[operand] = quantizer, rows.contiguous() if operand == "right" else rows  # as products are faster with it
         return self._quantized[operand][1]
 
     def _fake_quantized(self, operand: str, quantizer: Quantizer) -> Tensor:
@@ -149,6 +173,8 @@ class Problem:
 
         Scales and zero points are [B, m, C]: one for all batches or one a batch, one for the tensor or one a channel.
         """
+        if len(scale) > 1:
+            scale, zero_point = scale[self._batch], zero_point[self._batch]
         if operand == "right":  # as the rows of a left operand, since loops over few columns would be short
             return self._on_grids("left", self.tensors[operand].mT, scale, zero_point, limits).movedim(-1, -3)
         return self._on_grids(operand, self.tensors[operand], scale, zero_point, limits)
