@@ -151,8 +151,7 @@ class Problem:
         if quantizer is None:
             return self.tensors[operand]
         if operand not in self._quantized or self._quantized[operand][0] is not quantizer:
-            rows = self._fake_quantized(operand, quantizer)
-            self._quantized[operand] = quantizer, rows.contiguous() if operand == "right" else rows  # as products are faster with it
+            self._quantized[operand] = quantizer, self._fake_quantized(operand, quantizer)
         return self._quantized[operand][1]
 
     def _fake_quantized(self, operand: str, quantizer: Quantizer) -> Tensor:
