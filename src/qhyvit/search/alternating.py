@@ -5,6 +5,8 @@ With exhaustive candidates and all rows it is the plain search that the literatu
 
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from qhyvit.quantizers.store import Quantizer, same
 from qhyvit.search.candidates import Candidates
 from qhyvit.search.problem import Problem
@@ -16,6 +18,7 @@ HOPELESS = 1.1  # candidates with so many times the least loss on all rows are n
 LEAST_GAIN = 0.01  # share of the loss that a further round must have removed for another one to follow
 
 
+@torch.inference_mode()
 def search(candidates: Mapping[str, Sequence[Candidates]], rounds: int) -> dict[str, Quantizer]:
     """The quantizers of both operands, of one or more families of ``candidates`` for each.
 

@@ -42,7 +42,7 @@ class QuantizedBlock:
         return Rounding(self.block.graph_module, self.block.sites, quantizers, keep_values=True)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def search_block(problem: QuantizedBlock, start: Quantizers, options: dict[tuple[str, str], list[Quantizer]], rounds: int) -> Quantizers:
     """Improve the quantizers of a block's sites, which ``start`` has, with those that ``options`` offers for each site and operand.
 
