@@ -7,6 +7,7 @@ import torch
 import typer
 
 from benchmarks.common import IMAGES, MANIFEST, MODEL, SEED, SIZE, load_experiment
+from qhyvit.cli import collect_garbage_seldom
 from qhyvit.network import load_network
 from qhyvit.steps.calibrate import calibrate
 from qhyvit.steps.quantize import quantize
@@ -17,6 +18,7 @@ STEPS = 2  # each has a process of its own in the workflow, and loads the networ
 def main(method: str, size: int = SIZE, images: int = IMAGES, prepare_only: bool = False) -> None:
     """W8A8, mode partial; or nothing but load and trace the network, as often as the steps do."""
     torch.set_num_threads(1)
+    collect_garbage_seldom()
     config = load_experiment(size, images)
     if prepare_only:
         for _ in range(STEPS):
