@@ -481,7 +481,7 @@ def main() -> None:
 
 def collect_garbage_seldom() -> None:
     """Look for garbage a hundred times less often: what a command imports and traces stays to its end, and each look takes in all of it."""
-    gc.set_threshold(100 * gc.get_threshold()[0])
+    gc.set_threshold(70_000)
 
 
 def _refuse(message: str) -> NoReturn:
