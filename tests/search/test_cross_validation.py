@@ -8,6 +8,7 @@ from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import observe
 from qhyvit.calibration.rows import Rows
 from qhyvit.search.alternating import search
+from qhyvit.search.objectives import CHUNK
 from qhyvit.search.problem import Problem
 
 FULL = torch.tensor([1.0])
@@ -62,7 +63,9 @@ def test_a_silent_channel_has_the_range_of_the_tensor():
 @pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [3, 1]])
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
-def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, sizes):
+@pytest.mark.parametrize("chunk", [1, CHUNK])  # in the smallest parts, or all at once
+def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, sizes, chunk, monkeypatch):
+    monkeypatch.setattr("qhyvit.search.objectives.CHUNK", chunk)
     problem, x = make_problem(name, sizes)
     operand, other = problem.site.operands
     candidates = make_candidates(problem, operand, 4, unit, "asymmetric", torch.tensor([0.9]), cross_validated=True)

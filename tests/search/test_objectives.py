@@ -9,7 +9,7 @@ from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import observe
 from qhyvit.calibration.rows import Rows
 from qhyvit.search.alternating import search
-from qhyvit.search.objectives import OBJECTIVES, by_gram_matrix, fisher
+from qhyvit.search.objectives import CHUNK, OBJECTIVES, by_gram_matrix, fisher
 from qhyvit.search.problem import Problem
 
 FACTORS = [0.3, 0.7, 1.0]
@@ -33,8 +33,10 @@ def reduced(operand, granularity, rows, function, *tensors):
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 @pytest.mark.parametrize("objective", ["cosine", "operand"])
-def test_losses_against_numpy(name, granularity, objective):
-    problem, _ = make_problem(name)
+@pytest.mark.parametrize(("sizes", "chunk"), [((4,), CHUNK), ((2, 2), 1)])  # all at once, or in the smallest parts
+def test_losses_against_numpy(name, granularity, objective, sizes, chunk, monkeypatch):
+    monkeypatch.setattr("qhyvit.search.objectives.CHUNK", chunk)
+    problem, _ = make_problem(name, sizes)
     problem.factor = torch.rand_like(problem.factor) + 0.5
     factor = problem.factor.double().numpy()
     for operand, other in (problem.site.operands, problem.site.operands[::-1]):
