@@ -12,7 +12,7 @@ from torch import Tensor
 
 from qhyvit.quantizers.store import Quantizer
 from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, range_to_grid
-from qhyvit.search.objectives import Objective, by_batch, by_gram_matrix, chunk_size
+from qhyvit.search.objectives import Objective, by_gram_matrix, chunk_size, summed_by_batch
 from qhyvit.search.problem import Problem
 
 SHORTLIST, FINALISTS = 12, 5  # how many candidates are compared on some rows, and on all
@@ -103,7 +103,7 @@ class Candidates(ABC):
         return float(least[0].sum()), family
 
     def _losses(self, problem: Problem, granularity: str, other: Quantizer | None, index: Tensor) -> Tensor:
-        if by_batch(self.objective, problem, self.operand):
+        if summed_by_batch(self.objective, problem, self.operand):
             return sum((self._losses(part, granularity, other, index) for part in problem.by_batch), torch.zeros(()))
         (other_name,) = set(problem.tensors) - {self.operand}
         fixed = problem.quantized(other_name, other)

@@ -25,7 +25,7 @@ def by_gram_matrix(objective: Objective, problem: Problem, operand: str) -> bool
     return objective is fisher and problem.depthwise and operand == "weight"
 
 
-def by_batch(objective: Objective, problem: Problem, operand: str) -> bool:
+def summed_by_batch(objective: Objective, problem: Problem, operand: str) -> bool:
     """Whether the losses are to be summed over the batches: they are sums, and all the small products at once would leave the cache."""
     return objective is not cosine and problem.weight is None and problem.batches > 1 and chunk_size(problem, operand) == 1
 
