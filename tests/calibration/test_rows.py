@@ -30,8 +30,9 @@ def all_rows(module: nn.Module, x: torch.Tensor, operands, positions=None, seed=
 
 
 @pytest.mark.parametrize("conv", CONVOLUTIONS, ids=["dense", "depthwise", "grouped-dilated", "pointwise"])
-def test_patches_times_weights_are_the_convolution(conv):
-    x = torch.randn(3, 6, 9, 7)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["channels-first", "channels-last"])
+def test_patches_times_weights_are_the_convolution(conv, layout):
+    x = torch.randn(3, 6, 9, 7).to(memory_format=layout)
     site, rows, output = all_rows(conv, x, (x, conv.weight.detach()))
     product = rows.left @ conv.weight.reshape(site.groups, -1, rows.left.shape[2]).transpose(1, 2)
     torch.testing.assert_close(product, rows.gradient, atol=1e-5, rtol=1e-5)

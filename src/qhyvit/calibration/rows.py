@@ -121,7 +121,7 @@ def _conv_rows(site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, po
     grouped = gradient.reshape(batch, groups, -1, gradient.shape[2] * gradient.shape[3])
     of_pixels = torch.cat(moments(x.reshape(batch, groups, -1, *x.shape[2:]), 2))
     of_patches = F.conv2d(of_pixels, torch.ones(groups, 1, *kernel), None, stride, padding, dilation, groups)
-    energy, tails = of_patches.flatten(2).view(2, batch * groups, -1)
+    energy, tails = of_patches.reshape(2, batch * groups, -1)
     index, factor = draw(grouped.square().sum(2).flatten(0, 1), (energy, tails), count, generator)
     index, factor = index.view(batch, groups, -1), factor.view(batch, groups, -1)
     picked = grouped.gather(3, index[:, :, None].expand(-1, -1, grouped.shape[2], -1)) * factor[:, :, None]
