@@ -1,4 +1,5 @@
 import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from torch import nn
 
 from qhyvit.calibration.capture import capture
 from qhyvit.calibration.losses import fisher_loss, kl_loss
-from qhyvit.calibration.passes import UNROUNDED, Recorder
+from qhyvit.calibration.passes import UNROUNDED, Recorder, require_finite
 from qhyvit.calibration.store import load_statistics, load_tensor_statistics, save_statistics
 from qhyvit.calibration.tensors import TENSOR_POSITIONS, TensorCollector
 from qhyvit.errors import InputError
@@ -110,6 +111,12 @@ def test_batches_together_see_what_each_sees(traced):
     found = capture(graph_module, sites, x.split(2), None, seed=0)["conv"]
     assert torch.equal(found.ranges["input"].high, x.amax((0, 2, 3)))
     assert found.rows.left.shape == (1, 6 * 36, 27)
+
+
+@pytest.mark.parametrize(("values", "finite"), [([3e38, 3e38], True), ([float("inf"), -float("inf")], False), ([float("nan"), 0.0], False)])
+def test_values_are_finite_though_their_sum_is_not(values, finite):
+    with nullcontext() if finite else pytest.raises(InputError, match="site conv"):
+        require_finite("conv", torch.tensor(values))
 
 
 def test_nan_is_refused_with_the_name_of_the_first_site_that_shows_it(traced):

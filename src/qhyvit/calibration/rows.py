@@ -99,7 +99,7 @@ def draw(
 def moments(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """The sums over an axis of x^2, the energy, and of x^4, the tails: what is lost where a grid ends is lost at the few largest values."""
     squares = x.square()
-    if squares.shape[axis] == 1:
+    if squares.shape[axis] == 1:  # the sum of one is itself, and need not be copied
         squares = squares.squeeze(axis)
         return squares, squares.square()
     return squares.sum(axis), squares.square_().sum(axis)
