@@ -66,6 +66,7 @@ def observe(x: Tensor, axis: int | None, batches: int, before: Range | None = No
 
     ``axis`` tells the channels apart (None: there is but one).
     """
+    x = x.contiguous()  # the heads of an attention are views, with short loops
     others = [other for other in range(x.ndim) if axis is None or other != axis % x.ndim]
     lows, highs, flat = x.amin(others).view(1, -1), x.amax(others).view(1, -1), x.flatten()
     counts = (x.numel(),) if before is None else (*before.counts, x.numel())
@@ -110,7 +111,7 @@ def _beyond(x: Tensor, last: Tensor, largest: bool) -> Tensor:
     """The values of x [n] more extreme than the ``last`` of a tail, where most chunks have none."""
     beyond = torch.gt if largest else torch.lt
     chunks = _chunks(x)
-    loud = chunks[:, beyond(_extremes_of(chunks, largest), last)]
+    loud = chunks.index_select(1, beyond(_extremes_of(chunks, largest), last).nonzero()[:, 0])
     found = torch.cat([loud.flatten(), x[chunks.numel() :]])
     return found[beyond(found, last)]
 

@@ -43,14 +43,19 @@ def draw_rows(
 ) -> Rows:
     """Rows of ``positions`` output positions an image, or of all when None, from the site's operands and output gradient on a batch."""
     if site.kind == "conv":
-        return _conv_rows(site, operands, gradient, positions, generator)
+        x, weight = operands
+        size = len(x) if site.groups == 1 else 1  # an image at a time where each group has its own draw, which together take much memory
+        parts = zip(x.split(size), gradient.split(size), strict=True)
+        return concatenate([_conv_rows(site, (part, weight), of_part, positions, generator) for part, of_part in parts])
     if site.kind == "linear":
         return _linear_rows(operands[0], gradient, None if positions is None else positions * images, generator)
     return _matmul_rows(operands, gradient, images, positions, generator)
 
 
 def concatenate(parts: list[Rows]) -> Rows:
-    """The rows of several batches as one."""
+    """The rows of several batches, or images, as one."""
+    if len(parts) == 1:
+        return parts[0]
     left, gradient, factor = (torch.cat([getattr(part, name) for part in parts], dim=1) for name in ("left", "gradient", "factor"))
     rights = [part.right for part in parts if part.right is not None]
     return Rows(left, gradient, factor, torch.cat(rights, dim=1) if rights else None)
