@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_sites import LAYERS, make_candidates, make_problem
+from small_sites import LAYERS, all_losses, make_candidates, make_problem
 
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import observe
@@ -63,12 +63,13 @@ def test_a_silent_channel_has_the_range_of_the_tensor():
 @pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [3, 1]])
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
-@pytest.mark.parametrize("chunk", [1, CHUNK])  # in the smallest parts, or all at once
-def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, sizes, chunk, monkeypatch):
+@pytest.mark.parametrize(("chunk", "count"), [(1, 1), (CHUNK, 1), (CHUNK, 30)])  # the smallest parts; all at once; more than rows a batch
+def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, sizes, chunk, count, monkeypatch):
     monkeypatch.setattr("qhyvit.search.objectives.CHUNK", chunk)
     problem, x = make_problem(name, sizes)
     operand, other = problem.site.operands
-    candidates = make_candidates(problem, operand, 4, unit, "asymmetric", torch.tensor([0.9]), cross_validated=True)
+    factors = torch.tensor([0.9]).repeat(count)
+    candidates = make_candidates(problem, operand, 4, unit, "asymmetric", factors, cross_validated=True)
     beside = make_candidates(problem, other, 4, "tensor", "symmetric", FULL).start()
     axis = problem.site.axis(operand)
     expected = 0.0
@@ -83,8 +84,8 @@ def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, si
         scale, zero = scale.view(shape), zero.view(shape)
         rounded = ((x[batch].double() / scale).round() + zero).clamp(0, 15).sub(zero).mul(scale).float()
         expected += error_of(name, x[batch], rounded, beside, gradients(problem, sizes, number))
-    index = torch.zeros(1, *problem.units(operand, unit), dtype=torch.int64)
-    assert float(candidates.losses(beside, index).sum()) == pytest.approx(expected, rel=1e-4)
+    losses = all_losses(candidates, beside).view(count, -1).sum(1)
+    assert losses.tolist() == pytest.approx([expected] * count, rel=1e-4)
 
 
 def channel_range(images, axis, unit):

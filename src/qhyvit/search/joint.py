@@ -30,7 +30,7 @@ class QuantizedBlock:
     def error(self, quantizers: Quantizers, known: dict[Node, Any] | None = None) -> float:
         """The Fisher-weighted squared error; ``known`` holds values of nodes that need not be computed again."""
         output = self._runner(quantizers).run(*self.inputs, initial_env=dict(known or {}))
-        return float((output - self.reference).mul_(self.gradient).square_().sum())
+        return float(output.sub_(self.reference).mul_(self.gradient).square_().sum())
 
     def before(self, site: Site, quantizers: Quantizers) -> dict[Node, Any]:
         """The values of all nodes that do not depend on the site's quantizers."""
