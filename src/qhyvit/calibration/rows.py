@@ -87,13 +87,15 @@ def draw(
     rows, length = gradient_energy.shape
     if count is None or count >= length:
         return torch.arange(length).expand(rows, length), torch.ones(rows, length)
-    probability = torch.zeros_like(gradient_energy)
-    uniform = torch.full((rows, 1), SHARES[0])
-    for share, energy in zip(SHARES[1:], (gradient_energy, *(gradient_energy * moment for moment in input_moments)), strict=True):
-        total = energy.sum(1, keepdim=True)
-        known = total >= torch.finfo(total.dtype).tiny  # what is less has no reciprocal
-        probability.addcmul_(energy, torch.where(known, share / total, 0))
-        uniform = uniform + torch.where(known, 0, share)
+    energies = gradient_energy, *(gradient_energy * moment for moment in input_moments)
+    totals = torch.cat([energy.sum(1, keepdim=True) for energy in energies], 1)
+    known = totals >= torch.finfo(totals.dtype).tiny  # what is less has no reciprocal
+    shares = torch.tensor(SHARES[1:])
+    first, *others = zip(energies, torch.where(known, totals.reciprocal() * shares, 0).split(1, 1), strict=True)
+    probability = torch.mul(*first)
+    for energy, factor in others:
+        probability.addcmul_(energy, factor)
+    uniform = SHARES[0] + torch.where(known, 0, shares).sum(1, keepdim=True)
     probability += uniform / length
     ends = probability.double().cumsum_(1)
     points = (torch.arange(count) + torch.rand(rows, 1, generator=generator, dtype=torch.float64)) / count * ends[:, -1:]
@@ -104,16 +106,22 @@ def draw(
 def moments(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """The sums over an axis of x^2, the energy, and of x^4, the tails: what is lost where a grid ends is lost at the few largest values."""
     squares = x.square()
-    if squares.shape[axis] == 1:  # the sum of one is itself, and need not be copied
+    if squares.shape[axis] == 1:
         squares = squares.squeeze(axis)
         return squares, squares.square()
     return squares.sum(axis), squares.square_().sum(axis)
 
 
+def sum_of_squares(x: Tensor, axis: int) -> Tensor:
+    """That over an axis; that of one value need not be summed, which would copy it."""
+    squares = x.square()
+    return squares.squeeze(axis) if squares.shape[axis] == 1 else squares.sum(axis)
+
+
 def _linear_rows(x: Tensor, gradient: Tensor, count: int | None, generator: torch.Generator) -> Rows:
     tokens, gradients = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
     energy, tails = moments(tokens, 1)
-    index, factor = draw(gradients.square().sum(1)[None], (energy[None], tails[None]), count, generator)
+    index, factor = draw(sum_of_squares(gradients, 1)[None], (energy[None], tails[None]), count, generator)
     return Rows(tokens[index], gradients[index] * factor[..., None], factor[..., None])
 
 
@@ -124,10 +132,10 @@ def _conv_rows(site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, po
     groups = site.groups
     count = positions if positions is None or groups == 1 else -(-positions // GROUP_SHARE)
     grouped = gradient.reshape(batch, groups, -1, gradient.shape[2] * gradient.shape[3])
-    of_pixels = torch.cat(moments(x.reshape(batch, groups, -1, *x.shape[2:]), 2))
-    of_patches = F.conv2d(of_pixels, torch.ones(groups, 1, *kernel), None, stride, padding, dilation, groups)
-    energy, tails = of_patches.reshape(2, batch * groups, -1)
-    index, factor = draw(grouped.square().sum(2).flatten(0, 1), (energy, tails), count, generator)
+    window = torch.ones(groups, 1, *kernel)
+    of_pixels = moments(x.reshape(batch, groups, -1, *x.shape[2:]), 2)
+    energy, tails = (F.conv2d(moment, window, None, stride, padding, dilation, groups).flatten(2).flatten(0, 1) for moment in of_pixels)
+    index, factor = draw(sum_of_squares(grouped, 2).flatten(0, 1), (energy, tails), count, generator)
     index, factor = index.view(batch, groups, -1), factor.view(batch, groups, -1)
     picked = grouped.gather(3, index[:, :, None].expand(-1, -1, grouped.shape[2], -1)) * factor[:, :, None]
     return Rows(
@@ -169,7 +177,7 @@ def _matmul_rows(operands: tuple[Tensor, Tensor], gradient: Tensor, images: int,
     left, right, gradients = (by_head(x) for x in (*operands, gradient))
     count = None if positions is None else max(1, positions * images // left.shape[1])
     energy, tails = (moment.flatten(0, 1) for moment in moments(left, 3))
-    index, factor = draw(gradients.square().sum(3).flatten(0, 1), (energy, tails), count, generator)
+    index, factor = draw(sum_of_squares(gradients, 3).flatten(0, 1), (energy, tails), count, generator)
     index, factor = index.view(*left.shape[:2], -1, 1), factor.view(*left.shape[:2], -1, 1)
 
     def pick(x: Tensor) -> Tensor:
