@@ -25,7 +25,6 @@ WORK = Path("results/benchmarks")
 REPORTS = Path("reports/benchmarks")
 PACKAGES = ("torch", "nncf", "openvino", "onnxruntime")
 MANIFEST = WORK / "images.csv"
-TOUCHED = 3 * 2**30  # bytes: more than any of the processes takes
 # One thread, and freed buffers are kept, in huge pages where there are any, as in the workflow's jobs.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -65,10 +64,8 @@ def fetch() -> None:
 def measure(*arguments: str, stdout: IO[str] | None = None) -> Usage:
     """Run Python with ``arguments`` to its end, its output here or to ``stdout``. Raises RuntimeError when it fails.
 
-    The process must be larger than this one: on Linux its peak begins with the memory of the process that starts it. Memory that a virtual
-    machine first has to get from its host is had before, since it would count as seconds of whoever touches it: as much as 2 a GiB.
+    The process must be larger than this one: on Linux its peak begins with the memory of the process that starts it.
     """
-    subprocess.run([sys.executable, "-c", f"b'1' * {TOUCHED}"], check=True)
     process = subprocess.Popen([sys.executable, *arguments], env=os.environ | ENVIRONMENT, stdout=stdout)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
