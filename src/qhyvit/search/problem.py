@@ -21,8 +21,8 @@ SAMPLED_OUTPUTS = 64  # output channels at which candidates for an input are com
 class Problem:
     """A site's sampled rows as left [G, T, K] @ right [G, K, O] (a matrix product of activations: [H, B, N, D] @ [H, B, D, M]).
 
-    Candidates for the left operand are laid along a new axis before its rows, those for a weight before its columns, so that they all share
-    one product. A right operand of two activations is the left one of the transposed product, since loops over its columns would be short.
+    Candidates for the left operand are laid along a new axis before its rows, those for the right one before its columns, so that they
+    all share one product.
     """
 
     def __init__(self, site: Site, weight: Tensor | None, statistics: SiteStatistics) -> None:
@@ -44,7 +44,6 @@ class Problem:
         self._observed = statistics.ranges
         self._samples: dict[tuple[str, int], Problem] = {}
         self._quantized: dict[str, tuple[Quantizer, Tensor]] = {}
-        self._targets: dict[str, tuple[Tensor, Tensor]] = {}
 
     @cached_property
     def reference(self) -> Tensor:
@@ -71,7 +70,7 @@ class Problem:
     def _copied(self) -> "Problem":
         """A copy that is about to have other rows."""
         other = copy(self)
-        other._quantized, other._targets = {}, {}
+        other._quantized = {}
         other.__dict__.pop("by_batch", None)
         return other
 
@@ -162,12 +161,11 @@ class Problem:
         if not isinstance(quantizer, UniformQuantizer):  # the other kinds have no channels to be found
             return quantizer.fake_quantize(self.tensors[operand])
         scale, zero_point = (values.view(1, 1, -1) for values in (quantizer.scale, quantizer.zero_point))
-        return self._turned(operand, self.candidates(operand, scale, zero_point, quantizer.limits).squeeze(self._axis(operand)))
+        return self.candidates(operand, scale, zero_point, quantizer.limits).squeeze(self._axis(operand))
 
     def listed(self, operand: str, quantizers: Sequence[Quantizer]) -> Tensor:
         """The operand's rows, fake-quantized by each of the quantizers, along the axis of the candidates."""
-        rows = [self._turned(operand, self._fake_quantized(operand, quantizer)) for quantizer in quantizers]
-        return torch.stack(rows, dim=self._axis(operand))
+        return torch.stack([self._fake_quantized(operand, quantizer) for quantizer in quantizers], dim=self._axis(operand))
 
     def candidates(self, operand: str, scale: Tensor, zero_point: Tensor, limits: tuple[int, int]) -> Tensor:
         """The operand's rows on each of m grids, along the axis of the candidates.
@@ -176,14 +174,16 @@ class Problem:
         """
         if len(scale) > 1:
             scale, zero_point = scale[self._batch], zero_point[self._batch]
-        return self._on_grids(operand, self._turned(operand, self.tensors[operand]), scale, zero_point, limits)
+        if operand == "right":  # as the rows of a left operand, since loops over few columns would be short
+            return self._on_grids("left", self.tensors[operand].mT, scale, zero_point, limits).movedim(-1, -3)
+        return self._on_grids(operand, self.tensors[operand], scale, zero_point, limits)
 
     def _on_grids(self, operand: str, rows: Tensor, scale: Tensor, zero_point: Tensor, limits: tuple[int, int]) -> Tensor:
         grids = self._spread(operand, scale), self._spread(operand, zero_point)
         if operand == "weight":
             return fake_quantize(rows.unsqueeze(2), *grids, *limits)
         by_batch = rows.unflatten(1, (len(scale), -1))
-        if operand != "input":
+        if operand == "left":
             return fake_quantize(by_batch.unsqueeze(3), *grids, *limits).flatten(1, 2)
         if self.depthwise and by_batch.shape[2] < scale.shape[1]:  # many candidates and few rows: the former are innermost in memory
             scale, zero_point = (grid[..., :1].movedim(1, -1).contiguous() for grid in grids)
@@ -195,19 +195,13 @@ class Problem:
         axis = self._axis(operand)
         if self.depthwise and operand == "input":  # a product with a vector is slow
             return candidates.mul_(other.transpose(1, 2).unsqueeze(1)).sum(-1, keepdim=True)
-        shared, other = candidates.flatten(axis, axis + 1), self._turned(operand, other)
+        shared = candidates.flatten(axis, axis + 1)
         product = shared @ other if axis == -3 else other @ shared
         return product.unflatten(axis + 1, (candidates.shape[axis], -1))
 
     def along_candidates(self, operand: str, tensor: Tensor) -> Tensor:
-        """What all candidates for the operand share, with their axis, as their products have it."""
-        return (tensor.mT.contiguous() if operand == "right" else tensor).unsqueeze(self._axis(operand))
-
-    def target(self, operand: str) -> tuple[Tensor, Tensor]:
-        """The reference and the gradient `along_candidates` for the operand, which are kept."""
-        if operand not in self._targets:
-            self._targets[operand] = self.along_candidates(operand, self.reference), self.along_candidates(operand, self.gradient)
-        return self._targets[operand]
+        """What all candidates for the operand share, with their axis."""
+        return tensor.unsqueeze(self._axis(operand))
 
     def sum_by_unit(self, operand: str, granularity: str, elements: Tensor) -> Tensor:
         """The sums over all that can be chosen independently of the rest, of elements with the axis of m candidates.
@@ -237,10 +231,6 @@ class Problem:
         channels = len(self.channel_ranges[operand][0])
         return per_unit.repeat_interleave(channels // per_unit.shape[-1], dim=-1)
 
-    def _turned(self, operand: str, tensor: Tensor) -> Tensor:
-        """The tensor, or its transpose where the product is."""
-        return tensor.mT if operand == "right" else tensor
-
     def _laid_out(self, left: Tensor) -> Tensor:
         """The same values; of a depthwise convolution with the rows innermost in memory, as they are many and the weights few."""
         return left.transpose(1, 2).contiguous().transpose(1, 2) if self.depthwise else left
@@ -253,11 +243,11 @@ class Problem:
         return weight.reshape(self.site.groups, -1, weight[0].numel()).transpose(1, 2)[..., self._outputs].contiguous()
 
     def _axis(self, operand: str) -> int:
-        return -2 if operand == "weight" else -3
+        return -3 if operand == self.site.operands[0] else -2
 
     def _spread(self, operand: str, values: Tensor) -> Tensor:
         """Values [B, m, C] of m candidates to where the operand's rows on m grids, in B batches, have their channels."""
-        if self.weight is None:
+        if operand == "left":
             return values.permute(2, 0, 1)[:, :, None, :, None, None]
         grouped = values[None] if values.shape[2] == 1 else values.unflatten(2, (self.site.groups, -1)).movedim(2, 0)
         if operand == "weight":
