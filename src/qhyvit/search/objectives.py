@@ -15,9 +15,7 @@ def fisher(problem: Problem, operand: str, granularity: str, candidates: Tensor,
     """E[dO^T diag(g^2) dO], the error of the product weighted by squared gradients (Q-HyViT, arXiv 2303.12557, Eq. 9)."""
     if by_gram_matrix(fisher, problem, operand):
         return _fisher_of_weights(problem, granularity, candidates, other)
-    reference, gradient = (problem.along_candidates(operand, tensor) for tensor in (problem.reference, problem.gradient))
-    errors = problem.products(operand, candidates, other).sub_(reference).mul_(gradient).square_()
-    return problem.sum_by_unit(operand, granularity, errors)
+    return problem.sum_by_unit(operand, granularity, problem.errors(operand, candidates, other))
 
 
 def by_gram_matrix(objective: Objective, problem: Problem, operand: str) -> bool:

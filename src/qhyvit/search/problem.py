@@ -46,6 +46,12 @@ class Problem:
         self._quantized: dict[str, tuple[Quantizer, Tensor]] = {}
 
     @cached_property
+    def _transposed(self) -> tuple[Tensor, Tensor]:
+        """The reference and the gradient of the transposed product, with an axis for candidates before their rows."""
+        reference, gradient = (tensor.mT.contiguous().unsqueeze(-3) for tensor in (self.reference, self.gradient))
+        return reference, gradient
+
+    @cached_property
     def reference(self) -> Tensor:
         """The product of the unquantized operands."""
         left, right = self.tensors.values()
@@ -71,7 +77,8 @@ class Problem:
         """A copy that is about to have other rows."""
         other = copy(self)
         other._quantized = {}
-        other.__dict__.pop("by_batch", None)
+        for name in ("by_batch", "_transposed"):
+            other.__dict__.pop(name, None)
         return other
 
     def sampled(self, operand: str, rows: int) -> "Problem":
@@ -198,6 +205,19 @@ class Problem:
         shared = candidates.flatten(axis, axis + 1)
         product = shared @ other if axis == -3 else other @ shared
         return product.unflatten(axis + 1, (candidates.shape[axis], -1))
+
+    def errors(self, operand: str, candidates: Tensor, other: Tensor) -> Tensor:
+        """The squared errors of the `products`, weighted by squared gradients.
+
+        Those of a right operand are of the transposed product, whose loops over rows are longer than over columns.
+        """
+        if operand == "right":
+            turned = candidates.movedim(-3, -1)
+            product = (turned.flatten(-3, -2) @ other.mT).unflatten(-2, turned.shape[-3:-1])
+            reference, gradient = self._transposed
+            return product.sub_(reference).mul_(gradient).square_().movedim(-3, -2)
+        reference, gradient = (self.along_candidates(operand, tensor) for tensor in (self.reference, self.gradient))
+        return self.products(operand, candidates, other).sub_(reference).mul_(gradient).square_()
 
     def along_candidates(self, operand: str, tensor: Tensor) -> Tensor:
         """What all candidates for the operand share, with their axis."""
