@@ -13,8 +13,8 @@ from typing import IO
 import pandas as pd
 
 from qhyvit.config import Config, load_config
-from qhyvit.files import written_whole
-from qhyvit.reporting.tables import to_markdown
+from qhyvit.files import atomic_write
+from qhyvit.reporting.tables.accuracy import to_markdown
 
 EXPERIMENT = Path("config/all-methods.yaml")
 MODEL = "mobilevit_xxs"
@@ -77,9 +77,9 @@ def measure(*arguments: str, stdout: IO[str] | None = None) -> Usage:
 
 def write_report(name: str, table: pd.DataFrame, summary: pd.DataFrame, notes: str, packages: Sequence[str] = PACKAGES) -> None:
     """Write ``table`` as CSV, and ``summary``, whose cells are text, as Markdown with the ``notes`` and the machine below it."""
-    with written_whole(REPORTS / f"{name}.csv") as path:
+    with atomic_write(REPORTS / f"{name}.csv") as path:
         table.to_csv(path, index=False, float_format="%.6g")
-    with written_whole(REPORTS / f"{name}.md") as path:
+    with atomic_write(REPORTS / f"{name}.md") as path:
         path.write_text(f"{to_markdown(summary)}\n{notes}\n\n{describe_machine(packages)}\n")
 
 

@@ -11,11 +11,11 @@ import typer
 
 from benchmarks.common import REPORTS
 from qhyvit.config import load_config
-from qhyvit.files import written_whole
+from qhyvit.files import atomic_write
+from qhyvit.reporting.correctness import decode, read_hits
 from qhyvit.reporting.folds import pooled
-from qhyvit.reporting.hits import decode, read_hits
-from qhyvit.reporting.results import KEY, read_results, tabulated
-from qhyvit.reporting.tables import accuracy_table, to_markdown
+from qhyvit.reporting.runs import KEY, read_results, tabulated
+from qhyvit.reporting.tables.accuracy import accuracy_table, to_markdown
 
 FOLDS = [Path("config/imagenet-mini.yaml"), Path("config/imagenet-mini-swapped.yaml")]
 NOTES = (
@@ -32,14 +32,14 @@ def main() -> None:
         print(f"skipped: no report of {' and '.join(map(str, missing))}; run it with make reproduce CONFIG=... IMAGENET_MINI=/path")
         return
     table = tabulated(pooled([result for fold in FOLDS for result in fold_results(_reports(fold))]))
-    with written_whole(REPORTS / "imagenet_mini.csv") as path:
+    with atomic_write(REPORTS / "imagenet_mini.csv") as path:
         table.drop(columns="dataset").to_csv(path, index=False, float_format="%.6g")
-    with written_whole(REPORTS / "imagenet_mini.md") as path:
+    with atomic_write(REPORTS / "imagenet_mini.md") as path:
         path.write_text(f"{to_markdown(accuracy_table(table).drop(columns='mode'))}\n{NOTES.format(images=table.images.max())}\n")
 
 
 def _reports(fold: Path) -> Path:
-    return load_config(fold, to_plan=True).experiment.reports
+    return load_config(fold, allow_unset_env=True).experiment.reports
 
 
 def fold_results(reports: Path) -> list[dict[str, Any]]:

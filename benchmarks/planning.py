@@ -31,7 +31,7 @@ def main(sizes: int = len(SIZES)) -> None:
 
 def plan(models: int, methods: int, seeds: int) -> dict[str, Any]:
     """How many jobs an experiment of that size has, and what it costs to plan them all."""
-    experiment = load_config(EXPERIMENT, to_plan=True).experiment
+    experiment = load_config(EXPERIMENT, allow_unset_env=True).experiment
     changes = {"models": experiment.models[:models], "methods": experiment.methods[:methods], "seeds": list(range(seeds))}
     config, plan = (WORK / "planning" / f"{models}x{methods}x{seeds}{suffix}" for suffix in (".yaml", ".txt"))
     config.parent.mkdir(parents=True, exist_ok=True)

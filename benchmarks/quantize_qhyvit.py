@@ -8,7 +8,7 @@ import typer
 
 from benchmarks.common import IMAGES, MANIFEST, MODEL, SEED, SIZE, load_experiment
 from qhyvit.cli import collect_garbage_seldom
-from qhyvit.network import load_network
+from qhyvit.graph.traced_model import load_network
 from qhyvit.steps.calibrate import calibrate
 from qhyvit.steps.quantize import quantize
 

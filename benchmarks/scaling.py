@@ -25,7 +25,7 @@ from benchmarks.common import ENVIRONMENT, write_report
 from benchmarks.costs import forward_seconds, interval_seconds, merge_seconds, network_sizes, read_seconds
 from benchmarks.list_schedule import critical_path, dependencies, makespan
 from qhyvit.config import Config, load_config
-from qhyvit.reporting.tables import to_markdown
+from qhyvit.reporting.tables.accuracy import to_markdown
 from workflow.joblog import Job, read_jobs
 
 EMBEDDED, TARGET = Path("config/config.yaml"), Path("config/imagenet.yaml")
@@ -54,7 +54,7 @@ def main(
     if not os.environ.keys() >= ENVIRONMENT.keys():  # as the workflow's jobs have it, and only a new process takes it
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks.scaling", *sys.argv[1:]], os.environ | ENVIRONMENT)
     torch.set_num_threads(1)
-    target = load_config(TARGET, to_plan=True)
+    target = load_config(TARGET, allow_unset_env=True)
     text = log.read_text()
     finished, jobs = read_jobs(text), read_jobs(_plan(TARGET))
     measured = measurements(finished, network_sizes(load_config(EMBEDDED)))

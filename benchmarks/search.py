@@ -13,7 +13,7 @@ import typer
 
 from benchmarks.common import IMAGES, MODEL, SIZE, fetch, measure, write_report
 from benchmarks.site_search import METHOD, folder
-from qhyvit.files import written_whole
+from qhyvit.files import atomic_write
 
 BITS = ["w8a8", "w6a6"]
 
@@ -26,7 +26,7 @@ def main(size: int = SIZE, images: int = IMAGES, sites: int | None = None) -> No
     for bits, work in works.items():
         if not (work / "peak.json").exists():
             usage = measure("-m", "benchmarks.search_fast", bits, *options)
-            with written_whole(work / "peak.json") as path:
+            with atomic_write(work / "peak.json") as path:
                 path.write_text(json.dumps(usage.peak_mib))
     for bits in BITS:
         measure("-m", "benchmarks.search_naive", bits, *options)

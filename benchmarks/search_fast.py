@@ -10,11 +10,11 @@ from benchmarks.common import IMAGES, SEED, SIZE
 from benchmarks.site_search import folder, load, same_labels, settings
 from qhyvit.calibration.capture import capture
 from qhyvit.config import parse_bits
-from qhyvit.files import written_whole
-from qhyvit.methods.search import candidates_of, loss_and_rounding
+from qhyvit.files import atomic_write
+from qhyvit.methods.scale_search import candidates_of, loss_and_rounding
 from qhyvit.methods.task import Calibration, Task
-from qhyvit.quantizers.store import save_quantizers
-from qhyvit.search.alternating import search
+from qhyvit.quantizers.serialization import save_quantizers
+from qhyvit.search.alternating import alternate
 
 
 def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = None) -> None:
@@ -22,7 +22,7 @@ def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = 
     config, network, batches = load(size, images)
     method, work = settings(config), folder(bits, size, images, sites)
     started = process_time()
-    positions = config.experiment.calibration.positions
+    positions = config.experiment.calibration.sampled_positions
     statistics = capture(network.graph_module, network.sites, batches, positions, SEED)
     task = Task(network, statistics, {}, Calibration(lambda: batches, positions, SEED), method, *parse_bits(bits))
     loss, rounding = loss_and_rounding(task)
@@ -31,11 +31,11 @@ def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = 
     quantizers, seconds = {}, {}
     for site in track(network.sites[:sites], f"fast search, {bits}"):
         started = process_time()
-        quantizers[site.name] = search(candidates_of(task, site), method.rounds)
+        quantizers[site.name] = alternate(candidates_of(task, site), method.rounds)
         seconds[site.name] = process_time() - started
     save_quantizers(work / "rounding.safetensors", rounding, {})
     save_quantizers(work / "fast.safetensors", quantizers, {})
-    with written_whole(work / "fast.json") as path:
+    with atomic_write(work / "fast.json") as path:
         path.write_text(json.dumps({"capture": captured, "sites": seconds}))
 
 

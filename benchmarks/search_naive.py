@@ -18,15 +18,15 @@ from torch import Tensor
 from benchmarks.common import IMAGES, SEED, SIZE
 from benchmarks.site_search import folder, load, same_labels, settings
 from qhyvit.calibration.losses import fisher_loss
-from qhyvit.calibration.passes import Recorder, backward
+from qhyvit.calibration.recorder import Recorder, backward
 from qhyvit.config import SearchSettings, parse_bits
-from qhyvit.graph.insert import site_weight
+from qhyvit.graph.fake_quant import site_weight
 from qhyvit.graph.sites import Site
+from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods.task import Calibration, Task
-from qhyvit.network import Network
-from qhyvit.quantizers.store import Quantizers, load_quantizers
+from qhyvit.quantizers.serialization import Quantizers, load_quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
-from qhyvit.search.naive import Family, Operator, search
+from qhyvit.search.naive import Family, Operator, exhaustive_search
 
 COLUMNS = ["site", "kind", "fast_seconds", "naive_seconds", "fast_error", "naive_error"]
 
@@ -46,7 +46,7 @@ def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = 
     for site in track(left, f"naive search, {bits}"):
         operator = _operator(network, site, work / "operands", len(batches))
         started = process_time()
-        quantizers = search(operator, _families(task, site), settings(config).rounds)
+        quantizers = exhaustive_search(operator, _families(task, site), settings(config).rounds)
         seconds = process_time() - started
         errors = (operator.error(chosen) for chosen in (found[site.name], quantizers))
         _append(work, (site.name, site.kind, fast_seconds[site.name], seconds, *errors))
@@ -55,7 +55,7 @@ def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = 
 
 def _families(task: Task, site: Site) -> dict[str, list[Family]]:
     method = task.settings(SearchSettings)
-    factors = torch.linspace(method.lowest, method.highest, method.candidates)
+    factors = torch.linspace(method.scale_min, method.scale_max, method.candidates)
     choices = {operand: task.choices(site, operand) for operand in site.operands}
     return {
         operand: [
@@ -66,7 +66,7 @@ def _families(task: Task, site: Site) -> dict[str, list[Family]]:
     }
 
 
-def _record(network: Network, sites: list[Site], batches: list[Tensor], rounding: Quantizers, operands: Path) -> None:
+def _record(network: TracedModel, sites: list[Site], batches: list[Tensor], rounding: Quantizers, operands: Path) -> None:
     """Write what enters each site and the gradient at its output, a file a batch: together they would not fit into memory."""
     loss, generator = same_labels(fisher_loss), torch.Generator()
 
@@ -84,7 +84,7 @@ def _record(network: Network, sites: list[Site], batches: list[Tensor], rounding
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
-def _operator(network: Network, site: Site, operands: Path, batches: int) -> Operator:
+def _operator(network: TracedModel, site: Site, operands: Path, batches: int) -> Operator:
     files = (operands / site.name).glob("*.safetensors")
     parts = [load_file(path) for path in sorted(files, key=lambda path: int(path.stem))]
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -6,10 +6,10 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.common import MANIFEST, MODEL, SEED, WORK, load_experiment
-from qhyvit.calibration.images import calibration_entries, load_batches
 from qhyvit.calibration.losses import Loss
-from qhyvit.config import Config, SearchMethod
-from qhyvit.network import Network, load_network
+from qhyvit.config import Config, ScaleSearchMethod
+from qhyvit.data.calibration_set import calibration_entries, load_batches
+from qhyvit.graph.traced_model import TracedModel, load_network
 
 METHOD = "qhyvit-scale"
 
@@ -19,7 +19,7 @@ def folder(bits: str, size: int, images: int, sites: int | None) -> Path:
     return WORK / f"search-{bits}-{size}px-{images}images-{sites or 'all'}sites"
 
 
-def load(size: int, images: int) -> tuple[Config, Network, list[Tensor]]:
+def load(size: int, images: int) -> tuple[Config, TracedModel, list[Tensor]]:
     """The experiment, the network and the calibration images in batches."""
     torch.set_num_threads(1)
     config = load_experiment(size, images)
@@ -28,10 +28,10 @@ def load(size: int, images: int) -> tuple[Config, Network, list[Tensor]]:
     return config, network, load_batches(config.experiment, entries, network.transform)
 
 
-def settings(config: Config) -> SearchMethod:
+def settings(config: Config) -> ScaleSearchMethod:
     """Those of the method whose search is compared."""
     method = config.methods[METHOD]
-    assert isinstance(method, SearchMethod)
+    assert isinstance(method, ScaleSearchMethod)
     return method
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import MANIFEST, MODEL, SEED, load_experiment
-from qhyvit.calibration.images import calibration_entries, load_batches
+from qhyvit.data.calibration_set import calibration_entries, load_batches
 from qhyvit.models.zoo import build, load_weights, make_transform
 
 

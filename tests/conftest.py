@@ -17,11 +17,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from qhyvit.calibration.capture import capture
-from qhyvit.calibration.tensors import TensorCollector
+from qhyvit.calibration.output_samples import OutputCollector
+from qhyvit.graph.output_sites import find_output_sites
 from qhyvit.graph.sites import find_sites
-from qhyvit.graph.tensors import find_tensors
+from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods.task import Calibration, Task
-from qhyvit.network import Network
 
 REPOSITORY = Path(__file__).parents[1]
 settings.register_profile("untimed", deadline=None)  # tests hold on a busy machine too
@@ -30,8 +30,8 @@ settings.load_profile("untimed")
 
 def make_task(graph_module, batches, method, weight_bits=8, activation_bits=8, positions=None):
     """A task to quantize a traced graph, calibrated on the given batches."""
-    network = Network(graph_module, find_sites(graph_module), find_tensors(graph_module), transform=None)
-    tensors = TensorCollector(network.tensors, len(batches), seed=0)
+    network = TracedModel(graph_module, find_sites(graph_module), find_output_sites(graph_module), transform=None)
+    tensors = OutputCollector(network.output_sites, len(batches), seed=0)
     statistics = capture(graph_module, network.sites, batches, positions, seed=0, collectors=[tensors])
     calibration = Calibration(lambda: list(batches), positions, seed=0)
     return Task(network, statistics, tensors.statistics(), calibration, method, weight_bits, activation_bits)
@@ -103,7 +103,7 @@ TINY_EXPERIMENT = {
     "modes": ["partial"],
     "bits": ["w4a4"],
     "seeds": [0],
-    "calibration": {"images": 4, "positions": 4, "batch_size": 4},
+    "calibration": {"images": 4, "sampled_positions": 4, "batch_size": 4},
 }
 
 

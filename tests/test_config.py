@@ -92,7 +92,7 @@ def test_paths_may_name_variables(experiment, monkeypatch):
     assert config.experiment.dataset.folder("calibration") == Path("/mnt/images/train")
     assert config.experiment.dataset.folder("evaluation") == Path("data/small/val")
     assert config.weights_path("mobilevit_xxs") == Path("/mnt/images/weights/mobilevit_xxs.safetensors")
-    assert config.stated_weights("mobilevit_xxs") == Path("${ELSEWHERE}/weights/mobilevit_xxs.safetensors")
+    assert config.configured_weights("mobilevit_xxs") == Path("${ELSEWHERE}/weights/mobilevit_xxs.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_variable_that_is_not_set_is_named_but_needed_by_no_plan(experiment, m
     with pytest.raises(InputError, match=rf"config\.yaml: {key}: {name} is not set .*`make reproduce CONFIG={path} {name}=/path`") as error:
         load_config(path)
     assert "\n" not in str(error.value)
-    assert str(load_config(path, to_plan=True).experiment.dataset.calibration) == "${ELSEWHERE}/train"
+    assert str(load_config(path, allow_unset_env=True).experiment.dataset.calibration) == "${ELSEWHERE}/train"
 
 
 def test_a_variable_that_only_the_weights_name_is_missed_too(experiment, monkeypatch):
@@ -123,7 +123,7 @@ def test_a_variable_that_only_the_weights_name_is_missed_too(experiment, monkeyp
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_other_experiments_can_be_planned(experiment, name):
-    config = load_config(Path(f"config/{name}.yaml"), to_plan=True)
+    config = load_config(Path(f"config/{name}.yaml"), allow_unset_env=True)
     assert list(config.models) == config.experiment.models
 
 

@@ -257,7 +257,7 @@ def diff(
     """Show what changed in results.csv since a git revision; exit code 1 says that a run got worse by more than chance explains."""
     from qhyvit.steps.diff import diff
 
-    if diff(load_config(config, to_plan=True).experiment.reports, revision):
+    if diff(load_config(config, allow_unset_env=True).experiment.reports, revision):
         raise typer.Exit(1)
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from qhyvit.errors import InputError
 
 T = TypeVar("T")
-Granularity = Literal["tensor", "channel"]
+Granularity = Literal["per_tensor", "per_channel"]
 Scheme = Literal["symmetric", "asymmetric"]
 Mode = Literal["partial", "full"]
 Split = Literal["calibration", "evaluation"]
@@ -60,7 +60,7 @@ class Dataset(_Strict):
 
     def folder(self, split: Split) -> Path:
         """Where the images of a split are on this machine."""
-        return expanded(self.calibration if split == "calibration" else self.evaluation)
+        return expand_env(self.calibration if split == "calibration" else self.evaluation)
 
     @property
     def label_files(self) -> list[Path]:
@@ -72,7 +72,7 @@ class Calibration(_Strict):
     """What is captured of the network, once for all methods."""
 
     images: int = Field(gt=0, description="how many calibration images a seed draws")
-    positions: int | None = Field(gt=0, description="sampled output positions per image and site; null: all")
+    sampled_positions: int | None = Field(gt=0, description="sampled output positions per image and site; null: all")
     batch_size: int = Field(gt=0)
 
 
@@ -165,7 +165,7 @@ class MethodSettings(_Strict):
     grouped_activations: Choices | None = Field(
         default=None, description="activations of grouped convolutions, where theirs are not those of all"
     )
-    tensors: Literal["range", "squared-error", "power-of-two"] | None = Field(
+    output_scale: Literal["minmax", "mse", "ptf"] | None = Field(
         default=None,
         description="the scale of what full mode rounds beyond the operands of products: what covers the range, what has the least"
         " squared error, or FQ-ViT's: the first, but with power-of-two factors of channels before norms and log2 steps after softmax;"
@@ -175,13 +175,13 @@ class MethodSettings(_Strict):
     @property
     def modes(self) -> list[Mode]:
         """The modes that the method defines."""
-        return ["partial", "full"] if self.tensors else ["partial"]
+        return ["partial", "full"] if self.output_scale else ["partial"]
 
 
-class RangesMethod(MethodSettings):
+class MinmaxMethod(MethodSettings):
     """Scales straight from the observed ranges."""
 
-    algorithm: Literal["ranges"]
+    algorithm: Literal["minmax"]
     percentile: float = Field(ge=99.9, le=100, description="percent of an activation tensor below (above) the upper (lower) end")
 
 
@@ -214,11 +214,11 @@ class HyqMethod(MethodSettings):
 class SearchSettings(MethodSettings):
     """What every search needs."""
 
-    objective: Literal["fisher", "cosine", "operand"] = Field(
+    objective: Literal["fisher", "cosine", "mse"] = Field(
         description="of the site's product the Fisher-weighted error or the cosine distance, or the squared error of the operand itself"
     )
-    lowest: float = Field(gt=0, description="the smallest candidate scale, as a factor of the one that covers the full range")
-    highest: float = Field(gt=0, description="the largest")
+    scale_min: float = Field(gt=0, description="the smallest candidate scale, as a factor of the one that covers the full range")
+    scale_max: float = Field(gt=0, description="the largest")
     candidates: int = Field(ge=2)
     rounds: int = Field(ge=1)
     gradients: Literal["fisher", "fisher-quantized", "kl"] = Field(
@@ -233,10 +233,10 @@ class SearchSettings(MethodSettings):
     )
 
 
-class SearchMethod(SearchSettings):
+class ScaleSearchMethod(SearchSettings):
     """Scale, granularity and scheme by an objective, site by site."""
 
-    algorithm: Literal["search"]
+    algorithm: Literal["scale_search"]
 
 
 class Ptq4vitMethod(SearchSettings):
@@ -254,18 +254,18 @@ class QhyvitMethod(SearchSettings):
     """The same, and then the sites of each bridge block jointly, by the error at the block's output."""
 
     algorithm: Literal["qhyvit"]
-    options: int = Field(ge=1, description="how many scales of each granularity and scheme a block is tried with")
+    candidates_per_block: int = Field(ge=1, description="how many scales of each granularity and scheme a block is tried with")
 
 
-class ReleasedMethod(SearchSettings):
+class QhyvitReleasedMethod(SearchSettings):
     """Q-HyViT's released code: granularity by a rule, and bridge sites that stay quantized while later sites are calibrated."""
 
-    algorithm: Literal["released"]
+    algorithm: Literal["qhyvit_released"]
     gradients: Literal["kl"] = Field(default="kl", description="at the network that is quantized at the earlier bridge sites alone")
 
 
 Method = Annotated[
-    RangesMethod | FqvitMethod | SearchMethod | Ptq4vitMethod | QhyvitMethod | ReleasedMethod | RepqvitMethod | HyqMethod,
+    MinmaxMethod | FqvitMethod | ScaleSearchMethod | Ptq4vitMethod | QhyvitMethod | QhyvitReleasedMethod | RepqvitMethod | HyqMethod,
     Field(discriminator="algorithm"),
 ]
 
@@ -321,16 +321,16 @@ class Config(_Strict):
             known = self.experiment.methods_file
             raise InputError(
                 f"{known}: method {method} has no mode {mode!r}, only {', '.join(self.methods[method].modes)}: it rounds the operands of"
-                " products and says nothing of norms, activations and additions; choose another mode, or give it `tensors`"
+                " products and says nothing of norms, activations and additions; choose another mode, or give it `output_scale`"
             )
 
-    def stated_weights(self, model: str) -> Path:
+    def configured_weights(self, model: str) -> Path:
         """The weights file of a model as the experiment states it, the same on every machine."""
         return Path(self.experiment.weights.replace("{model}", model))
 
     def weights_path(self, model: str) -> Path:
         """Where the weights file of a model is on this machine."""
-        return expanded(self.stated_weights(model))
+        return expand_env(self.configured_weights(model))
 
 
 MODELS = TypeAdapter(dict[Name, Model])
@@ -339,14 +339,14 @@ EXPERIMENT = TypeAdapter(Experiment)
 SCHEMAS: dict[str, TypeAdapter] = {"config": EXPERIMENT, "models": MODELS, "methods": METHODS}  # type: ignore[type-arg]
 
 
-def load_config(path: Path, *, to_plan: bool = False) -> Config:
+def load_config(path: Path, *, allow_unset_env: bool = False) -> Config:
     """Read an experiment and the files that it names.
 
     Raises InputError with file, key, value and mend on any fault. A variable that is not set in the environment is one, unless the
-    experiment is read ``to_plan`` it alone.
+    experiment is read ``allow_unset_env`` it alone.
     """
     experiment: Experiment = _typed(path, _read_experiment(path), EXPERIMENT)
-    if not to_plan:
+    if not allow_unset_env:
         _refuse_unset_variables(path, experiment)
     models: dict[str, Model] = read_yaml(experiment.models_file, MODELS)
     methods: dict[str, Method] = read_yaml(experiment.methods_file, METHODS)
@@ -375,7 +375,7 @@ def variables(path: Path) -> list[str]:
     return Template(str(path)).get_identifiers()
 
 
-def expanded(path: Path) -> Path:
+def expand_env(path: Path) -> Path:
     """The path with the values of its variables."""
     return Path(Template(str(path)).safe_substitute(os.environ))
 

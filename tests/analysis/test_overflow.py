@@ -4,11 +4,11 @@ from torch import nn
 
 from qhyvit.analysis.overflow import overflow_errors, overflows, textbook_grid
 from qhyvit.calibration.capture import SiteStatistics
+from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
-from qhyvit.calibration.rows import Rows
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 LOW, HIGH = torch.tensor([2.0, -1.0, -5.0]), torch.tensor([3.0, 1.0, -4.0])
 
@@ -19,7 +19,7 @@ def problem(model: nn.Module, example: torch.Tensor, left: torch.Tensor, right: 
     channels = {"linear": -1, "conv": 0, "matmul": 0}[site.kind]
     ranges = {site.operands[0]: observe(left, channels, 1)}
     weight = None if site.kind == "matmul" else next(model.parameters())
-    return Problem(site, weight, SiteStatistics(ranges, Rows(left, torch.ones(1), torch.ones(1), right)))
+    return Problem(site, weight, SiteStatistics(ranges, SampledRows(left, torch.ones(1), torch.ones(1), right)))
 
 
 def test_zero_points_worked_by_hand():
@@ -54,24 +54,24 @@ ENERGY = 2**2 + 2.5**2 + 3**2 + 1 + 1 + 5**2 + 4.5**2 + 4**2
 
 
 def test_the_error_of_a_linear_input_is_the_one_worked_by_hand():
-    clipped, widened = overflow_errors(problem(nn.Linear(3, 1, bias=False), torch.zeros(2, 3), ROWS[None]), "input", "channel")
+    clipped, widened = overflow_errors(problem(nn.Linear(3, 1, bias=False), torch.zeros(2, 3), ROWS[None]), "input", "per_channel")
     assert clipped == pytest.approx(CLIPPED / ENERGY, rel=1e-4)
     assert 0 < widened < ROWS.numel() * (5 / 255 / 2) ** 2 / ENERGY  # at most half of the widest step off
 
 
 def test_a_tensor_that_contains_zero_loses_nothing():
-    clipped, widened = overflow_errors(problem(nn.Linear(3, 1, bias=False), torch.zeros(2, 3), ROWS[None]), "input", "tensor")
+    clipped, widened = overflow_errors(problem(nn.Linear(3, 1, bias=False), torch.zeros(2, 3), ROWS[None]), "input", "per_tensor")
     assert clipped == widened < 9 * (8 / 255 / 2) ** 2 / ENERGY
 
 
 def test_each_group_of_a_convolution_and_each_head_has_its_own_zero_point():
     by_channel = ROWS.T.unsqueeze(2)  # [3 groups or heads, 3 positions, 1]
     depthwise = problem(nn.Conv2d(3, 3, 1, groups=3, bias=False), torch.zeros(2, 3, 4, 4), by_channel)
-    assert overflow_errors(depthwise, "input", "channel")[0] == pytest.approx(CLIPPED / ENERGY, rel=1e-4)
+    assert overflow_errors(depthwise, "input", "per_channel")[0] == pytest.approx(CLIPPED / ENERGY, rel=1e-4)
 
     class Product(nn.Module):
         def forward(self, x):
             return x @ x.transpose(-2, -1)
 
     heads = problem(Product(), torch.zeros(2, 3, 4, 4), by_channel.unsqueeze(1), torch.ones(3, 1, 1, 3))
-    assert overflow_errors(heads, "left", "channel")[0] == pytest.approx(CLIPPED / ENERGY, rel=1e-4)
+    assert overflow_errors(heads, "left", "per_channel")[0] == pytest.approx(CLIPPED / ENERGY, rel=1e-4)

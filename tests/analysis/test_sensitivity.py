@@ -8,7 +8,7 @@ from conftest import make_task
 from torch import nn
 
 from qhyvit.analysis.sensitivity import site_sensitivity
-from qhyvit.graph.insert import insert_quantizers
+from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
 from qhyvit.quantizers.uniform import UniformQuantizer

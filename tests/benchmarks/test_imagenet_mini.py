@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from benchmarks.imagenet_mini import fold_results
+from qhyvit.reporting.correctness import encode
 from qhyvit.reporting.folds import pooled
-from qhyvit.reporting.hits import encode
-from qhyvit.reporting.results import COLUMNS, KEY, tabulated
+from qhyvit.reporting.runs import COLUMNS, KEY, tabulated
 
 HITS = {"a": {"fp32": "1111", "minmax": "1001"}, "b": {"fp32": "011111", "minmax": "010011"}}
 

@@ -8,17 +8,17 @@ from torch import nn
 
 from qhyvit.calibration.capture import capture
 from qhyvit.calibration.losses import fisher_loss, kl_loss
-from qhyvit.calibration.passes import UNROUNDED, Recorder, require_finite
-from qhyvit.calibration.store import load_statistics, load_tensor_statistics, save_statistics
-from qhyvit.calibration.tensors import TENSOR_POSITIONS, TensorCollector
+from qhyvit.calibration.output_samples import OUTPUT_POSITIONS, OutputCollector
+from qhyvit.calibration.recorder import NO_QUANTIZERS, Recorder, require_finite
+from qhyvit.calibration.serialization import load_output_statistics, load_statistics, save_statistics
 from qhyvit.errors import InputError
+from qhyvit.graph.output_sites import find_output_sites
 from qhyvit.graph.sites import find_sites
-from qhyvit.graph.tensors import find_tensors
 from qhyvit.graph.trace import trace
 from qhyvit.quantizers.uniform import UniformQuantizer
 
 
-class Network(nn.Module):
+class TracedModel(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
@@ -30,7 +30,7 @@ class Network(nn.Module):
 
 @pytest.fixture
 def traced():
-    model = Network()
+    model = TracedModel()
     graph_module = trace(model, torch.randn(2, 3, 8, 8))
     return model.requires_grad_(False), graph_module, find_sites(graph_module)
 
@@ -159,7 +159,7 @@ class Residual(nn.Module):
 
 def tensors_of(graph_module, batches, seed=0):
     """What a calibration knows of the tensor sites."""
-    collector = TensorCollector(find_tensors(graph_module), len(batches), seed)
+    collector = OutputCollector(find_output_sites(graph_module), len(batches), seed)
     capture(graph_module, find_sites(graph_module), batches, 5, seed, collectors=[collector])
     return collector.statistics()
 
@@ -199,8 +199,8 @@ def test_samples_of_a_large_tensor_are_distinct_positions_from_all_batches(resid
     x = torch.randn(12, 3, 32, 32)
     x[:4] += 100
     samples = [tensors_of(graph_module, x.split(4), seed)["add"].sample for seed in (0, 0, 1)]
-    assert samples[0].shape == (TENSOR_POSITIONS, 4)
-    assert len(samples[0].unique(dim=0)) == TENSOR_POSITIONS
+    assert samples[0].shape == (OUTPUT_POSITIONS, 4)
+    assert len(samples[0].unique(dim=0)) == OUTPUT_POSITIONS
     assert torch.equal(samples[0], samples[1])
     assert not torch.equal(samples[0], samples[2])
     positions = model.tensors(x)[0].movedim(1, 3).flatten(0, 2)
@@ -211,8 +211,8 @@ def test_samples_of_a_large_tensor_are_distinct_positions_from_all_batches(resid
 
 def test_a_tensor_that_is_not_finite_is_refused_with_its_name(residual):
     _, graph_module = residual
-    collector = TensorCollector(find_tensors(graph_module), 1, seed=0)
-    recorder = Recorder(graph_module, [], UNROUNDED, collector.nodes, [])
+    collector = OutputCollector(find_output_sites(graph_module), 1, seed=0)
+    recorder = Recorder(graph_module, [], NO_QUANTIZERS, collector.nodes, [])
     recorder.run(torch.full((2, 3, 8, 8), float("inf")))
     with pytest.raises(InputError, match="site add:"):
         collector.add(recorder, recorder)
@@ -222,18 +222,18 @@ def test_statistics_of_tensor_sites_survive_the_file_and_leave_the_rest_as_it_wa
     _, graph_module = residual
     x = torch.randn(2, 3, 8, 8)
     statistics = capture(graph_module, find_sites(graph_module), [x], 5, seed=0)
-    tensor_statistics = tensors_of(graph_module, [x])
+    output_statistics = tensors_of(graph_module, [x])
     save_statistics(tmp_path / "without", statistics, {"seed": 0})
     save_statistics(tmp_path / "none", statistics, {"seed": 0}, {})
-    save_statistics(tmp_path / "with", statistics, {"seed": 0}, tensor_statistics)
+    save_statistics(tmp_path / "with", statistics, {"seed": 0}, output_statistics)
     assert (tmp_path / "without").read_bytes() == (tmp_path / "none").read_bytes()
-    assert load_tensor_statistics(tmp_path / "without") == {}
-    loaded = load_tensor_statistics(tmp_path / "with")
+    assert load_output_statistics(tmp_path / "without") == {}
+    loaded = load_output_statistics(tmp_path / "with")
     assert list(loaded) == ["add", "softmax"]
     for name, seen in loaded.items():
-        assert torch.equal(seen.sample, tensor_statistics[name].sample)
-        assert seen.range.count == tensor_statistics[name].range.count
-        assert seen.range.percentile(99.95) == tensor_statistics[name].range.percentile(99.95)
+        assert torch.equal(seen.sample, output_statistics[name].sample)
+        assert seen.range.count == output_statistics[name].range.count
+        assert seen.range.percentile(99.95) == output_statistics[name].range.percentile(99.95)
     sites, record = load_statistics(tmp_path / "with")
     assert record == {"seed": 0}
     assert list(sites) == list(load_statistics(tmp_path / "without")[0])

@@ -6,11 +6,11 @@ import torch
 from conftest import REPOSITORY, TINY_EXPERIMENT, write_data, write_images
 
 from qhyvit.config import load_config
-from qhyvit.data.folder import Entry
+from qhyvit.data.labelled_folder import Entry
 from qhyvit.data.manifest import write_manifest
 from qhyvit.errors import InputError
 from qhyvit.evaluation.shards import merge_shards, save_shard, shard_of
-from qhyvit.network import load_network
+from qhyvit.graph.traced_model import load_network
 from qhyvit.steps import calibrate, evaluate, predict, quantize
 from qhyvit.steps.aggregate import aggregate
 

@@ -6,13 +6,13 @@ from conftest import REPOSITORY, make_task
 from torch import nn
 
 from qhyvit.config import METHODS, read_yaml
-from qhyvit.graph.insert import insert_quantizers
+from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.trace import trace
-from qhyvit.methods import quantize
-from qhyvit.methods.attention import from_softmax
+from qhyvit.methods import find_quantizers
+from qhyvit.methods.log2_attention import from_softmax
 
 ENTRIES = read_yaml(REPOSITORY / "config/methods.yaml", METHODS)
-FQVIT, PORTED = ENTRIES["fqvit"], ENTRIES["fqvit-ported"]
+FQVIT, PORTED = ENTRIES["fqvit"], ENTRIES["fqvit-released"]
 ATTENTION_MAP = ("matmul2", "left")
 SOFTMAX_TENSOR = ("softmax", "output")
 BEFORE_NORM = {("add", "output"): 1, ("add2", "output"): 1}  # with the axis of the channels
@@ -62,8 +62,8 @@ def shown(model, x, see):
 def quantized(model, x, method, mode, weight_bits=8, activation_bits=6):
     """The quantizers and the network with them, which stands for ``model`` on the calibration images ``x``."""
     task = make_task(trace(model, x), [x[:2], x[2:]], method, weight_bits, activation_bits, positions=4)
-    quantizers = quantize(task, mode)
-    insert_quantizers(task.network.graph_module, [*task.network.sites, *task.network.tensors], quantizers)
+    quantizers = find_quantizers(task, mode)
+    insert_quantizers(task.network.graph_module, [*task.network.sites, *task.network.output_sites], quantizers)
     return {name.lstrip("."): operands for name, operands in quantizers.items()}, task.network.graph_module
 
 
@@ -101,15 +101,15 @@ def test_all_but_softmax_and_what_norms_read_cover_the_whole_range(hybrid, metho
         if (name, operand) in (ATTENTION_MAP, SOFTMAX_TENSOR):
             assert (quantizer.bits, quantizer.steps_per_octave, float(quantizer.delta)) == (4, 1, 1)
         elif operand == "weight":
-            assert (quantizer.bits, quantizer.describe(), quantizer.axis) == (4, "channel symmetric", 0)
+            assert (quantizer.bits, quantizer.describe(), quantizer.axis) == (4, "per-channel symmetric", 0)
             np.testing.assert_allclose(quantizer.scale, np.abs(exact).reshape(len(exact), -1).max(1) / 7, rtol=1e-6)
         elif (name, operand) in BEFORE_NORM:
-            assert (quantizer.bits, quantizer.describe(), quantizer.axis) == (6, "channel asymmetric", BEFORE_NORM[name, operand])
+            assert (quantizer.bits, quantizer.describe(), quantizer.axis) == (6, "per-channel asymmetric", BEFORE_NORM[name, operand])
             coarsest = (exact.max() - exact.min()) / 63
             np.testing.assert_allclose(quantizer.scale, best_factors(exact, coarsest) * coarsest, rtol=1e-4)
             np.testing.assert_array_equal(quantizer.zero_point, np.round(-exact.min() / coarsest))
         else:
-            assert (quantizer.bits, quantizer.describe()) == (6, "tensor asymmetric")
+            assert (quantizer.bits, quantizer.describe()) == (6, "per-tensor asymmetric")
             low, high = min(exact.min(), 0), max(exact.max(), 0)
             np.testing.assert_allclose(quantizer.scale, (high - low) / 63, rtol=1e-4)
             np.testing.assert_allclose(quantizer.zero_point, -63 * low / (high - low), atol=0.51)

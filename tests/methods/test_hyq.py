@@ -8,19 +8,19 @@ from qhyvit.config import HyqMethod
 from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
-from qhyvit.methods import quantize
+from qhyvit.methods import find_quantizers
 from qhyvit.methods.hyq import ScaledConvolution, find_scaled_convolutions
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.uniform import UniformQuantizer
 
-PLAIN = {"granularity": ["tensor"], "scheme": ["asymmetric"]}
+PLAIN = {"granularity": ["per_tensor"], "scheme": ["asymmetric"]}
 METHOD = HyqMethod(
     algorithm="hyq",
-    weights={"granularity": ["channel"], "scheme": ["symmetric"]},
+    weights={"granularity": ["per_channel"], "scheme": ["symmetric"]},
     activations=PLAIN,
     matmuls=PLAIN,
-    tensors="power-of-two",
+    output_scale="ptf",
     steps=200,
     learning_rate=0.05,
 )
@@ -39,7 +39,7 @@ class InvertedResidual(nn.Module):
         return x + self.project(self.depthwise(self.expand(x)))
 
 
-class Network(nn.Module):
+class TracedModel(nn.Module):
     """Two such blocks among convolutions that only look like their parts."""
 
     def __init__(self):
@@ -58,7 +58,7 @@ class Network(nn.Module):
 
 
 def test_only_the_pointwise_convolutions_of_inverted_residual_blocks_are_scaled():
-    graph_module = trace(Network(), torch.randn(2, 3, 16, 16))
+    graph_module = trace(TracedModel(), torch.randn(2, 3, 16, 16))
     fold_batch_norm(graph_module)
     found = find_scaled_convolutions(graph_module, find_sites(graph_module))
     assert [site.name for site in found] == ["blocks.0.expand.0", "blocks.0.project.0", "blocks.1.expand.0", "blocks.1.project.0"]
@@ -99,7 +99,7 @@ def output_error(x, weight, quantizers):
 def test_learnt_scales_lower_the_error_where_the_ranges_of_channels_differ(bits, positions):
     model, x, task = uneven_task(positions, weight_bits=bits, activation_bits=bits)
     weight = model.expand.weight.detach()
-    learnt = quantize(task, "partial")["expand"]
+    learnt = find_quantizers(task, "partial")["expand"]
     plain = ScaledConvolution(task, task.network.sites[0]).quantizers(torch.ones(6))
     before, after = (output_error(x, weight, pair) for pair in (plain, (learnt["input"], learnt["weight"])))
     assert after < 0.7 * before
@@ -139,7 +139,7 @@ def test_the_gradient_is_that_of_the_scales_alone():
 
 def test_what_silu_computes_reaches_down_to_its_minimum():
     model, x, task = uneven_task(size=0.3)
-    quantizers = quantize(task, "partial")
+    quantizers = find_quantizers(task, "partial")
     observed = F.silu(model.expand(x)).detach()
     scale = (float(observed.max()) + 0.27846454) / 255
     assert float(observed.min()) > -0.25
@@ -161,7 +161,7 @@ class Attention(nn.Module):
 
 def test_attention_maps_take_four_bits_of_octaves_and_the_rest_is_minmax():
     x = torch.randn(5, 6, 4)
-    quantizers = quantize(make_task(trace(Attention(), x), [x], METHOD, activation_bits=8), "full")
+    quantizers = find_quantizers(make_task(trace(Attention(), x), [x], METHOD, activation_bits=8), "full")
     found = [operands["left"] for operands in quantizers.values() if isinstance(operands.get("left"), LogQuantizer)]
     assert [(left.bits, left.steps_per_octave, float(left.delta)) for left in found] == [(4, 1, 1.0)]
     assert float(quantizers["v"]["input"].scale) == pytest.approx(float(x.max() - x.min()) / 255, rel=1e-6)

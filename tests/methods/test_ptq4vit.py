@@ -11,7 +11,7 @@ from torch import nn
 
 from qhyvit.config import METHODS, read_yaml
 from qhyvit.graph.trace import trace
-from qhyvit.methods import quantize
+from qhyvit.methods import find_quantizers
 from qhyvit.methods.ptq4vit import StackedCandidates, candidates_of
 from qhyvit.quantizers.twin import GELU_MINIMUM, SILU_MINIMUM, AddedTwinUniformQuantizer, TwinUniformQuantizer
 from qhyvit.search.candidates import UniformCandidates
@@ -73,7 +73,7 @@ def halves(x, split, entry):
 def test_the_split_of_a_softmax_is_the_best_of_twenty_beside_the_values_and_these_are_searched_beside_it(entry):
     task = task_of(SoftmaxProduct(), torch.randn(2, 3, 6, 6), settings(entry, rounds=1))
     site = task.network.sites[-1]
-    found = quantize(task, "partial")[site.name]
+    found = find_quantizers(task, "partial")[site.name]
     problem, rows = task.problem(site), task.statistics[site.name].rows
     left, right = exact(problem.tensors["left"]), exact(problem.tensors["right"])  # [heads, images, N, N] and [heads, images, N, M]
 
@@ -117,7 +117,7 @@ def test_the_scale_after_an_activation_is_the_best_of_a_hundred_beside_the_weigh
 ):
     task = task_of(ActivatedLinear(activation), torch.randn(40, 8), settings(entry, rounds=1))
     (site,) = task.network.sites
-    found = quantize(task, "partial")[site.name]
+    found = find_quantizers(task, "partial")[site.name]
     problem, rows = task.problem(site), task.statistics[site.name].rows
     x, weight = exact(problem.tensors["input"]), exact(problem.tensors["weight"])  # [1, T, K] and [1, K, O]
 
@@ -150,15 +150,15 @@ class Attention(nn.Module):
 
 
 def test_twins_stand_after_softmax_gelu_and_silu_however_these_are_rearranged_and_nowhere_else():
-    quantizers = quantize(task_of(nn.Sequential(Attention()), torch.randn(2, 3, 3, 3), settings("ptq4vit", rounds=1)), "partial")
+    quantizers = find_quantizers(task_of(nn.Sequential(Attention()), torch.randn(2, 3, 3, 3), settings("ptq4vit", rounds=1)), "partial")
     described = {site: {operand: quantizer.describe() for operand, quantizer in operands.items()} for site, operands in quantizers.items()}
-    convolution, linear = {"weight": "channel symmetric"}, {"weight": "tensor symmetric"}
+    convolution, linear = {"weight": "per-channel symmetric"}, {"weight": "per-tensor symmetric"}
     assert described == {
-        "0.stem": convolution | {"input": "tensor symmetric"},
+        "0.stem": convolution | {"input": "per-tensor symmetric"},
         "0.qkv": convolution | {"input": "twin"},
-        "0.matmul1": {"left": "tensor symmetric", "right": "tensor symmetric"},
-        "0.matmul2": {"left": "twin", "right": "tensor symmetric"},
-        "0.mlp.0": linear | {"input": "tensor symmetric"},
+        "0.matmul1": {"left": "per-tensor symmetric", "right": "per-tensor symmetric"},
+        "0.matmul2": {"left": "twin", "right": "per-tensor symmetric"},
+        "0.mlp.0": linear | {"input": "per-tensor symmetric"},
         "0.mlp.3": linear | {"input": "twin"},
     }
 
@@ -203,7 +203,7 @@ def test_the_stacked_search_takes_for_each_channel_what_a_convolution_with_stack
     shuffled = torch.stack([torch.randperm(10)[:4] for _ in range(layer.out_channels)], dim=1)  # as in a shortlist
     torch.testing.assert_close(family.losses(start, shuffled).double(), losses.gather(0, shuffled), rtol=1e-4, atol=1e-8)
     expected = scales[losses.argmin(0), np.arange(layer.out_channels)]
-    np.testing.assert_allclose(quantize(task, "partial")[site.name]["weight"].scale, expected, rtol=1e-5)
+    np.testing.assert_allclose(find_quantizers(task, "partial")[site.name]["weight"].scale, expected, rtol=1e-5)
 
 
 def test_a_convolution_without_groups_has_no_other_group_to_mix_up():
@@ -232,16 +232,16 @@ class Dead(nn.Module):
 
 
 def test_without_any_gradient_the_full_range_stays():
-    task = task_of(nn.Linear(5, 6), torch.randn(4, 5), settings("ptq4vit", lowest=0.01, highest=1.0))
+    task = task_of(nn.Linear(5, 6), torch.randn(4, 5), settings("ptq4vit", scale_min=0.01, scale_max=1.0))
     (site,) = task.network.sites
     task.statistics[site.name].rows.gradient.zero_()
-    scale = quantize(task, "partial")[site.name]["weight"].scale
+    scale = find_quantizers(task, "partial")[site.name]["weight"].scale
     assert float(scale) == pytest.approx(covering(exact(task.problem(site).weight)), rel=1e-5)
 
 
 def test_without_any_gradient_the_released_search_takes_the_first_candidate_a_collapsed_scale():
     model, x = Dead(), torch.randn(2, 3, 20, 20)
-    quantizers = quantize(task_of(model, x, CONFIG["ptq4vit-released"]), "partial")
+    quantizers = find_quantizers(task_of(model, x, CONFIG["ptq4vit-released"]), "partial")
     first, second = quantizers["first"], quantizers["second"]
     assert float(first["input"].scale) == pytest.approx(0.01 * covering(exact(x)), rel=1e-5)
     assert float(second["input"].high_scale) == pytest.approx(0.01 * float(F.silu(model.first(x)).max()) / (HALF - 1), rel=1e-5)
@@ -253,5 +253,5 @@ def test_without_any_gradient_the_released_search_takes_the_first_candidate_a_co
 def test_the_released_entry_searches_the_first_hundred_of_a_hundred_and_one_factors_with_gradients_of_the_divergence():
     released = CONFIG["ptq4vit-released"]
     expected = torch.linspace(0.01, 1.2, 101)[:100]
-    torch.testing.assert_close(torch.linspace(released.lowest, released.highest, released.candidates), expected)
+    torch.testing.assert_close(torch.linspace(released.scale_min, released.scale_max, released.candidates), expected)
     assert released.gradients == "kl"

@@ -6,20 +6,20 @@ from conftest import make_task
 from torch import nn
 
 from qhyvit.config import RepqvitMethod
-from qhyvit.graph.insert import insert_quantizers
+from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
-from qhyvit.methods import quantize
+from qhyvit.methods import find_quantizers
 from qhyvit.methods.repqvit import absorbed_layers, percentile_grid
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.uniform import UniformQuantizer
 
 PERCENTILES = [99.9, 99.99, 99.999]
-PLAIN = {"granularity": ["tensor"], "scheme": ["asymmetric"]}
+PLAIN = {"granularity": ["per_tensor"], "scheme": ["asymmetric"]}
 METHOD = RepqvitMethod(
     algorithm="repqvit",
-    weights={"granularity": ["channel"], "scheme": ["asymmetric"]},
+    weights={"granularity": ["per_channel"], "scheme": ["asymmetric"]},
     activations=PLAIN,
     matmuls=PLAIN,
     percentiles=PERCENTILES,
@@ -41,7 +41,7 @@ class NormedLinear(nn.Module):
 
 def quantized(model, x, **options):
     graph_module = trace(model, x)
-    return graph_module, quantize(make_task(graph_module, [x], METHOD, **options), "partial")
+    return graph_module, find_quantizers(make_task(graph_module, [x], METHOD, **options), "partial")
 
 
 def reparameterized(model, inputs):

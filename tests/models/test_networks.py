@@ -8,10 +8,10 @@ from conftest import REPOSITORY, make_task
 
 from qhyvit.config import METHODS, MODELS, Model, read_yaml
 from qhyvit.graph.describe import describe
+from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.fold import fold_batch_norm
-from qhyvit.graph.insert import insert_quantizers
 from qhyvit.graph.trace import trace
-from qhyvit.methods import quantize
+from qhyvit.methods import find_quantizers
 from qhyvit.models.zoo import build
 
 ZOO = read_yaml(REPOSITORY / "config/models.yaml", MODELS)
@@ -52,7 +52,7 @@ def check(spec):
     sites = task.network.sites
     assert {"conv", "linear"} <= {site.kind for site in sites}
     assert [site["name"] for site in description["sites"]] == [site.name for site in sites]
-    insert_quantizers(graph_module, sites, quantize(task, "partial"))
+    insert_quantizers(graph_module, sites, find_quantizers(task, "partial"))
     with torch.no_grad():
         quantized = graph_module(x)
     error = float((quantized - expected).square().sum() / expected.square().sum())

@@ -53,11 +53,11 @@ def test_weights_are_held_to_the_hash_of_their_first_sight(tmp_path):
     path, lock = tmp_path / "net.safetensors", tmp_path / "weights.lock.yaml"
     path.write_bytes(b"abc")
     stated = Path("${WEIGHTS}/net.safetensors")
-    weights.hold_to_hash(path, stated, lock)
+    weights.pin_hash(path, stated, lock)
     # The example of FIPS 180-2, Appendix B.1.
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert yaml.safe_load(lock.read_text()) == {"${WEIGHTS}/net.safetensors": expected}
-    weights.hold_to_hash(path, stated, lock)
+    weights.pin_hash(path, stated, lock)
     path.write_bytes(b"abd")
     with pytest.raises(InputError, match=rf"net\.safetensors: sha256 .* is not {expected}"):
-        weights.hold_to_hash(path, stated, lock)
+        weights.pin_hash(path, stated, lock)

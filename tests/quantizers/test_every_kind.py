@@ -11,11 +11,11 @@ from qhyvit.quantizers.uniform import UniformQuantizer
 
 ONE, ZERO = torch.tensor(1.0), torch.tensor(0.0)
 MAKERS = {
-    "tensor symmetric": lambda bits: UniformQuantizer(bits, "symmetric", ONE, ZERO),
-    "tensor asymmetric": lambda bits: UniformQuantizer(bits, "asymmetric", ONE, ZERO),
-    "channel symmetric": lambda bits: UniformQuantizer(bits, "symmetric", torch.ones(3), torch.zeros(3), axis=1),
-    "channel asymmetric": lambda bits: power_of_two_factor(torch.zeros(2, 3), ZERO, ONE, bits, axis=1),
-    "rescaled channel symmetric": lambda bits: RescaledWeightQuantizer(bits, "symmetric", torch.ones(3), torch.zeros(3), torch.ones(1)),
+    "per-tensor symmetric": lambda bits: UniformQuantizer(bits, "symmetric", ONE, ZERO),
+    "per-tensor asymmetric": lambda bits: UniformQuantizer(bits, "asymmetric", ONE, ZERO),
+    "per-channel symmetric": lambda bits: UniformQuantizer(bits, "symmetric", torch.ones(3), torch.zeros(3), axis=1),
+    "per-channel asymmetric": lambda bits: power_of_two_factor(torch.zeros(2, 3), ZERO, ONE, bits, axis=1),
+    "rescaled per-channel symmetric": lambda bits: RescaledWeightQuantizer(bits, "symmetric", torch.ones(3), torch.zeros(3), torch.ones(1)),
     "twin": lambda bits: after_softmax(0.5, bits),
     "added twin": lambda bits: after_softmax(0.5, bits, AddedTwinUniformQuantizer),
     "log2": lambda bits: LogQuantizer(bits, 1, ONE),
@@ -38,8 +38,8 @@ def test_bits_outside_two_to_eight_are_refused(make, bits):
 @pytest.mark.parametrize(
     ("kind", "smallest", "largest"),
     [
-        ("tensor symmetric", -8, 7),
-        ("tensor asymmetric", 0, 15),
+        ("per-tensor symmetric", -8, 7),
+        ("per-tensor asymmetric", 0, 15),
         ("twin", 0, 15),
         ("log2", 0, 16),
         ("log sqrt2", 0, 16),

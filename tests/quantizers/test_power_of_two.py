@@ -38,7 +38,7 @@ def test_hand_worked_factors():
     # s = 15 / 15 = 1 and the zero point is 5: a scale of 1 reaches -5..10, 1/2 -2.5..5, 1/4 -1.25..2.5, 1/8 -0.625..1.25
     samples = torch.tensor([[-5.0, -2.5, -1.25, -0.625, 0.0], [10.0, 4.5, 2.25, 1.125, 0.0]])
     quantizer = power_of_two_factor(samples, torch.tensor(-5.0), torch.tensor(10.0), bits=4, axis=-1)
-    assert (quantizer.bits, quantizer.describe()) == (4, "channel asymmetric")
+    assert (quantizer.bits, quantizer.describe()) == (4, "per-channel asymmetric")
     assert quantizer.scale.tolist() == [1, 1 / 2, 1 / 4, 1 / 8, 1 / 8]  # the last channel is dead
     assert quantizer.zero_point.tolist() == [5] * 5
     assert quantizer.quantize(samples).tolist() == [[0, 0, 0, 0, 5], [15, 14, 14, 14, 5]]

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from qhyvit.reporting.calibration_size import by_size, size_figure
+from qhyvit.reporting.tables.calibration_size import by_size, size_figure
 
 
 def result(method, top1, seed=0, images=32, w_bits=8):
@@ -24,7 +24,7 @@ def test_drops_are_averaged_over_seeds_and_kept_apart_by_size():
     assert table["drop"].tolist() == [10, 2.5, 20]
     assert table.deviation[1] == pytest.approx(4.5**0.5)  # of 1 and 4 around 2.5
     assert pd.isna(table.deviation[0])
-    assert table[["lowest", "highest"]].values.tolist() == [[10, 10], [1, 4], [20, 20]]
+    assert table[["scale_min", "scale_max"]].values.tolist() == [[10, 10], [1, 4], [20, 20]]
 
 
 def test_equal_drops_are_drawn():

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from qhyvit.reporting.bridge_figure import bridge_figure
-from qhyvit.reporting.challenge_figures import channel_range_figure, overflow_figure
-from qhyvit.reporting.challenge_tables import challenge_table
-from qhyvit.reporting.figures import BRIDGE, OTHER, save_figure
+from qhyvit.reporting.figures.bridge_sites import bridge_figure
+from qhyvit.reporting.figures.challenges import channel_range_figure, overflow_figure
+from qhyvit.reporting.figures.style import BRIDGE, OTHER, save_figure
+from qhyvit.reporting.tables.challenges import challenge_table
 
 COLUMNS = ["site", "operand", "bridge", "channels", "ratio", "overflowing_channels", "channel_error_clipped", "channel_error_widened"]
 ACTIVATIONS = pd.DataFrame(

@@ -9,14 +9,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from qhyvit.errors import InputError
-from qhyvit.reporting.ablation_figure import ablation_figure
-from qhyvit.reporting.accuracy_figure import accuracy_figure
-from qhyvit.reporting.drop_figure import drop_figure
-from qhyvit.reporting.figures import PAGE, looks, save_figure
+from qhyvit.reporting.figures.ablation import ablation_figure
+from qhyvit.reporting.figures.accuracy import accuracy_figure
+from qhyvit.reporting.figures.drops import drop_figure
+from qhyvit.reporting.figures.site_errors import site_error_figure
+from qhyvit.reporting.figures.style import PAGE, marker_styles, save_figure
+from qhyvit.reporting.figures.timings import timing_figure
 from qhyvit.reporting.search_steps import STEPS
-from qhyvit.reporting.seeds import seed_figure
-from qhyvit.reporting.site_error_figure import site_error_figure
-from qhyvit.reporting.timing_figure import timing_figure
+from qhyvit.reporting.tables.seeds import seed_figure
 
 RUN = {"family": "F", "model": "net", "mode": "partial", "seed": 0, "images": 10, "top1_fp32": 90.0}
 METHODS = [f"method-{letter}" for letter in "abcdefghijk"] + list(STEPS)
@@ -61,7 +61,7 @@ def points(container):
 
 
 def test_marks_differ_without_their_colour():
-    shapes = {(look["marker"], look["markerfacecolor"] == "white") for look in looks(METHODS).values()}
+    shapes = {(look["marker"], look["markerfacecolor"] == "white") for look in marker_styles(METHODS).values()}
     assert len(shapes) == len(METHODS) == 16
 
 
@@ -100,7 +100,7 @@ def test_a_seed_is_drawn_where_it_is_from_the_mean():
 
 
 def test_the_ablation_in_the_order_of_its_steps():
-    drops = {"qhyvit-scale": [9, 11], "qhyvit-granularity": [6], "qhyvit-scheme": [4], "qhyvit-in-sample": [2], "qhyvit": [1]}
+    drops = {"qhyvit-scale": [9, 11], "qhyvit-granularity": [6], "qhyvit-scheme": [4], "qhyvit": [2], "qhyvit-cv": [1]}
     table = results(*(run(method, 90.0 - drop, seed=seed) for method, each in drops.items() for seed, drop in enumerate(each)))
     axes = ablation_figure(table, "partial").axes[0]
     steps = ["scale", "+ granu-\nlarity", "+ scheme", "+ bridge", "+ cross-\nvalidation"]
@@ -119,7 +119,7 @@ def test_the_mean_of_equal_drops_has_no_bar():
 
 
 def test_an_ablation_without_all_steps_is_refused():
-    with pytest.raises(InputError, match="no run of qhyvit, qhyvit-granularity, qhyvit-in-sample, qhyvit-scheme in mode 'partial'"):
+    with pytest.raises(InputError, match="no run of qhyvit, qhyvit-cv, qhyvit-granularity, qhyvit-scheme in mode 'partial'"):
         ablation_figure(results(run("qhyvit-scale")), "partial")
 
 

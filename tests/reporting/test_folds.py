@@ -1,5 +1,5 @@
 from qhyvit.reporting.folds import pooled
-from qhyvit.reporting.results import tabulated
+from qhyvit.reporting.runs import tabulated
 
 
 def result(dataset, method, bits, correct, **more):

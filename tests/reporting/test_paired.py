@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from scipy.stats import t
 
-from qhyvit.reporting.hits import encode
-from qhyvit.reporting.paired import ablation, paired, paired_shown
+from qhyvit.reporting.correctness import encode
+from qhyvit.reporting.tables.paired import ablation, paired, paired_shown
 
 IMAGES = 400
 

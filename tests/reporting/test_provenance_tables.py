@@ -7,9 +7,9 @@ import yaml
 from conftest import REPOSITORY, TINY_EXPERIMENT
 
 from qhyvit.config import load_config
-from qhyvit.quantizers.store import save_quantizers
+from qhyvit.quantizers.serialization import save_quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
-from qhyvit.reporting.provenance_tables import configuration_table, provenance_table
+from qhyvit.reporting.tables.provenance import configuration_table, provenance_table
 
 
 def test_every_setting_and_the_software_have_a_row(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from qhyvit.reporting.seeds import seed_spread
+from qhyvit.reporting.tables.seeds import seed_spread
 from qhyvit.steps.seeds import seeds
 
 RUN = {"dataset": "tiny", "model": "net", "mode": "partial", "method": "qhyvit", "w_bits": 8, "a_bits": 8, "images": 10}

@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from qhyvit.calibration.capture import capture
-from qhyvit.graph.insert import site_weight
+from qhyvit.graph.fake_quant import site_weight
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
 from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
 from qhyvit.search.candidates import UniformCandidates
 from qhyvit.search.objectives import fisher
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 
 class OneLayer(nn.Module):
@@ -50,7 +50,7 @@ def make_problem(name, sizes=(4,)):
 
 def make_quantizer(problem, operand, bits, granularity, scheme, factor=1.0):
     low, high = problem.range(operand, granularity)
-    axis = None if granularity == "tensor" else problem.site.axis(operand)
+    axis = None if granularity == "per_tensor" else problem.site.axis(operand)
     return UniformQuantizer(bits, scheme, *range_to_grid(factor * low, factor * high, bits, scheme), axis=axis)
 
 

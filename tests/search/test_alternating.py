@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from small_sites import LAYERS, all_losses, make_candidates, make_problem, make_quantizer
 
 from qhyvit.calibration.capture import SiteStatistics
+from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
-from qhyvit.calibration.rows import Rows
-from qhyvit.search.alternating import reconstruction_error, search
+from qhyvit.search.alternating import alternate, reconstruction_error
 from qhyvit.search.candidates import Candidates
 from qhyvit.search.objectives import OBJECTIVES
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 FACTORS = torch.tensor([0.4, 0.6, 0.8, 1.0])
 
@@ -57,7 +57,7 @@ def true_objective(name, problem, x, quantizers):
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
-@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+@pytest.mark.parametrize("granularity", ["per_tensor", "per_channel"])
 def test_the_objective_is_the_error_of_the_real_layer(name, granularity):
     problem, x = make_problem(name)
     quantizers = {operand: make_quantizer(problem, operand, 4, granularity, "asymmetric", 0.7) for operand in problem.site.operands}
@@ -65,12 +65,12 @@ def test_the_objective_is_the_error_of_the_real_layer(name, granularity):
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
-@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+@pytest.mark.parametrize("granularity", ["per_tensor", "per_channel"])
 def test_many_candidates_at_once_have_the_errors_of_each_alone(name, granularity):
     problem, x = make_problem(name)
     first, second = problem.site.operands
     for operand, other in ((first, second), (second, first)):
-        fixed = make_quantizer(problem, other, 4, "tensor", "symmetric", 0.9)
+        fixed = make_quantizer(problem, other, 4, "per_tensor", "symmetric", 0.9)
         grids = [make_quantizer(problem, operand, 4, granularity, "asymmetric", float(factor)) for factor in FACTORS]
         got = all_losses(make_candidates(problem, operand, 4, granularity, "asymmetric", FACTORS), fixed)
         assert got.shape[1:] == problem.units(operand, granularity)
@@ -83,9 +83,9 @@ def test_many_candidates_at_once_have_the_errors_of_each_alone(name, granularity
 def test_one_operand_alone_gets_the_best_of_all_combinations(name, exhaustive):
     problem, x = make_problem(name)
     first, second = problem.site.operands
-    combinations = (("tensor", "asymmetric"), ("tensor", "symmetric"))
+    combinations = (("per_tensor", "asymmetric"), ("per_tensor", "symmetric"))
     families = [make_candidates(problem, first, 4, *combination, FACTORS, exhaustive=exhaustive) for combination in combinations]
-    found = search({first: families, second: [make_candidates(problem, second, 8, "tensor", "symmetric", FACTORS)]}, 3)
+    found = alternate({first: families, second: [make_candidates(problem, second, 8, "per_tensor", "symmetric", FACTORS)]}, 3)
 
     def quantizers(granularity, scheme):
         return [found | {first: make_quantizer(problem, first, 4, granularity, scheme, float(factor))} for factor in FACTORS]
@@ -97,10 +97,10 @@ def test_one_operand_alone_gets_the_best_of_all_combinations(name, exhaustive):
 
 def test_every_channel_of_a_weight_gets_its_own_best_scale():
     problem, x = make_problem("dense")
-    found = search(one_family(problem, FACTORS, (8, "tensor", "asymmetric"), (3, "channel", "symmetric")), rounds=1)
-    start = make_quantizer(problem, "input", 8, "tensor", "asymmetric")
+    found = alternate(one_family(problem, FACTORS, (8, "per_tensor", "asymmetric"), (3, "per_channel", "symmetric")), rounds=1)
+    start = make_quantizer(problem, "input", 8, "per_tensor", "asymmetric")
     best = min(
-        true_objective("dense", problem, x, {"input": start, "weight": make_quantizer(problem, "weight", 3, "channel", "symmetric", f)})
+        true_objective("dense", problem, x, {"input": start, "weight": make_quantizer(problem, "weight", 3, "per_channel", "symmetric", f)})
         for f in (torch.tensor(factors) for factors in itertools.product(FACTORS.tolist(), repeat=6))
     )
     got = true_objective("dense", problem, x, {"input": start, "weight": found["weight"]})
@@ -109,9 +109,9 @@ def test_every_channel_of_a_weight_gets_its_own_best_scale():
 
 def test_every_channel_of_a_depthwise_input_gets_its_own_best_scale():
     problem, x = make_problem("depthwise")
-    found = search(one_family(problem, FACTORS, (3, "channel", "asymmetric"), (8, "channel", "symmetric")), rounds=1)
+    found = alternate(one_family(problem, FACTORS, (3, "per_channel", "asymmetric"), (8, "per_channel", "symmetric")), rounds=1)
     best = min(
-        true_objective("depthwise", problem, x, found | {"input": make_quantizer(problem, "input", 3, "channel", "asymmetric", f)})
+        true_objective("depthwise", problem, x, found | {"input": make_quantizer(problem, "input", 3, "per_channel", "asymmetric", f)})
         for f in (torch.tensor(factors) for factors in itertools.product(FACTORS.tolist(), repeat=4))
     )
     assert true_objective("depthwise", problem, x, found) == pytest.approx(best, rel=1e-4)
@@ -120,16 +120,16 @@ def test_every_channel_of_a_depthwise_input_gets_its_own_best_scale():
 def test_channels_of_different_width_make_the_search_choose_channel_granularity():
     problem, _ = make_problem("depthwise")
     whole, by_channel = (
-        one_family(problem, torch.tensor([1.0]), (4, granularity, "asymmetric"), (8, "channel", "symmetric"))
-        for granularity in ("tensor", "channel")
+        one_family(problem, torch.tensor([1.0]), (4, granularity, "asymmetric"), (8, "per_channel", "symmetric"))
+        for granularity in ("per_tensor", "per_channel")
     )
-    assert search({"input": whole["input"] + by_channel["input"], "weight": whole["weight"]}, rounds=2)["input"].axis == 1
+    assert alternate({"input": whole["input"] + by_channel["input"], "weight": whole["weight"]}, rounds=2)["input"].axis == 1
 
 
 def test_a_second_round_never_makes_it_worse():
     problem, _ = make_problem("dense")
-    candidates = one_family(problem, FACTORS, (3, "tensor", "asymmetric"), (3, "channel", "symmetric"))
-    losses = [reconstruction_error(problem, search(candidates, rounds)) for rounds in (1, 2, 3)]
+    candidates = one_family(problem, FACTORS, (3, "per_tensor", "asymmetric"), (3, "per_channel", "symmetric"))
+    losses = [reconstruction_error(problem, alternate(candidates, rounds)) for rounds in (1, 2, 3)]
     assert np.all(np.diff(losses) <= 1e-6 * losses[0])
 
 
@@ -137,7 +137,7 @@ def test_what_would_not_change_is_not_searched_again(monkeypatch):
     searched, best = [], Candidates.best
     monkeypatch.setattr(Candidates, "best", lambda family, other: searched.append(family.operand) or best(family, other))
     problem, _ = make_problem("dense")
-    search(one_family(problem, torch.ones(1), (3, "tensor", "asymmetric"), (3, "channel", "symmetric")), rounds=6)
+    alternate(one_family(problem, torch.ones(1), (3, "per_tensor", "asymmetric"), (3, "per_channel", "symmetric")), rounds=6)
     assert searched == ["weight", "input"]
 
 
@@ -146,11 +146,11 @@ def test_a_tenth_of_the_candidates_is_enough():
     site, weight = make_problem("linear")[0].site, torch.randn(16, 48)
     x, gradient = F.silu(torch.randn(1, 2048, 48)), torch.randn(1, 2048, 16)
     ranges = {"input": observe(x[0], 1, 1)}
-    problem = Problem(site, weight, SiteStatistics(ranges, Rows(x, gradient, torch.ones(1, 2048, 1))))
+    problem = Problem(site, weight, SiteStatistics(ranges, SampledRows(x, gradient, torch.ones(1, 2048, 1))))
     factors = torch.linspace(0.01, 1.2, 100)
-    units = (8, "tensor", "asymmetric"), (8, "channel", "symmetric")
+    units = (8, "per_tensor", "asymmetric"), (8, "per_channel", "symmetric")
     plain, fast = (
-        reconstruction_error(problem, search(one_family(problem, factors, *units, exhaustive=exhaustive), 3))
+        reconstruction_error(problem, alternate(one_family(problem, factors, *units, exhaustive=exhaustive), 3))
         for exhaustive in (True, False)
     )
     assert fast <= 1.05 * plain
@@ -160,10 +160,10 @@ def test_a_sample_has_about_the_error_of_the_whole():
     torch.manual_seed(1)
     site, weight = make_problem("linear")[0].site, torch.randn(256, 48)
     x, gradient = F.silu(torch.randn(1, 2048, 48)) * torch.rand(2048, 1) ** 2, torch.randn(1, 2048, 256) * torch.rand(256) ** 2
-    problem = Problem(site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, Rows(x, gradient, torch.ones(1, 2048, 1))))
+    problem = Problem(site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, SampledRows(x, gradient, torch.ones(1, 2048, 1))))
     sample = problem.sampled("input", 512)
     assert sample.gradient.shape == sample.reference.shape == (1, 512, 64)
-    quantizers = {operand: make_quantizer(problem, operand, 4, "tensor", "asymmetric", 0.9) for operand in site.operands}
+    quantizers = {operand: make_quantizer(problem, operand, 4, "per_tensor", "asymmetric", 0.9) for operand in site.operands}
     assert reconstruction_error(sample, quantizers) == pytest.approx(reconstruction_error(problem, quantizers), rel=0.1)
 
 
@@ -173,7 +173,7 @@ def many_products():
     left, right, gradient = torch.randn(2, 128, 64, 8), torch.randn(2, 128, 8, 40), torch.randn(2, 128, 64, 40)
     right[..., 5] *= 20
     ranges = {"left": observe(left, 0, 1), "right": observe(right, 0, 1)}
-    return Problem(site, None, SiteStatistics(ranges, Rows(left, gradient, torch.ones(2, 128, 64, 1), right)))
+    return Problem(site, None, SiteStatistics(ranges, SampledRows(left, gradient, torch.ones(2, 128, 64, 1), right)))
 
 
 @pytest.mark.parametrize(("operand", "kept"), [("left", (32, 40)), ("right", (64, 20))])
@@ -182,17 +182,17 @@ def test_some_vectors_of_an_operand_at_half_of_the_products_have_about_the_error
     problem = many_products()
     sample = problem.sampled(operand, 4096)
     assert sample.gradient.shape == sample.reference.shape == (2, 64, *kept)
-    quantizers = {name: make_quantizer(problem, name, 4, "tensor", "asymmetric", factor) for name in problem.site.operands}
+    quantizers = {name: make_quantizer(problem, name, 4, "per_tensor", "asymmetric", factor) for name in problem.site.operands}
     assert reconstruction_error(sample, quantizers) == pytest.approx(reconstruction_error(problem, quantizers), rel=0.1)
 
 
 @pytest.mark.parametrize("operand", ["left", "right"])
-@pytest.mark.parametrize("objective", ["fisher", "operand", "cosine"])
+@pytest.mark.parametrize("objective", ["fisher", "mse", "cosine"])
 def test_every_objective_of_a_sample_is_about_that_of_the_whole(operand, objective):
     problem = many_products()
     (other,) = set(problem.site.operands) - {operand}
-    fixed = make_quantizer(problem, other, 8, "tensor", "asymmetric")
-    candidates = make_candidates(problem, operand, 4, "tensor", "asymmetric", FACTORS, OBJECTIVES[objective])
+    fixed = make_quantizer(problem, other, 8, "per_tensor", "asymmetric")
+    candidates = make_candidates(problem, operand, 4, "per_tensor", "asymmetric", FACTORS, OBJECTIVES[objective])
     index = torch.arange(len(FACTORS))
     sampled, whole = candidates.losses(fixed, index, 4096), candidates.losses(fixed, index)
     torch.testing.assert_close(sampled, whole, rtol=0.1, atol=0)

@@ -7,11 +7,11 @@ import torch
 from small_sites import all_losses, make_candidates, make_problem
 
 from qhyvit.calibration.capture import SiteStatistics
+from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
-from qhyvit.calibration.rows import Rows
-from qhyvit.search.alternating import search
+from qhyvit.search.alternating import alternate
 from qhyvit.search.candidates import FINALISTS, SHORTLIST, SOME_ROWS, STAGES, UniformCandidates
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 FACTORS = torch.linspace(0.01, 1.2, 100)
 FINALISTS_OF = UniformCandidates.finalists
@@ -22,12 +22,14 @@ def wide_layer():
     torch.manual_seed(0)
     site, weight = make_problem("linear")[0].site, torch.randn(16, 48)
     x = torch.randn(1, 2048, 48) ** 3
-    return Problem(site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, Rows(x, torch.randn(1, 2048, 16), torch.ones(1, 2048, 1))))
+    return Problem(
+        site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, SampledRows(x, torch.randn(1, 2048, 16), torch.ones(1, 2048, 1)))
+    )
 
 
 def families(problem, *, exhaustive):
     """One of each operand."""
-    units = {"weight": ("channel", "symmetric"), "input": ("tensor", "asymmetric")}
+    units = {"weight": ("per_channel", "symmetric"), "input": ("per_tensor", "asymmetric")}
     return {operand: make_candidates(problem, operand, 4, *units[operand], FACTORS, exhaustive=exhaustive) for operand in units}
 
 
@@ -40,7 +42,7 @@ def test_few_candidates_are_compared_on_all_rows(monkeypatch):
 
     monkeypatch.setattr(UniformCandidates, "_losses", counted)
     problem = wide_layer()
-    other = make_candidates(problem, "input", 8, "tensor", "asymmetric", FACTORS).start()
+    other = make_candidates(problem, "input", 8, "per_tensor", "asymmetric", FACTORS).start()
     families(problem, exhaustive=False)["weight"].shortlist().finalists(other)[1].best(other)
     (first, longlist), (second, _) = STAGES
     assert compared == [(len(FACTORS), first), (longlist, second), (SHORTLIST, SOME_ROWS), (FINALISTS, 2048)]
@@ -75,14 +77,14 @@ def test_an_exhaustive_family_finds_the_least_of_all_losses():
 
 def test_all_candidates_are_compared_where_a_sample_would_be_no_smaller():
     problem, _ = make_problem("linear")
-    family = make_candidates(problem, "weight", 4, "channel", "symmetric", FACTORS, exhaustive=False)
+    family = make_candidates(problem, "weight", 4, "per_channel", "symmetric", FACTORS, exhaustive=False)
     assert family.shortlist().left is None
 
 
 @pytest.mark.parametrize("misjudged", [True, False])
 def test_a_family_that_is_worse_on_all_rows_than_on_some_is_searched_anew(misjudged, monkeypatch):
     problem = wide_layer()
-    exact = search({operand: [family] for operand, family in families(problem, exhaustive=True).items()}, 1)
+    exact = alternate({operand: [family] for operand, family in families(problem, exhaustive=True).items()}, 1)
     worst = torch.full((FINALISTS,), int(FACTORS.argmin()))
 
     def finalists(family, other):
@@ -94,5 +96,5 @@ def test_a_family_that_is_worse_on_all_rows_than_on_some_is_searched_anew(misjud
 
     monkeypatch.setattr(UniformCandidates, "finalists", finalists)
     weight, sampled = families(problem, exhaustive=True)["weight"], families(problem, exhaustive=False)["input"]
-    found = search({"weight": [weight], "input": [sampled]}, 1)
+    found = alternate({"weight": [weight], "input": [sampled]}, 1)
     assert torch.equal(found["input"].scale, exact["input"].scale) == misjudged

@@ -5,14 +5,14 @@ import torch
 from small_sites import LAYERS, all_losses, make_candidates, make_problem
 
 from qhyvit.calibration.capture import SiteStatistics
+from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
-from qhyvit.calibration.rows import Rows
-from qhyvit.search.alternating import search
+from qhyvit.search.alternating import alternate
 from qhyvit.search.objectives import CHUNK
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 FULL = torch.tensor([1.0])
-UNITS = ("tensor", "channel")
+UNITS = ("per_tensor", "per_channel")
 
 
 def linear_problem(x):
@@ -22,7 +22,7 @@ def linear_problem(x):
     found = None
     for batch in x:
         found = observe(batch, 1, len(x), found)
-    drawn = Rows(rows, torch.ones(1, rows.shape[1], 16), torch.ones(1, rows.shape[1], 1))
+    drawn = SampledRows(rows, torch.ones(1, rows.shape[1], 16), torch.ones(1, rows.shape[1], 1))
     return Problem(site, weight, SiteStatistics({"input": found}, drawn))
 
 
@@ -30,21 +30,21 @@ def granularity_of(problem, *, cross_validated):
     """That which the search finds for the input at 6 bits."""
     families = {
         "input": [make_candidates(problem, "input", 6, unit, "asymmetric", FULL, cross_validated=cross_validated) for unit in UNITS],
-        "weight": [make_candidates(problem, "weight", 8, "channel", "symmetric", FULL)],
+        "weight": [make_candidates(problem, "weight", 8, "per_channel", "symmetric", FULL)],
     }
-    return "tensor" if search(families, 1)["input"].axis is None else "channel"
+    return "per_tensor" if alternate(families, 1)["input"].axis is None else "per_channel"
 
 
 def test_channels_that_other_images_leave_are_not_told_apart():
     amplitude = torch.rand(8, 1, 48) ** 4 * 9  # each batch has channels that are loud in it alone
     problem = linear_problem(torch.rand(8, 64, 48) * amplitude)
-    assert granularity_of(problem, cross_validated=False) == "channel"
-    assert granularity_of(problem, cross_validated=True) == "tensor"
+    assert granularity_of(problem, cross_validated=False) == "per_channel"
+    assert granularity_of(problem, cross_validated=True) == "per_tensor"
 
 
 def test_channels_that_differ_in_all_images_are_told_apart():
     problem = linear_problem(torch.rand(8, 64, 48) * torch.rand(48) ** 4 * 9)
-    assert granularity_of(problem, cross_validated=True) == "channel"
+    assert granularity_of(problem, cross_validated=True) == "per_channel"
 
 
 def test_a_silent_channel_has_the_range_of_the_tensor():
@@ -52,7 +52,7 @@ def test_a_silent_channel_has_the_range_of_the_tensor():
     x[..., 2] = 0
     problem = linear_problem(x)
     plain, protected = (
-        make_candidates(problem, "input", 8, "channel", "asymmetric", FULL, cross_validated=choice).start() for choice in (False, True)
+        make_candidates(problem, "input", 8, "per_channel", "asymmetric", FULL, cross_validated=choice).start() for choice in (False, True)
     )
     heard = torch.full((1, 6), 0.5)
     assert plain.fake_quantize(heard)[0, 2] == pytest.approx(0, abs=1e-3)
@@ -70,7 +70,7 @@ def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, si
     operand, other = problem.site.operands
     factors = torch.tensor([0.9]).repeat(count)
     candidates = make_candidates(problem, operand, 4, unit, "asymmetric", factors, cross_validated=True)
-    beside = make_candidates(problem, other, 4, "tensor", "symmetric", FULL).start()
+    beside = make_candidates(problem, other, 4, "per_tensor", "symmetric", FULL).start()
     axis = problem.site.axis(operand)
     expected = 0.0
     for number, batch in enumerate(torch.arange(4).split(sizes)):
@@ -92,7 +92,7 @@ def channel_range(images, axis, unit):
     """The extremes of the channels [C], all those of the tensor where they are not told apart."""
     channels = images.movedim(axis, 0).flatten(1).double()
     low, high = channels.amin(1), channels.amax(1)
-    return (low, high) if unit == "channel" else (low.amin().expand(low.shape), high.amax().expand(high.shape))
+    return (low, high) if unit == "per_channel" else (low.amin().expand(low.shape), high.amax().expand(high.shape))
 
 
 def gradients(problem, sizes, number):

@@ -9,9 +9,9 @@ from qhyvit.search.alternating import reconstruction_error
 
 FACTORS = torch.tensor([0.25, 0.4, 0.55, 0.7, 0.85, 1.0])
 COMBINATIONS = {
-    "tensor symmetric": [("tensor", "symmetric")],
-    "channel asymmetric": [("channel", "asymmetric")],
-    "all": [("tensor", "asymmetric"), ("tensor", "symmetric"), ("channel", "asymmetric"), ("channel", "symmetric")],
+    "per-tensor symmetric": [("per_tensor", "symmetric")],
+    "per-channel asymmetric": [("per_channel", "asymmetric")],
+    "all": [("per_tensor", "asymmetric"), ("per_tensor", "symmetric"), ("per_channel", "asymmetric"), ("per_channel", "symmetric")],
 }
 
 
@@ -42,13 +42,13 @@ def both_searches(name, of_weight, of_activations, bits, rounds, batches=1):
         operand: [make_candidates(problem, operand, bits, *one, FACTORS, cross_validated=validated[operand]) for one in allowed]
         for operand, allowed in combinations.items()
     }
-    return operator, problem, naive.search(operator, plain, rounds), alternating.search(fast, rounds)
+    return operator, problem, naive.exhaustive_search(operator, plain, rounds), alternating.alternate(fast, rounds)
 
 
 @pytest.mark.parametrize("batches", [1, 2])
 @pytest.mark.parametrize("bits", [3, 6])
 @pytest.mark.parametrize("activations", COMBINATIONS)
-@pytest.mark.parametrize("weights", [("channel", "symmetric"), ("tensor", "asymmetric")])
+@pytest.mark.parametrize("weights", [("per_channel", "symmetric"), ("per_tensor", "asymmetric")])
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
 def test_the_fast_search_with_nothing_left_out_finds_the_same(name, weights, activations, bits, batches):
     operator, _, plain, fast = both_searches(name, [weights], COMBINATIONS[activations], bits, 3, batches)
@@ -62,14 +62,16 @@ def test_the_fast_search_with_nothing_left_out_finds_the_same(name, weights, act
 
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
 def test_both_mean_the_same_error(name):
-    operator, problem, plain, _ = both_searches(name, [("channel", "symmetric")], [("tensor", "asymmetric")], bits=4, rounds=1)
+    operator, problem, plain, _ = both_searches(name, [("per_channel", "symmetric")], [("per_tensor", "asymmetric")], bits=4, rounds=1)
     assert operator.error(plain) == pytest.approx(reconstruction_error(problem, plain), rel=1e-4)
 
 
 def test_no_other_factor_is_better_for_any_output_channel():
     operator, _ = make_operator("dense")
-    start = naive.Family(8, "tensor", "asymmetric", torch.tensor([1.0]))
-    found = naive.search(operator, {"input": [start], "weight": [naive.Family(3, "channel", "symmetric", FACTORS)]}, rounds=1)
+    start = naive.Family(8, "per_tensor", "asymmetric", torch.tensor([1.0]))
+    found = naive.exhaustive_search(
+        operator, {"input": [start], "weight": [naive.Family(3, "per_channel", "symmetric", FACTORS)]}, rounds=1
+    )
     found_errors = operator.errors({name: quantizer.fake_quantize(operator.operands[name]) for name, quantizer in found.items()})
     weight = operator.operands["weight"]
     for channel in range(len(weight)):

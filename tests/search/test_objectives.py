@@ -6,11 +6,11 @@ import torch
 from small_sites import LAYERS, all_losses, make_candidates, make_problem, make_quantizer
 
 from qhyvit.calibration.capture import SiteStatistics
+from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
-from qhyvit.calibration.rows import Rows
-from qhyvit.search.alternating import search
+from qhyvit.search.alternating import alternate
 from qhyvit.search.objectives import CHUNK, OBJECTIVES, by_gram_matrix, fisher
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 FACTORS = [0.3, 0.7, 1.0]
 
@@ -22,7 +22,7 @@ def cosine_distance(weight, reference, product):
 
 def reduced(operand, granularity, rows, function, *tensors):
     """``function`` of the parts of the tensors that belong to one quantization unit."""
-    if granularity == "tensor":
+    if granularity == "per_tensor":
         return [function(*tensors)]
     if operand == "weight":
         columns = range(tensors[-1].shape[-1])
@@ -31,8 +31,8 @@ def reduced(operand, granularity, rows, function, *tensors):
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
-@pytest.mark.parametrize("granularity", ["tensor", "channel"])
-@pytest.mark.parametrize("objective", ["cosine", "operand"])
+@pytest.mark.parametrize("granularity", ["per_tensor", "per_channel"])
+@pytest.mark.parametrize("objective", ["cosine", "mse"])
 @pytest.mark.parametrize(("sizes", "chunk"), [((4,), CHUNK), ((2, 2), 1)])  # all at once, or in the smallest parts
 def test_losses_against_numpy(name, granularity, objective, sizes, chunk, monkeypatch):
     monkeypatch.setattr("qhyvit.search.objectives.CHUNK", chunk)
@@ -40,7 +40,7 @@ def test_losses_against_numpy(name, granularity, objective, sizes, chunk, monkey
     problem.factor = torch.rand_like(problem.factor) + 0.5
     factor = problem.factor.double().numpy()
     for operand, other in (problem.site.operands, problem.site.operands[::-1]):
-        fixed = make_quantizer(problem, other, 8, "tensor", "symmetric")
+        fixed = make_quantizer(problem, other, 8, "per_tensor", "symmetric")
         grids = [make_quantizer(problem, operand, 3, granularity, "asymmetric", value) for value in FACTORS]
         candidates = make_candidates(problem, operand, 3, granularity, "asymmetric", torch.tensor(FACTORS), OBJECTIVES[objective])
         got = all_losses(candidates, fixed)
@@ -58,11 +58,11 @@ def test_losses_against_numpy(name, granularity, objective, sizes, chunk, monkey
             np.testing.assert_allclose(found.flatten().numpy(), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+@pytest.mark.parametrize("granularity", ["per_tensor", "per_channel"])
 @pytest.mark.parametrize("bits", [3, 8])
 def test_the_gram_matrix_of_a_depthwise_convolution_gives_the_error_of_the_product(granularity, bits):
     problem, _ = make_problem("depthwise")
-    inputs = make_quantizer(problem, "input", bits, "tensor", "asymmetric")
+    inputs = make_quantizer(problem, "input", bits, "per_tensor", "asymmetric")
     candidates = make_candidates(problem, "weight", bits, granularity, "asymmetric", torch.tensor(FACTORS))
     assert by_gram_matrix(fisher, problem, "weight")
     gradient, reference = (tensor.double().numpy() for tensor in (problem.gradient, problem.reference))
@@ -71,7 +71,7 @@ def test_the_gram_matrix_of_a_depthwise_convolution_gives_the_error_of_the_produ
         weights = make_quantizer(problem, "weight", bits, granularity, "asymmetric", factor)
         rows, weight = (problem.quantized(*pair).double().numpy() for pair in (("input", inputs), ("weight", weights)))
         errors = ((rows @ weight - reference) * gradient) ** 2
-        expected.append([errors.sum()] if granularity == "tensor" else errors.sum((1, 2)))
+        expected.append([errors.sum()] if granularity == "per_tensor" else errors.sum((1, 2)))
     np.testing.assert_allclose(all_losses(candidates, inputs).view(len(FACTORS), -1).numpy(), expected, rtol=1e-4)
 
 
@@ -79,13 +79,13 @@ def test_products_that_rounding_hardly_changes_have_no_distance_below_0():
     site = make_problem("linear")[0].site
     for _ in range(20):
         rows, weight = (torch.randint(-126, 127, shape).index_fill(-1, torch.tensor([0]), 127) / 10 for shape in ((1, 64, 5), (6, 5)))
-        statistics = SiteStatistics({"input": observe(rows[0], 1, 1)}, Rows(rows, torch.ones(1, 64, 6), torch.ones(1, 64, 1)))
+        statistics = SiteStatistics({"input": observe(rows[0], 1, 1)}, SampledRows(rows, torch.ones(1, 64, 6), torch.ones(1, 64, 1)))
         problem = Problem(site, weight, statistics)
         families = {
-            operand: [make_candidates(problem, operand, 8, "tensor", "symmetric", torch.ones(1), OBJECTIVES["cosine"])]
+            operand: [make_candidates(problem, operand, 8, "per_tensor", "symmetric", torch.ones(1), OBJECTIVES["cosine"])]
             for operand in site.operands
         }
         for operand, other in (("input", "weight"), ("weight", "input")):
             losses = all_losses(families[operand][0], families[other][0].start())
             assert 0 <= losses <= 1e-6
-        assert search(families, 2).keys() == families.keys()
+        assert alternate(families, 2).keys() == families.keys()

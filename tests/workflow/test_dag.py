@@ -14,7 +14,7 @@ import yaml
 from conftest import TINY_EXPERIMENT, Project, make_project
 from safetensors.torch import load_file
 
-from qhyvit.reporting.results import COLUMNS
+from qhyvit.reporting.runs import COLUMNS
 
 CONCLUSIONS = ("reports/results.csv", "reports/hits.csv", "reports/metrics.json")
 

@@ -47,7 +47,7 @@ def test_archives_of_ilsvrc_end_in_tables(clone, tmp_path):
         "imagenet",
         models=["mobilevit_xxs"],
         dataset={"classes": 3, "input_size": 64},
-        calibration={"images": 3, "positions": 4},
+        calibration={"images": 3, "sampled_positions": 4},
         evaluation={"shards": 1},  # there is but one batch
     )
     clone.environment["IMAGENET"] = str(tmp_path / "ilsvrc")

@@ -10,7 +10,7 @@ rule aggregate:
     input:
         images=f"{RESULTS}/images.csv",
         fp32=expand(f"{RESULTS}/{{model}}/fp32.json", model=EXPERIMENT.models),
-        quantized=runs(f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json"),
+        quantized=expand_runs(f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json"),
     output:
         results=f"{REPORTS}/results.csv",
         hits=f"{REPORTS}/hits.csv",
@@ -22,7 +22,7 @@ rule aggregate:
     resources:
         mem_mb=1000,
     params:
-        code=code("qhyvit.steps.aggregate"),
+        code=code_fingerprint("qhyvit.steps.aggregate"),
     shell:
         "qhyvit aggregate {input.fp32} {input.quantized} --images {input.images} --output {output.results}"
         " --hits {output.hits} --metrics {output.metrics} --table {output.table} --markdown {output.markdown} > {log} 2>&1"
@@ -39,7 +39,7 @@ rule seeds:
     resources:
         mem_mb=1000,
     params:
-        code=code("qhyvit.steps.seeds"),
+        code=code_fingerprint("qhyvit.steps.seeds"),
     shell:
         "qhyvit seeds {input} --table {output.table} --markdown {output.markdown} > {log} 2>&1"
 
@@ -63,7 +63,7 @@ rule plot_results:
         mem_mb=1000,
     params:
         caption=lambda wildcards: report_text(f"{wildcards.figure}_figure"),
-        code=code("qhyvit.steps.plot"),
+        code=code_fingerprint("qhyvit.steps.plot"),
     shell:
         "qhyvit plot {wildcards.figure} {input} --mode {wildcards.mode} --svg {output.svg} --png {output.png} > {log} 2>&1"
 
@@ -72,7 +72,7 @@ rule plot_site_errors:
     input:
         lambda wildcards: [
             path
-            for path in runs(f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.sites.csv")
+            for path in expand_runs(f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.sites.csv")
             if f"/{wildcards.model}/seed{EXPERIMENT.seeds[0]}/" in path
         ],
     output:
@@ -88,6 +88,6 @@ rule plot_site_errors:
     resources:
         mem_mb=1000,
     params:
-        code=code("qhyvit.steps.plot"),
+        code=code_fingerprint("qhyvit.steps.plot"),
     shell:
         "qhyvit plot site-errors {input} --svg {output.svg} --png {output.png} > {log} 2>&1"

@@ -10,12 +10,12 @@ rule calibrate:
         f"{BENCHMARKS}/calibrate/{{model}}-seed{{seed}}.tsv"
     threads: 1
     resources:
-        mem_mb=growing(4000),
+        mem_mb=mem_per_attempt(4000),
         gpu=GPU,
     params:
-        draw=draw,
+        arguments=calibrate_arguments,
         settings=settings(EXPERIMENT.calibration),
         code=model_code("qhyvit.steps.calibrate"),
     shell:
-        "qhyvit calibrate --model {wildcards.model} {params.draw}"
+        "qhyvit calibrate --model {wildcards.model} {params.arguments}"
         " --images {input.images} --output {output} --threads {threads} > {log} 2>&1"

@@ -5,7 +5,7 @@ rule calibration_size:
     input:
         fp32=rules.aggregate.input.fp32,
         quantized=rules.aggregate.input.quantized,
-        resized=runs(f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json", SIZED_SEEDS),
+        resized=expand_runs(f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json", SIZED_SEEDS),
     output:
         table=f"{REPORTS}/calibration_size.csv",
         svg=report(
@@ -20,7 +20,7 @@ rule calibration_size:
     resources:
         mem_mb=1000,
     params:
-        code=code("qhyvit.steps.calibration_size"),
+        code=code_fingerprint("qhyvit.steps.calibration_size"),
     shell:
         "qhyvit calibration-size {input.fp32} {input.quantized} {input.resized} --output {output.table}"
         " --svg {output.svg} --png {output.png} > {log} 2>&1"

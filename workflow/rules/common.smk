@@ -19,7 +19,7 @@ if len(workflow.configfiles) != 1 or workflow.config_settings.config:
 CONFIG = os.path.relpath(workflow.configfiles[0])
 
 try:
-    SETTINGS = load_config(Path(CONFIG), to_plan=True)
+    SETTINGS = load_config(Path(CONFIG), allow_unset_env=True)
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -55,7 +55,7 @@ def require_data():
 
 
 def lift_default_rate():
-    """Under its default limit of 100 jobs a second Snakemake looks for jobs to start once a second for each that has ended: after some
+    """Under its default limit of 100 jobs a second Snakemake marker_styles for jobs to start once a second for each that has ended: after some
     hundreds it does little else, on a core that the jobs need."""
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
@@ -77,7 +77,7 @@ wildcard_constraints:
 
 
 @cache  # a plan asks for each job
-def code(*modules):
+def code_fingerprint(*modules):
     """Fingerprint of the given modules and all that they import: as a param, it reruns a rule when code that it uses has changed."""
     used = set(modules).union(*(IMPORTS.find_upstream_modules(module) for module in modules))
     files = [Path(sys.modules["qhyvit"].__path__[0], *module.split(".")[1:]) for module in sorted(used)]
@@ -89,7 +89,7 @@ def code(*modules):
 
 def model_code(*modules):
     """The same for a rule that builds the network of its wildcard {model}."""
-    return lambda wildcards: code(*modules, *filter(None, [SETTINGS.models[wildcards.model].module]))
+    return lambda wildcards: code_fingerprint(*modules, *filter(None, [SETTINGS.models[wildcards.model].module]))
 
 
 def settings(part):
@@ -97,12 +97,12 @@ def settings(part):
     return part.model_dump(mode="json")
 
 
-def growing(mem_mb):
+def mem_per_attempt(mem_mb):
     """Memory of a job in MB, as much again at each further attempt. A cluster takes a job at its word, and kills it when it has more."""
     return lambda wildcards, attempt: mem_mb * attempt
 
 
-def runs(template, seeds=EXPERIMENT.seeds):
+def expand_runs(template, seeds=EXPERIMENT.seeds):
     """``template`` for every model, seed, method, mode that the method defines, and bit-width of the experiment."""
     return [
         path
@@ -118,13 +118,13 @@ def runs(template, seeds=EXPERIMENT.seeds):
     ]
 
 
-def draw(wildcards):
+def calibrate_arguments(wildcards):
     """What {seed} tells `qhyvit calibrate`: a seed, and as in 0-8images a number of images where it is not the experiment's."""
     seed, _, count = wildcards.seed.removesuffix("images").partition("-")
     return f"--seed {seed} --count {count}" if count else f"--seed {seed}"
 
 
-def watched(*paths):
+def untracked_inputs(*paths):
     """Inputs that DVC does not track are watched by their time stamps where they are there, but not outside the project, where they may
     move. A plan does without them; the job says what is missing."""
     return [str(path) for path in paths if tracked_hash(path) is None and not variables(path) and path.exists()]

@@ -22,7 +22,7 @@ rule predict:
         shard=r"\d+",
     threads: 1
     resources:
-        mem_mb=growing(3000),
+        mem_mb=mem_per_attempt(3000),
         gpu=GPU,
     params:
         quantized=lambda wildcards, input: [f"--quantized {path}" for path in input.quantized],
@@ -46,7 +46,7 @@ rule evaluate_fp32:
         f"{BENCHMARKS}/evaluate/{{model}}-fp32.tsv"
     threads: 1
     resources:
-        mem_mb=growing(2000),
+        mem_mb=mem_per_attempt(2000),
         gpu=0 if SHARDS else GPU,
     params:
         shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
@@ -75,7 +75,7 @@ rule evaluate:
         f"{BENCHMARKS}/evaluate/{{model}}-seed{{seed}}-{{method}}-{{mode}}.tsv"
     threads: 1
     resources:
-        mem_mb=growing(4000),
+        mem_mb=mem_per_attempt(4000),
         gpu=0 if SHARDS else GPU,
     params:
         pairs=lambda wildcards, input, output: [

@@ -1,6 +1,6 @@
 rule fetch_images:
     input:
-        watched(*EXPERIMENT.dataset.label_files),
+        untracked_inputs(*EXPERIMENT.dataset.label_files),
     output:
         f"{RESULTS}/images.csv",
     log:
@@ -13,7 +13,7 @@ rule fetch_images:
     params:
         data=[tracked_hash(EXPERIMENT.dataset.calibration), tracked_hash(EXPERIMENT.dataset.evaluation)],
         dataset=settings(EXPERIMENT.dataset),
-        code=code("qhyvit.data.manifest"),
+        code=code_fingerprint("qhyvit.data.manifest"),
     shell:
         "qhyvit fetch images --output {output} > {log} 2>&1"
 
@@ -22,7 +22,7 @@ rule fetch_images:
 rule fetch_weights:
     input:
         lambda wildcards: (
-            [] if SETTINGS.models[wildcards.model].source else watched(SETTINGS.stated_weights(wildcards.model))
+            [] if SETTINGS.models[wildcards.model].source else untracked_inputs(SETTINGS.configured_weights(wildcards.model))
         ),
     output:
         f"{RESULTS}/{{model}}/weights.json",
@@ -34,8 +34,8 @@ rule fetch_weights:
         mem_mb=1000,
         fetches=1,
     params:
-        data=lambda wildcards: tracked_hash(SETTINGS.stated_weights(wildcards.model)),
-        stated=lambda wildcards: str(SETTINGS.stated_weights(wildcards.model)),
+        data=lambda wildcards: tracked_hash(SETTINGS.configured_weights(wildcards.model)),
+        stated=lambda wildcards: str(SETTINGS.configured_weights(wildcards.model)),
         model=lambda wildcards: settings(SETTINGS.models[wildcards.model]),
         code=model_code("qhyvit.models.zoo"),
     shell:

@@ -23,7 +23,7 @@ if EXPERIMENT.calibration_sizes:
 
 rule provenance:
     input:
-        runs(rules.quantize.output.quantized),
+        expand_runs(rules.quantize.output.quantized),
     output:
         configuration=f"{REPORTS}/provenance/configuration.csv",
         runs=f"{REPORTS}/provenance/runs.csv",
@@ -33,7 +33,7 @@ rule provenance:
         mem_mb=1000,
     params:
         settings=settings(SETTINGS),
-        code=code("qhyvit.steps.provenance"),
+        code=code_fingerprint("qhyvit.steps.provenance"),
     shell:
         "qhyvit provenance {input} --configuration {output.configuration} --runs {output.runs}" " > {log} 2>&1"
 
@@ -61,6 +61,6 @@ rule pages:
             for page, (caption, (_, _, title)) in zip(output, PAGES.items())
             for argument in ("--title", title, "--caption", report_text(caption), "--output", page)
         ],
-        code=code("qhyvit.steps.pages"),
+        code=code_fingerprint("qhyvit.steps.pages"),
     shell:
         "qhyvit pages {input} {params.pages:q} > {log} 2>&1"

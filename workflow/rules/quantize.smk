@@ -16,12 +16,12 @@ rule quantize:
         f"{BENCHMARKS}/quantize/{{model}}-seed{{seed}}-{{method}}-{{mode}}-{{bits}}.tsv"
     threads: 1
     resources:
-        mem_mb=growing(2000),
+        mem_mb=mem_per_attempt(2000),
     params:
         partial=lambda wildcards, input: f"--partial {input.partial}" if input.partial else "",
         settings=lambda wildcards: settings(SETTINGS.methods[wildcards.method]),
         code=model_code("qhyvit.steps.quantize"),
-        method_code=lambda wildcards: code(f"qhyvit.methods.{SETTINGS.methods[wildcards.method].algorithm}"),
+        method_code=lambda wildcards: code_fingerprint(f"qhyvit.methods.{SETTINGS.methods[wildcards.method].algorithm}"),
     shell:
         "qhyvit quantize --model {wildcards.model} --method {wildcards.method} --mode {wildcards.mode}"
         " --bits {wildcards.bits} --images {input.images} --calibration {input.calibration} {params.partial} --output {output.quantized} --errors {output.errors} --threads {threads} > {log} 2>&1"

@@ -10,7 +10,7 @@ rule sensitivity:
         f"{BENCHMARKS}/sensitivity/{{model}}-seed{{seed}}-{{method}}-{{bits}}.tsv"
     threads: 1
     resources:
-        mem_mb=growing(6000),
+        mem_mb=mem_per_attempt(6000),
     params:
         settings=settings(EXPERIMENT.sensitivity),
         code=model_code("qhyvit.steps.sensitivity"),
@@ -37,6 +37,6 @@ rule plot_sensitivity:
     params:
         title="{model}, {method} {bits}",
         images=EXPERIMENT.sensitivity.images,
-        code=code("qhyvit.steps.plot"),
+        code=code_fingerprint("qhyvit.steps.plot"),
     shell:
         "qhyvit plot sensitivity {input} --svg {output.svg} --png {output.png} --title '{params.title}' > {log} 2>&1"

@@ -10,7 +10,7 @@ rule fetch_cifar10:
     resources:
         mem_mb=2000,
     params:
-        code=code("qhyvit.data.cifar10", "qhyvit.data.sample"),
+        code=code_fingerprint("qhyvit.data.cifar10", "qhyvit.data.cifar10_sample"),
     shell:
         "qhyvit fetch cifar10 --output {output.full} --sample {output.sample} > {log} 2>&1"
 
@@ -27,7 +27,7 @@ rule train_weights:
         f"{BENCHMARKS}/train_weights/{{model}}.tsv"
     threads: 2
     resources:
-        mem_mb=growing(4000),
+        mem_mb=mem_per_attempt(4000),
     params:
         cycles=lambda wildcards: [settings(cycle) for cycle in EXPERIMENT.training[wildcards.model]],
         code=model_code("qhyvit.steps.train"),

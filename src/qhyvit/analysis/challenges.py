@@ -15,9 +15,9 @@ from qhyvit.analysis.residual import residual_branches
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import Range
 from qhyvit.graph.describe import multiply_accumulates
-from qhyvit.graph.insert import site_weight
+from qhyvit.graph.fake_quant import site_weight
 from qhyvit.graph.sites import Site
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 Statistics = dict[str, SiteStatistics]
 
@@ -84,9 +84,9 @@ def _ranges(found: Range) -> dict[str, Any]:
 
 
 def _overflow(problem: Problem, operand: str) -> dict[str, Any]:
-    by_channel, by_tensor = (problem.range(operand, granularity) for granularity in ("channel", "tensor"))
-    channel_errors = overflow_errors(problem, operand, "tensor" if problem.site.axis(operand) is None else "channel")
-    tensor_errors = overflow_errors(problem, operand, "tensor")
+    by_channel, by_tensor = (problem.range(operand, granularity) for granularity in ("per_channel", "per_tensor"))
+    channel_errors = overflow_errors(problem, operand, "per_tensor" if problem.site.axis(operand) is None else "per_channel")
+    tensor_errors = overflow_errors(problem, operand, "per_tensor")
     return {
         "overflowing_channels": int(overflows(*by_channel).sum()),
         "tensor_overflows": bool(overflows(*by_tensor)),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from qhyvit.quantizers.uniform import SMALLEST_SCALE, UniformQuantizer, grid_limits, range_to_grid, saturated_grid
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 BITS = 8
 
@@ -28,7 +28,7 @@ def overflows(low: Tensor, high: Tensor) -> Tensor:
     return zero_point != zero_point.clamp(*grid_limits(BITS, "asymmetric"))
 
 
-def overflow_errors(problem: Problem, operand: str, granularity: Literal["tensor", "channel"]) -> tuple[float, float]:
+def overflow_errors(problem: Problem, operand: str, granularity: Literal["per_tensor", "per_channel"]) -> tuple[float, float]:
     """The relative squared error of an operand's sampled rows with clipped zero points, and with ranges widened to contain 0."""
     low, high = problem.range(operand, granularity)
     clipped, widened = (to_grid(low, high, BITS, "asymmetric") for to_grid in (saturated_grid, range_to_grid))

@@ -9,23 +9,23 @@ from torch import Tensor
 from torch.fx import Node
 
 from qhyvit.evaluation.accuracy import mean_kl, top_k_correct
-from qhyvit.graph.dependence import independent_of
-from qhyvit.graph.rounding import Rounding
-from qhyvit.network import Network
-from qhyvit.quantizers.store import Quantizers
+from qhyvit.graph.interpreter import FakeQuantInterpreter
+from qhyvit.graph.traced_model import TracedModel
+from qhyvit.graph.walks import independent_of
+from qhyvit.quantizers.serialization import Quantizers
 
 COSTS = ["alone_kl", "alone_drop", "without_kl", "without_drop"]
 
 
 @torch.no_grad()
-def site_sensitivity(network: Network, quantizers: Quantizers, images: Tensor, labels: Tensor) -> pd.DataFrame:
+def site_sensitivity(network: TracedModel, quantizers: Quantizers, images: Tensor, labels: Tensor) -> pd.DataFrame:
     """A row a site, on ``images`` [N, 3, H, W] with ``labels`` [N]: KL divergence from the FP32 network in nats, drop of top-1 in points.
 
     The columns ``alone_*`` are of the network with this site quantized and no other, ``without_*`` of that with all sites but this one.
     """
 
     def run(chosen: Quantizers, known: dict[Node, Any]) -> tuple[Tensor, dict[Node, Any]]:
-        runner = Rounding(network.graph_module, network.sites, chosen, keep_values=True)
+        runner = FakeQuantInterpreter(network.graph_module, network.sites, chosen, keep_values=True)
         return runner.run(images, initial_env=known), runner.env
 
     def cost(logits: Tensor) -> tuple[float, float]:

@@ -10,12 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor, fx
 
+from qhyvit.calibration.importance_sampling import SampledRows, concatenate, sample_rows
 from qhyvit.calibration.losses import Loss, fisher_loss
-from qhyvit.calibration.passes import UNROUNDED, Collector, Recorder, backward
 from qhyvit.calibration.ranges import Range, observe
-from qhyvit.calibration.rows import Rows, concatenate, draw_rows
+from qhyvit.calibration.recorder import NO_QUANTIZERS, Collector, Recorder, backward
 from qhyvit.graph.sites import Site
-from qhyvit.quantizers.store import Quantizers
+from qhyvit.quantizers.serialization import Quantizers
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class SiteStatistics:
     """What calibration knows of a site: the range of each activation operand and the sampled rows."""
 
     ranges: dict[str, Range]
-    rows: Rows
+    rows: SampledRows
 
 
 def capture(
@@ -33,7 +33,7 @@ def capture(
     positions: int | None,
     seed: int,
     loss: Loss = fisher_loss,
-    rounding: Quantizers = UNROUNDED,
+    rounding: Quantizers = NO_QUANTIZERS,
     *,
     watched: Sequence[Site] | None = None,
     values: Literal["exact", "rounded"] = "exact",
@@ -50,7 +50,7 @@ def capture(
     batches = list(batches)
     watched = sites if watched is None else watched
     generator = torch.Generator().manual_seed(seed)
-    rows: dict[str, list[Rows]] = {site.name: [] for site in watched}
+    rows: dict[str, list[SampledRows]] = {site.name: [] for site in watched}
     observed: dict[str, dict[str, Range]] = {site.name: {} for site in watched}
     kept = {node for site in watched for node in site.operand_nodes}.union(*(collector.nodes for collector in collectors))
     rounded_values = values == "rounded" and bool(rounding)
@@ -65,7 +65,7 @@ def capture(
         for site in watched:
             gradient = rounded.gradient(site.node)
             operands = _broadcast(site, [recorder.values[node] for node in site.operand_nodes], gradient)
-            rows[site.name].append(draw_rows(site, operands, gradient, len(images), positions, generator))
+            rows[site.name].append(sample_rows(site, operands, gradient, len(images), positions, generator))
             if ranges is None:
                 observed[site.name] = _observed(site, operands, len(batches), observed[site.name])
         for collector in collectors:

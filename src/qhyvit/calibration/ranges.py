@@ -1,4 +1,4 @@
-"""What a site's operand looks like over the calibration images: extremes of every channel, and the exact tails of the whole tensor."""
+"""What a site's operand over the calibration images: channel extremes, and exact tails of the whole tensor."""
 
 import math
 from dataclasses import dataclass

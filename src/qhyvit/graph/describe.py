@@ -68,7 +68,9 @@ def _describe_site(site: Site, batch: int) -> dict[str, Any]:
         first: list(left[1:]),
         second: list(right if second == "weight" else right[1:]),
         "output": list(shape_of(site.node)[1:]),
-        "granularity": ["tensor"] if site.axis(first) is None else ["tensor", "head" if site.kind == "matmul" else "channel"],
+        "granularity": ["per_tensor"]
+        if site.axis(first) is None
+        else ["per_tensor", "per_head" if site.kind == "matmul" else "per_channel"],
         "macs": multiply_accumulates(site, batch),
     }
 

@@ -1,17 +1,17 @@
 """FQ-ViT (Lin et al., IJCAI 2022, arXiv 2111.13824): the whole range of everything but what a softmax computes, which has log2 steps.
 
-Full mode adds its power-of-two factors before norms (`qhyvit.methods.tensors`).
+Full mode adds its power-of-two factors before norms (`qhyvit.methods.outputs`).
 """
 
 from qhyvit.config import FqvitMethod
 from qhyvit.graph.sites import Site
-from qhyvit.methods.attention import from_softmax, log2_attention
+from qhyvit.methods.log2_attention import from_softmax, log2_attention
 from qhyvit.methods.task import Task
-from qhyvit.quantizers.store import Quantizer, Quantizers
+from qhyvit.quantizers.serialization import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid, saturated_grid
 
 
-def quantize(task: Task) -> Quantizers:
+def find_quantizers(task: Task) -> Quantizers:
     """One quantizer for each operand of each site, of the first granularity and scheme of the settings where it is uniform."""
     return {site.name: {operand: _quantizer(task, site, operand) for operand in site.operands} for site in task.network.sites}
 
@@ -23,4 +23,4 @@ def _quantizer(task: Task, site: Site, operand: str) -> Quantizer:
     granularity, scheme = choices.granularity[0], choices.scheme[0]
     to_grid = saturated_grid if task.settings(FqvitMethod).zero_point == "saturated" else range_to_grid
     grid = to_grid(*task.problem(site).range(operand, granularity), bits, scheme)
-    return UniformQuantizer(bits, scheme, *grid, axis=None if granularity == "tensor" else site.axis(operand))
+    return UniformQuantizer(bits, scheme, *grid, axis=None if granularity == "per_tensor" else site.axis(operand))

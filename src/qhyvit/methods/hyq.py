@@ -14,23 +14,23 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from qhyvit.config import HyqMethod
-from qhyvit.graph.insert import site_weight
+from qhyvit.graph.fake_quant import site_weight
+from qhyvit.graph.output_sites import ACTIVATIONS, source_of
 from qhyvit.graph.sites import Site
-from qhyvit.graph.tensors import ACTIVATIONS, source_of
-from qhyvit.methods.attention import from_softmax, log2_attention
+from qhyvit.methods.log2_attention import from_softmax, log2_attention
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
-from qhyvit.quantizers.store import Quantizer, Quantizers
+from qhyvit.quantizers.serialization import Quantizer, Quantizers
 from qhyvit.quantizers.twin import SILU_MINIMUM
 from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 aten = torch.ops.aten
 ROWS = 512  # on which alpha is learnt: four times as many lower the error by a few percent
 SMALLEST_ALPHA = 1e-3  # Adam's steps are as large as the learning rate, however near to 0 they lead
 
 
-def quantize(task: Task) -> Quantizers:
+def find_quantizers(task: Task) -> Quantizers:
     """The quantizers of every site."""
     settings = task.settings(HyqMethod)
     scaled = find_scaled_convolutions(task.network.graph_module, task.network.sites)
@@ -77,7 +77,7 @@ class ScaledConvolution:
         self.site, self.problem = site, task.problem(site).sampled("weight", ROWS)
         assert self.problem.weight is not None
         self.weight = self.problem.weight.flatten(1)
-        self.low, self.high = _range(self.problem, "input", "channel")
+        self.low, self.high = _range(self.problem, "input", "per_channel")
         self.bits = {operand: task.bits(operand) for operand in site.operands}
         self.schemes = {operand: task.choices(site, operand).scheme[0] for operand in site.operands}
 
@@ -138,7 +138,7 @@ def _minmax(task: Task, site: Site, operand: str) -> Quantizer:
     choices, bits = task.choices(site, operand), task.bits(operand)
     granularity, scheme = choices.granularity[0], choices.scheme[0]
     grid = range_to_grid(*_range(task.problem(site), operand, granularity), bits, scheme)
-    return UniformQuantizer(bits, scheme, *grid, axis=None if granularity == "tensor" else site.axis(operand))
+    return UniformQuantizer(bits, scheme, *grid, axis=None if granularity == "per_tensor" else site.axis(operand))
 
 
 def _range(problem: Problem, operand: str, granularity: str) -> tuple[Tensor, Tensor]:

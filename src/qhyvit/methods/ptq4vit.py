@@ -12,12 +12,12 @@ from rich.progress import track
 from torch import Tensor
 
 from qhyvit.config import Ptq4vitMethod
+from qhyvit.graph.output_sites import source_of
 from qhyvit.graph.sites import Site
-from qhyvit.graph.tensors import source_of
-from qhyvit.methods import search
-from qhyvit.methods.attention import from_softmax
+from qhyvit.methods import scale_search
+from qhyvit.methods.log2_attention import from_softmax
 from qhyvit.methods.task import Task
-from qhyvit.quantizers.store import Quantizer, Quantizers
+from qhyvit.quantizers.serialization import Quantizer, Quantizers
 from qhyvit.quantizers.twin import (
     GELU_MINIMUM,
     SILU_MINIMUM,
@@ -30,18 +30,18 @@ from qhyvit.quantizers.uniform import range_to_grid
 from qhyvit.search import alternating
 from qhyvit.search.candidates import Candidates, ListedCandidates, UniformCandidates
 from qhyvit.search.objectives import OBJECTIVES, chunk_size
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 aten = torch.ops.aten
 MINIMA = {aten.gelu.default: GELU_MINIMUM, aten.silu.default: SILU_MINIMUM}
 SPLITS = [2.0**-octave for octave in range(20)]
 
 
-def quantize(task: Task) -> Quantizers:
+def find_quantizers(task: Task) -> Quantizers:
     """The quantizers of every site."""
-    task = search.with_gradients(task)
+    task = scale_search.with_gradients(task)
     rounds = task.settings(Ptq4vitMethod).rounds
-    return {site.name: alternating.search(candidates_of(task, site), rounds) for site in track(task.network.sites, "searching")}
+    return {site.name: alternating.alternate(candidates_of(task, site), rounds) for site in track(task.network.sites, "searching")}
 
 
 def candidates_of(task: Task, site: Site) -> dict[str, Sequence[Candidates]]:
@@ -53,7 +53,7 @@ def candidates_of(task: Task, site: Site) -> dict[str, Sequence[Candidates]]:
 def _families(task: Task, problem: Problem, operand: str) -> Sequence[Candidates]:
     method, site = task.settings(Ptq4vitMethod), problem.site
     if operand == "weight":
-        families = search.operand_candidates(task, problem, operand)
+        families = scale_search.operand_candidates(task, problem, operand)
         stacked = site.groups > 1 and "stacked-groups" in method.defects
         return [StackedCandidates(**vars(family)) for family in families] if stacked else families
     source = source_of(site, operand).target
@@ -62,7 +62,7 @@ def _families(task: Task, problem: Problem, operand: str) -> Sequence[Candidates
     if operand == "input" and source in MINIMA:
         lowest = GELU_MINIMUM if "gelu-minimum" in method.defects else MINIMA[source]
         return [_after_activation(task, problem, lowest)]
-    return search.operand_candidates(task, problem, operand)
+    return scale_search.operand_candidates(task, problem, operand)
 
 
 def _after_softmax(task: Task, problem: Problem) -> ListedCandidates:
@@ -74,8 +74,8 @@ def _after_softmax(task: Task, problem: Problem) -> ListedCandidates:
 
 def _after_activation(task: Task, problem: Problem, lowest: float) -> "TwinCandidates":
     method, bits = task.settings(Ptq4vitMethod), task.activation_bits
-    _, high = problem.range("input", "tensor")
-    factors = torch.cat([torch.ones(1), search.factors_of(method)])
+    _, high = problem.range("input", "per_tensor")
+    factors = torch.cat([torch.ones(1), scale_search.factors_of(method)])
     scales, _ = range_to_grid(torch.zeros(()), factors * high, bits, "symmetric")
     full, *twins = (after_activation(lowest, scale, bits) for scale in scales)
     return TwinCandidates(problem, "input", OBJECTIVES[method.objective], quantizers=twins, full=full)

@@ -3,23 +3,23 @@
 from rich.progress import track
 
 from qhyvit.config import QhyvitMethod
-from qhyvit.graph.block import Block, extract_block
 from qhyvit.graph.bridge import find_bridge_blocks
-from qhyvit.methods import search
+from qhyvit.graph.bridge_subgraph import Block, extract_block
+from qhyvit.methods import scale_search
 from qhyvit.methods.task import Task
-from qhyvit.quantizers.store import Quantizer, Quantizers
+from qhyvit.quantizers.serialization import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
-from qhyvit.search.joint import QuantizedBlock, search_block
+from qhyvit.search.block_search import QuantizedBlock, search_block
 
-MUCH_WORSE = 1.5  # times the least error of a site by itself
+MAX_OPTION_RATIO = 1.5  # times the least error of a site by itself
 
 
-def quantize(task: Task) -> Quantizers:
+def find_quantizers(task: Task) -> Quantizers:
     """The quantizers of every site."""
     method, graph_module = task.settings(QhyvitMethod), task.network.graph_module
     blocks = [extract_block(graph_module, found) for found in find_bridge_blocks(graph_module, task.network.sites)]
-    task = task.recalibrated(*search.loss_and_rounding(task), blocks)
-    quantizers = dict(search.search_sites(task))
+    task = task.recalibrated(*scale_search.loss_and_rounding(task), blocks)
+    quantizers = dict(scale_search.search_sites(task))
     for block in track(blocks, "searching bridge blocks"):
         found = task.block_statistics[block.name]
         problem = QuantizedBlock(block, found.inputs, found.gradient)
@@ -34,12 +34,12 @@ def _options(task: Task, block: Block, start: Quantizers, method: QhyvitMethod) 
     """
     options: dict[tuple[str, str], list[Quantizer]] = {}
     for site in block.sites:
-        for operand, families in search.candidates_of(task, site).items():
+        for operand, families in scale_search.candidates_of(task, site).items():
             (other,) = (quantizer for name, quantizer in start[site.name].items() if name != operand)
             chosen = start[site.name][operand]
             whole = isinstance(chosen, UniformQuantizer) and chosen.axis is None
-            allowed = [family for family in families if family.granularity == "tensor" or not (method.cross_validated and whole)]
-            found = [pair for family in allowed for pair in family.best_common(other, method.options)]
+            allowed = [family for family in families if family.granularity == "per_tensor" or not (method.cross_validated and whole)]
+            found = [pair for family in allowed for pair in family.best_common(other, method.candidates_per_block)]
             least = min(error for error, _ in found)
-            options[site.name, operand] = [quantizer for error, quantizer in found if error <= MUCH_WORSE * least]
+            options[site.name, operand] = [quantizer for error, quantizer in found if error <= MAX_OPTION_RATIO * least]
     return options

@@ -24,23 +24,23 @@ from torch.fx import Node
 
 from qhyvit.config import RepqvitMethod
 from qhyvit.graph.layout import shape_of
+from qhyvit.graph.output_sites import source_of
 from qhyvit.graph.sites import Site
-from qhyvit.graph.tensors import source_of
-from qhyvit.methods.attention import from_softmax
+from qhyvit.methods.log2_attention import from_softmax
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
-from qhyvit.quantizers.store import Quantizer, Quantizers
+from qhyvit.quantizers.serialization import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import SMALLEST_SCALE, Scheme, UniformQuantizer, fake_quantize, grid_limits, range_to_grid
-from qhyvit.search.alternating import search
+from qhyvit.search.alternating import alternate
 from qhyvit.search.candidates import ListedCandidates
 from qhyvit.search.objectives import OBJECTIVES
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 aten = torch.ops.aten
 
 
-def quantize(task: Task) -> Quantizers:
+def find_quantizers(task: Task) -> Quantizers:
     """The quantizers of every site."""
     inputs = {
         site.name: shared for layers in absorbed_layers(task.network.sites) for shared in [_by_channel(task, layers[0])] for site in layers
@@ -116,10 +116,10 @@ def _quantize_site(task: Task, site: Site, by_channel: UniformQuantizer | None) 
         return {"input": by_channel, "weight": _weight(task, problem, by_channel.scale / by_channel.scale.mean())}
     quantizers = {operand: _percentiles(task, problem, operand) for operand in site.operands}
     candidates = {
-        operand: [ListedCandidates(problem, operand, OBJECTIVES["operand"], exhaustive=True, quantizers=listed)]
+        operand: [ListedCandidates(problem, operand, OBJECTIVES["mse"], exhaustive=True, quantizers=listed)]
         for operand, listed in quantizers.items()
     }
-    return search(candidates, rounds=1)
+    return alternate(candidates, rounds=1)
 
 
 def _weight(task: Task, problem: Problem, factor: Tensor | None = None) -> UniformQuantizer | RescaledWeightQuantizer:

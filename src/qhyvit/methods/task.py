@@ -6,17 +6,17 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from qhyvit.calibration.blocks import BlockCollector, BlockStatistics
+from qhyvit.calibration.block_inputs import BlockCollector, BlockStatistics
 from qhyvit.calibration.capture import SiteStatistics, capture
 from qhyvit.calibration.losses import Loss
-from qhyvit.calibration.tensors import TensorStatistics
+from qhyvit.calibration.output_samples import OutputStatistics
 from qhyvit.config import Choices, Method
-from qhyvit.graph.block import Block
-from qhyvit.graph.insert import site_weight
+from qhyvit.graph.bridge_subgraph import Block
+from qhyvit.graph.fake_quant import site_weight
 from qhyvit.graph.sites import Site
-from qhyvit.network import Network
-from qhyvit.quantizers.store import Quantizers
-from qhyvit.search.problem import Problem
+from qhyvit.graph.traced_model import TracedModel
+from qhyvit.quantizers.serialization import Quantizers
+from qhyvit.search.site_problem import Problem
 
 T = TypeVar("T")
 
@@ -34,9 +34,9 @@ class Calibration:
 class Task:
     """Quantize ``network`` with ``method`` to the given bits, from the ``statistics`` of every site and tensor site."""
 
-    network: Network
+    network: TracedModel
     statistics: dict[str, SiteStatistics]
-    tensor_statistics: dict[str, TensorStatistics]
+    output_statistics: dict[str, OutputStatistics]
     calibration: Calibration
     method: Method
     weight_bits: int
@@ -63,7 +63,7 @@ class Task:
             return (method.linear_weights if site.kind == "linear" else None) or method.weights
         of_layers = (method.grouped_activations if site.groups > 1 else None) or method.activations
         choices = method.matmuls if site.kind == "matmul" else of_layers
-        return choices if site.axis(operand) is not None else choices.model_copy(update={"granularity": ["tensor"]})
+        return choices if site.axis(operand) is not None else choices.model_copy(update={"granularity": ["per_tensor"]})
 
     def recalibrated(self, loss: Loss, rounding: Quantizers, blocks: Sequence[Block] = ()) -> "Task":
         """The same task with gradients of another ``loss``, at the network with the quantizers ``rounding``, and those of some blocks."""

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from qhyvit.config import Cycle
-from qhyvit.files import written_whole
+from qhyvit.files import atomic_write
 
 CROP_PADDING = 4  # pixels at the images' own size, the usual augmentation of CIFAR-10
 
@@ -96,7 +96,7 @@ def _save(
     path: Path, epochs: int, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
 ) -> None:
     state = {"epochs": epochs, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         torch.save(state, temporary)
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from qhyvit.config import HubSource
 from qhyvit.errors import InputError
-from qhyvit.files import written_whole
+from qhyvit.files import atomic_write
 from qhyvit.provenance import file_sha256
 
 
@@ -23,7 +23,7 @@ def download(source: HubSource, path: Path) -> None:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         said = " ".join(str(error).split())
         raise InputError(f"{path}: {source.hub} could not be downloaded ({said}); connect, or put the file there by hand") from error
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         shutil.copyfile(cached, temporary)
 
 
@@ -39,11 +39,11 @@ def convert_checkpoint(checkpoint: Path, path: Path) -> None:
         raise InputError(f"{checkpoint}: cannot be opened safely ({said}); save its state dict alone and convert that") from error
     state = content.get("state_dict", content)
     tensors = {name.removeprefix("module."): tensor.contiguous() for name, tensor in state.items()}
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(tensors, temporary)
 
 
-def hold_to_hash(path: Path, stated: Path, lock: Path) -> None:
+def pin_hash(path: Path, stated: Path, lock: Path) -> None:
     """Record the sha256 of ``path`` in the YAML file ``lock``, under the path that is ``stated`` for it, at first sight.
 
     Raises InputError when it is another than before.
@@ -55,5 +55,5 @@ def hold_to_hash(path: Path, stated: Path, lock: Path) -> None:
         recorded = hashes.setdefault(str(stated), found)
         if recorded != found:
             raise InputError(f"{path}: sha256 {found} is not {recorded}, which {lock} recorded; restore the file or delete its line there")
-        with written_whole(lock) as temporary:
+        with atomic_write(lock) as temporary:
             temporary.write_text(yaml.safe_dump(hashes))

@@ -39,7 +39,7 @@ class UniformQuantizer:
 
     def describe(self) -> str:
         """The granularity and the scheme in words."""
-        return f"{'tensor' if self.axis is None else 'channel'} {self.scheme}"
+        return f"{'per-tensor' if self.axis is None else 'per-channel'} {self.scheme}"
 
     @property
     def limits(self) -> tuple[int, int]:

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 
 from qhyvit.errors import InputError
-from qhyvit.reporting.comparison import bits_shown
-from qhyvit.reporting.results import FP32
+from qhyvit.reporting.runs import FP32
+from qhyvit.reporting.tables.comparison import bits_shown
 
 PLACE = ["family", "model", "method", "w_bits", "a_bits"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from qhyvit.evaluation.statistics import CONFIDENCE, Estimate, accuracy_interval, difference, drop_interval, holm, mcnemar
-from qhyvit.reporting.hits import decode
-from qhyvit.reporting.results import FP32, KEY
+from qhyvit.reporting.correctness import decode
+from qhyvit.reporting.runs import FP32, KEY
 
 VALUES = ["images", "top1", "top5", "top1_fp32", "drop", "drop_low", "drop_high", "kl"]
 COLUMNS = [*KEY, "old", "new", "change", "low", "high", "p", "by", "verdict"]

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from qhyvit.quantizers.store import Quantizer, same
+from qhyvit.quantizers.serialization import Quantizer, same
 from qhyvit.search.candidates import Candidates
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 ORDER = ("weight", "input", "left", "right")  # in which operands are searched: as in PTQ4ViT's code
-FAR = 1.25  # candidates with so many times the least loss on some rows are not compared on all
-MISJUDGED = 1.5  # times the loss on some rows: candidates with so much on all are searched anew on all rows
-HOPELESS = 1.1  # candidates with so many times the least loss on all rows are not tried in further rounds
+COMPARE_RATIO = 1.25  # candidates with so many times the least loss on some rows are not compared on all
+RESAMPLE_RATIO = 1.5  # times the loss on some rows: candidates with so much on all are searched anew on all rows
+DROP_FAMILY_RATIO = 1.1  # candidates with so many times the least loss on all rows are not tried in further rounds
 LEAST_GAIN = 0.01  # share of the loss that a further round must have removed for another one to follow
 
 
 @torch.inference_mode()
-def search(candidates: Mapping[str, Sequence[Candidates]], rounds: int) -> dict[str, Quantizer]:
+def alternate(candidates: Mapping[str, Sequence[Candidates]], rounds: int) -> dict[str, Quantizer]:
     """The quantizers of both operands, of one or more families of ``candidates`` for each.
 
     The start is that of the first family of each operand. The search ends early when a round gains next to nothing or nothing would change
@@ -50,15 +50,15 @@ def _contest(families: Sequence[Candidates], other: Quantizer) -> tuple[float, Q
     judged = sorted(((*family.finalists(other), family) for family in families), key=lambda one: one[0])
     least, found = float("inf"), []
     for expected, finalists, family in judged:
-        if expected > FAR * judged[0][0]:
+        if expected > COMPARE_RATIO * judged[0][0]:
             break
         loss, quantizer = finalists.best(other)
-        if loss > MISJUDGED * expected and expected < least:
+        if loss > RESAMPLE_RATIO * expected and expected < least:
             loss, quantizer, family = family.unsampled(other)
         least = min(least, loss)
         found.append((loss, quantizer, family))
     _, best, _ = min(found, key=lambda one: one[0])
-    return least, best, [family for loss, _, family in found if loss <= HOPELESS * least]
+    return least, best, [family for loss, _, family in found if loss <= DROP_FAMILY_RATIO * least]
 
 
 def reconstruction_error(problem: Problem, quantizers: Mapping[str, Quantizer]) -> float:

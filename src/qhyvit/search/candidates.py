@@ -10,10 +10,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from qhyvit.quantizers.store import Quantizer
+from qhyvit.quantizers.serialization import Quantizer
 from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, range_to_grid
 from qhyvit.search.objectives import Objective, by_gram_matrix, chunk_size, summed_by_batch
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 SHORTLIST, FINALISTS = 12, 5  # how many candidates are compared on some rows, and on all
 STAGES = ((48, 32), (160, SHORTLIST))  # on how many rows all are compared first, and how many of them are left
@@ -39,7 +39,7 @@ class Candidates(ABC):
     @property
     def granularity(self) -> str:
         """Whether the whole tensor or every channel takes its own number."""
-        return "tensor"
+        return "per_tensor"
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -152,8 +152,8 @@ class UniformCandidates(Candidates):
     def best_common(self, other: Quantizer, count: int) -> list[tuple[float, UniformQuantizer]]:
         """The ``count`` best by the site's own loss of those quantizers that have one factor for all units, with their losses."""
         places = torch.arange(len(self))
-        index = places[:, None] if self.granularity == "channel" else places
-        losses = self._losses(self.problem.sampled(self.operand, COMMON_ROWS), "tensor", other, index)
+        index = places[:, None] if self.granularity == "per_channel" else places
+        losses = self._losses(self.problem.sampled(self.operand, COMMON_ROWS), "per_tensor", other, index)
         least, best = losses.topk(min(count, len(self)), largest=False)
         return list(zip(least.tolist(), map(self.quantizer, index[best]), strict=True))
 
@@ -173,18 +173,18 @@ class UniformCandidates(Candidates):
     def _covering(self, factor: Tensor) -> UniformQuantizer:
         low, high = (self._by_channel(factor) * bound for bound in self._range(*self.problem.channel_ranges[self.operand]))
         scale, zero_point = range_to_grid(low, high, self.bits, self.scheme)
-        if self.granularity == "tensor":
+        if self.granularity == "per_tensor":
             return UniformQuantizer(self.bits, self.scheme, scale[0], zero_point[0])
         return UniformQuantizer(self.bits, self.scheme, scale, zero_point, axis=self.problem.site.axis(self.operand))
 
     def _by_channel(self, factor: Tensor) -> Tensor:
         """Factors [..., units] to the channels [..., C], or those of the tensor [...] to [..., 1]."""
-        return factor[..., None] if self.granularity == "tensor" else self.problem.by_channel(self.operand, factor)
+        return factor[..., None] if self.granularity == "per_tensor" else self.problem.by_channel(self.operand, factor)
 
     def _range(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """The ranges [..., C or 1] of the units that have those of the channels [..., C]."""
         lowest, highest = low.amin(-1, keepdim=True), high.amax(-1, keepdim=True)
-        if self.granularity == "tensor":
+        if self.granularity == "per_tensor":
             return lowest, highest
         if not self.cross_validated:
             return low, high

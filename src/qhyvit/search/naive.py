@@ -14,7 +14,7 @@ from torch.fx import GraphModule, Node
 from qhyvit.graph.fold import tensor_of
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, range_to_grid
-from qhyvit.search.alternating import HOPELESS, LEAST_GAIN, ORDER
+from qhyvit.search.alternating import DROP_FAMILY_RATIO, LEAST_GAIN, ORDER
 
 
 class Operator:
@@ -62,7 +62,7 @@ class Family:
     cross_validated: bool = False
 
 
-def search(operator: Operator, families: Mapping[str, Sequence[Family]], rounds: int) -> dict[str, UniformQuantizer]:
+def exhaustive_search(operator: Operator, families: Mapping[str, Sequence[Family]], rounds: int) -> dict[str, UniformQuantizer]:
     """The quantizers of both operands: one after the other, each with the best that was found for the other."""
     first, second = sorted(families, key=ORDER.index)
     left = dict(families)
@@ -73,7 +73,7 @@ def search(operator: Operator, families: Mapping[str, Sequence[Family]], rounds:
         for operand in (first, second):
             found = [_best(operator, operand, family, best) for family in left[operand]]
             loss, best[operand] = min(found, key=lambda pair: pair[0])
-            left[operand] = [family for family, (least, _) in zip(left[operand], found, strict=True) if least <= HOPELESS * loss]
+            left[operand] = [family for family, (least, _) in zip(left[operand], found, strict=True) if least <= DROP_FAMILY_RATIO * loss]
         if loss > (1 - LEAST_GAIN) * before:
             break
     return best
@@ -92,7 +92,7 @@ def _best(operator: Operator, operand: str, family: Family, others: Mapping[str,
 
 def _by_unit(site: Site, operand: str, granularity: str, errors: Tensor) -> Tensor:
     """The errors [C] summed over what each quantization unit alone decides: all, an output channel, a group of inputs, a head."""
-    if granularity == "tensor":
+    if granularity == "per_tensor":
         return errors.sum()
     return errors.view(site.groups, -1).sum(1) if operand == "input" else errors
 
@@ -107,7 +107,7 @@ def _rounded(operator: Operator, operand: str, family: Family, factor: Tensor) -
 
 def _covering(operator: Operator, operand: str, family: Family, factors: Tensor, left_out: int | None = None) -> UniformQuantizer:
     """The quantizer that covers the ``factors``, [] or [units], of the ranges of the units, cut to what is seen without ``left_out``."""
-    axis = operator.site.axis(operand) if family.granularity == "channel" else None
+    axis = operator.site.axis(operand) if family.granularity == "per_channel" else None
     low, high = _range(operator, operand, family, axis, None)
     if axis is not None and factors.ndim:
         factors = factors.repeat_interleave(len(low) // len(factors))

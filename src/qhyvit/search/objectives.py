@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qhyvit.search.problem import Problem
+from qhyvit.search.site_problem import Problem
 
 Objective = Callable[[Problem, str, str, Tensor, Tensor], Tensor]
 CHUNK = 2**20  # elements of candidates and of their products that are made at once, so that they stay in the cache
@@ -40,7 +40,7 @@ def _fisher_of_weights(problem: Problem, granularity: str, candidates: Tensor, r
     weighted = (rows * problem.gradient).double()
     gram, cross = (weighted.transpose(1, 2) @ right for right in (weighted, rounding))
     losses = ((gram @ change + 2 * cross) * change).sum(1) + rounding.square().sum(1)
-    return (losses.sum(0) if granularity == "tensor" else losses.t()).float()
+    return (losses.sum(0) if granularity == "per_tensor" else losses.t()).float()
 
 
 def cosine(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def cosine(problem: Problem, operand: str, granularity: str, candidates: Tensor,
     return (1 - similarity).clamp(min=0)  # rounding may have made it less
 
 
-def operand_error(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
+def mean_squared_error(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
     """The squared error of the operand itself, whatever it is multiplied with (OMSE; Choukroun et al., arXiv 1902.06822, Section 3)."""
     errors = (candidates - problem.along_candidates(operand, problem.tensors[operand])).square_()
     factor = problem.factor if operand == problem.site.operands[0] else problem.column_factor
@@ -63,7 +63,7 @@ def operand_error(problem: Problem, operand: str, granularity: str, candidates: 
     return problem.sum_by_unit(operand, granularity, errors)
 
 
-OBJECTIVES: dict[str, Objective] = {"fisher": fisher, "cosine": cosine, "operand": operand_error}
+OBJECTIVES: dict[str, Objective] = {"fisher": fisher, "cosine": cosine, "mse": mean_squared_error}
 
 
 def chunk_size(problem: Problem, operand: str) -> int:

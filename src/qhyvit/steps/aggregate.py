@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from qhyvit.files import written_whole
-from qhyvit.reporting.hits import hits_table
-from qhyvit.reporting.results import metrics_tree, results_table, write_results
-from qhyvit.reporting.tables import accuracy_table, to_markdown
+from qhyvit.files import atomic_write
+from qhyvit.reporting.correctness import hits_table
+from qhyvit.reporting.runs import metrics_tree, results_table, write_results
+from qhyvit.reporting.tables.accuracy import accuracy_table, to_markdown
 
 
 def aggregate(results: list[Path], images: Path, output: Path, hits: Path, metrics: Path, table: Path, markdown: Path) -> None:
@@ -15,14 +15,14 @@ def aggregate(results: list[Path], images: Path, output: Path, hits: Path, metri
     ``images`` is the manifest of the images that they are of.
     """
     gathered = results_table(results)
-    with written_whole(output) as path:
+    with atomic_write(output) as path:
         write_results(gathered, path)
-    with written_whole(hits) as path:
+    with atomic_write(hits) as path:
         hits_table(results, images).to_csv(path, index=False)
-    with written_whole(metrics) as path:
+    with atomic_write(metrics) as path:
         path.write_text(json.dumps(metrics_tree(gathered), indent=2, sort_keys=True) + "\n")
     accuracy = accuracy_table(gathered)
-    with written_whole(table) as path:
+    with atomic_write(table) as path:
         accuracy.to_csv(path, index=False)
-    with written_whole(markdown) as path:
+    with atomic_write(markdown) as path:
         path.write_text(to_markdown(accuracy))

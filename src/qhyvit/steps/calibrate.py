@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from qhyvit.calibration.capture import capture
-from qhyvit.calibration.images import calibration_entries, load_batches
-from qhyvit.calibration.store import save_statistics
-from qhyvit.calibration.tensors import TensorCollector
+from qhyvit.calibration.output_samples import OutputCollector
+from qhyvit.calibration.serialization import save_statistics
 from qhyvit.config import Config
+from qhyvit.data.calibration_set import calibration_entries, load_batches
 from qhyvit.device import choose_device
-from qhyvit.network import load_network
+from qhyvit.graph.traced_model import load_network
 from qhyvit.provenance import provenance
 
 
@@ -22,8 +22,8 @@ def calibrate(config: Config, model: str, seed: int, images: Path, output: Path,
     network = load_network(config, model, device)
     entries = calibration_entries(experiment, images, seed, count)
     batches = [batch.to(device) for batch in load_batches(experiment, entries, network.transform)]
-    tensors = TensorCollector(network.tensors, len(batches), seed)
-    statistics = capture(network.graph_module, network.sites, batches, experiment.calibration.positions, seed, collectors=[tensors])
+    tensors = OutputCollector(network.output_sites, len(batches), seed)
+    statistics = capture(network.graph_module, network.sites, batches, experiment.calibration.sampled_positions, seed, collectors=[tensors])
     settings = {"seed": seed, "images": [entry.path.name for entry in entries], **experiment.calibration.model_dump(exclude={"images"})}
     record = provenance({"weights": config.weights_path(model), "images": images}, settings)
     save_statistics(output, statistics, record, tensors.statistics())

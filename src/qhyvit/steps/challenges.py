@@ -7,9 +7,9 @@ import pandas as pd
 
 from qhyvit.analysis.challenges import activation_table, channel_table, network_summary
 from qhyvit.analysis.norms import find_norms, norm_table
-from qhyvit.calibration.store import load_statistics
+from qhyvit.calibration.serialization import load_statistics
 from qhyvit.config import Config
-from qhyvit.files import written_whole
+from qhyvit.files import atomic_write
 from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.sites import find_sites
@@ -34,7 +34,7 @@ def challenges(config: Config, name: str, calibration: Path, output: Path, chann
     _write(activation_table(graph_module, sites, bridge, statistics), name, output)
     _write(channel_table(sites, bridge, statistics), name, channels)
     _write(table, name, norms)
-    with written_whole(summary) as path:
+    with atomic_write(summary) as path:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         described = {"model": name, "parameters": parameters, **network_summary(graph_module, sites, bridge, table)}
         path.write_text(json.dumps(described, indent=1) + "\n")
@@ -42,5 +42,5 @@ def challenges(config: Config, name: str, calibration: Path, output: Path, chann
 
 def _write(table: pd.DataFrame, model: str, path: Path) -> None:
     table.insert(0, "model", model)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from qhyvit.files import written_whole
-from qhyvit.reporting import comparison, improvement
-from qhyvit.reporting.paper import published, read_means
-from qhyvit.reporting.results import read_results
-from qhyvit.reporting.tables import to_markdown
+from qhyvit.files import atomic_write
+from qhyvit.reporting.published import published, read_means
+from qhyvit.reporting.runs import read_results
+from qhyvit.reporting.tables import comparison, improvement
+from qhyvit.reporting.tables.accuracy import to_markdown
 
 
 def compare(results: Path, paper: Path, output: Path) -> None:
@@ -25,9 +25,9 @@ def compare(results: Path, paper: Path, output: Path) -> None:
 
 def _write(folder: Path, name: str, rows: pd.DataFrame, shown: pd.DataFrame, caption: str) -> None:
     """Numbers as CSV; what people read, with its caption, as Markdown and LaTeX."""
-    with written_whole(folder / f"{name}.csv") as path:
+    with atomic_write(folder / f"{name}.csv") as path:
         rows.to_csv(path, index=False, float_format="%.6g")
-    with written_whole(folder / f"{name}.md") as path:
+    with atomic_write(folder / f"{name}.md") as path:
         path.write_text(f"{to_markdown(shown)}\n{caption}\n")
-    with written_whole(folder / f"{name}.tex") as path:
+    with atomic_write(folder / f"{name}.tex") as path:
         path.write_text(shown.to_latex(index=False, escape=True, longtable=True, caption=caption, label=f"tab:{name}"))

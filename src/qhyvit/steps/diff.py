@@ -13,9 +13,9 @@ from rich.table import Column, Table
 
 from qhyvit.errors import InputError
 from qhyvit.evaluation.statistics import CONFIDENCE
+from qhyvit.reporting.correctness import read_hits
 from qhyvit.reporting.diff import VERDICTS, changes, with_hits
-from qhyvit.reporting.hits import read_hits
-from qhyvit.reporting.results import COLUMNS, read_results
+from qhyvit.reporting.runs import COLUMNS, read_results
 
 SHOWN = ("model", "method", "mode", "bits", "old", "new", "change", "interval", "p", "by", "verdict")
 STYLES = {"worse": "red", "better": "green"}

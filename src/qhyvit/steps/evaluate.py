@@ -11,9 +11,9 @@ from torch import Tensor
 from qhyvit.config import Config, parse_bits
 from qhyvit.evaluation.accuracy import mean_kl, signal_to_noise, top_k_correct
 from qhyvit.evaluation.shards import merge_shards
-from qhyvit.files import written_whole
+from qhyvit.files import atomic_write
 from qhyvit.provenance import provenance
-from qhyvit.quantizers.store import load_quantizers
+from qhyvit.quantizers.serialization import load_quantizers
 from qhyvit.steps.predict import inputs, predict_images
 
 
@@ -23,7 +23,7 @@ def evaluate_fp32(config: Config, model: str, images: Path, output: Path, logits
     ``images`` is the manifest. The ``shards``, if any, are what `predict_shard` found on all of them; otherwise the network is run here.
     """
     (predictions,), labels = _predictions(config, model, images, [], shards)
-    with written_whole(logits) as temporary:
+    with atomic_write(logits) as temporary:
         save_file({"logits": predictions, "labels": labels}, temporary)
     record = provenance({"weights": config.weights_path(model), "images": images}, {})
     _write_result(output, _describe(config, model, "fp32", "", "w32a32", 0) | _accuracy(predictions, labels) | {"provenance": record})
@@ -77,5 +77,5 @@ def _accuracy(logits: Tensor, labels: Tensor) -> dict[str, Any]:
 
 
 def _write_result(path: Path, result: dict[str, Any]) -> None:
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from qhyvit.config import Config
 from qhyvit.data import cifar10
+from qhyvit.data.cifar10_sample import write_sample
 from qhyvit.data.dvc import pull, tracked_hash
 from qhyvit.data.manifest import write_manifest
-from qhyvit.data.sample import write_sample
 from qhyvit.errors import InputError
-from qhyvit.files import written_whole
-from qhyvit.models.weights import download, hold_to_hash
+from qhyvit.files import atomic_write
+from qhyvit.models.weights import download, pin_hash
 from qhyvit.models.zoo import build, load_weights
 from qhyvit.provenance import file_sha256
 
@@ -30,7 +30,7 @@ def fetch_weights(config: Config, model: str, output: Path) -> None:
     What DVC tracks is pulled. Any other file is downloaded if it is not there, and held to the hash that it had at first. Raises InputError
     for one that is not there and has no source.
     """
-    stated, path, source = config.stated_weights(model), config.weights_path(model), config.models[model].source
+    stated, path, source = config.configured_weights(model), config.weights_path(model), config.models[model].source
     if tracked_hash(path):
         pull(path)
     elif not path.exists():
@@ -42,8 +42,8 @@ def fetch_weights(config: Config, model: str, output: Path) -> None:
         download(source, path)
     load_weights(build(config.models[model], config.experiment.dataset.classes, config.experiment.dataset.input_size), path)
     if not tracked_hash(path):
-        hold_to_hash(path, stated, config.experiment.weights_lock)
-    with written_whole(output) as temporary:
+        pin_hash(path, stated, config.experiment.weights_lock)
+    with atomic_write(output) as temporary:
         temporary.write_text(json.dumps({"path": str(stated), "sha256": file_sha256(path)}) + "\n")
 
 

@@ -12,10 +12,10 @@ from rich.table import Table
 from qhyvit.analysis.sensitivity import COSTS
 from qhyvit.config import MODELS, Model, read_yaml
 from qhyvit.errors import InputError
-from qhyvit.files import written_whole
+from qhyvit.files import atomic_write
 from qhyvit.graph.describe import describe
-from qhyvit.graph.draw import draw
 from qhyvit.models.zoo import build
+from qhyvit.reporting.figures.site_graph import plot_site_graph
 
 
 def inspect(name: str, zoo: Path, output: Path | None, svg: Path | None, sensitivity: Path | None) -> None:
@@ -30,10 +30,10 @@ def inspect(name: str, zoo: Path, output: Path | None, svg: Path | None, sensiti
     if sensitivity is not None:
         _add_costs(description["sites"], sensitivity)
     if output is not None:
-        with written_whole(output) as path:
+        with atomic_write(output) as path:
             path.write_text(json.dumps(description, indent=1) + "\n")
     if svg is not None:
-        draw(description, svg)
+        plot_site_graph(description, svg)
     _show(description, Console())
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from qhyvit.errors import InputError
-from qhyvit.files import written_whole
-from qhyvit.reporting.pages import page
+from qhyvit.files import atomic_write
+from qhyvit.reporting.html import page
 
 
 def pages(tables: list[Path], titles: list[str], captions: list[str], outputs: list[Path]) -> None:
@@ -18,5 +18,5 @@ def pages(tables: list[Path], titles: list[str], captions: list[str], outputs: l
     if len(set(counts.values())) > 1:
         raise InputError(f"{', '.join(f'{count} {name}' for name, count in counts.items())}; give one of each for every table")
     for table, title, caption, output in zip(tables, titles, captions, outputs, strict=True):
-        with written_whole(output) as path:
+        with atomic_write(output) as path:
             path.write_text(page(pd.read_csv(table, dtype=str, keep_default_na=False), title, caption), encoding="utf-8")

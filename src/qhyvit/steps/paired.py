@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from qhyvit.files import written_whole
-from qhyvit.reporting.hits import read_hits
-from qhyvit.reporting.paired import ABLATION_CAPTION, CAPTION, METHOD, ablation, paired, paired_shown
-from qhyvit.reporting.tables import to_markdown
+from qhyvit.files import atomic_write
+from qhyvit.reporting.correctness import read_hits
+from qhyvit.reporting.tables.accuracy import to_markdown
+from qhyvit.reporting.tables.paired import ABLATION_CAPTION, CAPTION, METHOD, ablation, paired, paired_shown
 
 
 def compare_in_pairs(hits: Path, table: Path, markdown: Path) -> None:
@@ -21,8 +21,8 @@ def compare_steps(hits: Path, table: Path, markdown: Path) -> None:
 
 
 def _write(rows: pd.DataFrame, caption: str, none: str, table: Path, markdown: Path) -> None:
-    with written_whole(table) as path:
+    with atomic_write(table) as path:
         rows.to_csv(path, index=False, float_format="%.6g")
-    with written_whole(markdown) as path:
+    with atomic_write(markdown) as path:
         shown = f"{to_markdown(paired_shown(rows))}\n{caption}" if len(rows) else none
         path.write_text(f"{shown}\n")

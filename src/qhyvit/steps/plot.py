@@ -5,17 +5,17 @@ from pathlib import Path
 import pandas as pd
 
 from qhyvit.config import Mode
-from qhyvit.reporting.ablation_figure import ablation_figure
-from qhyvit.reporting.accuracy_figure import accuracy_figure
-from qhyvit.reporting.bridge_figure import bridge_figure
-from qhyvit.reporting.challenge_figures import channel_range_figure, overflow_figure
-from qhyvit.reporting.drop_figure import drop_figure
-from qhyvit.reporting.figures import save_figure
-from qhyvit.reporting.results import read_results
-from qhyvit.reporting.seeds import seed_figure
-from qhyvit.reporting.sensitivity_figure import sensitivity_figure
-from qhyvit.reporting.site_error_figure import site_error_figure
-from qhyvit.reporting.timing_figure import timing_figure
+from qhyvit.reporting.figures.ablation import ablation_figure
+from qhyvit.reporting.figures.accuracy import accuracy_figure
+from qhyvit.reporting.figures.bridge_sites import bridge_figure
+from qhyvit.reporting.figures.challenges import channel_range_figure, overflow_figure
+from qhyvit.reporting.figures.drops import drop_figure
+from qhyvit.reporting.figures.sensitivity import sensitivity_figure
+from qhyvit.reporting.figures.site_errors import site_error_figure
+from qhyvit.reporting.figures.style import save_figure
+from qhyvit.reporting.figures.timings import timing_figure
+from qhyvit.reporting.runs import read_results
+from qhyvit.reporting.tables.seeds import seed_figure
 
 
 def plot_accuracy(results: Path, mode: Mode, svg: Path, png: Path) -> None:

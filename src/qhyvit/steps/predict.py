@@ -7,16 +7,16 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from qhyvit.config import Config
-from qhyvit.data.folder import LabelledImages
+from qhyvit.data.labelled_folder import LabelledImages
 from qhyvit.data.manifest import read_manifest
 from qhyvit.device import choose_device
 from qhyvit.evaluation.accuracy import predict
 from qhyvit.evaluation.shards import save_shard, shard_of
-from qhyvit.graph.insert import insert_quantizers
+from qhyvit.graph.fake_quant import insert_quantizers
+from qhyvit.graph.output_sites import find_output_sites
 from qhyvit.graph.sites import find_sites
-from qhyvit.graph.tensors import find_tensors
-from qhyvit.network import Network, load_network
-from qhyvit.quantizers.store import Quantizers, load_quantizers
+from qhyvit.graph.traced_model import TracedModel, load_network
+from qhyvit.quantizers.serialization import Quantizers, load_quantizers
 
 BATCH_SIZE = 25
 
@@ -48,7 +48,7 @@ def inputs(config: Config, model: str, images: Path, quantized: list[Path]) -> l
     return [config.weights_path(model), images, *quantized]
 
 
-def _quantized(network: Network, quantizers: Quantizers) -> GraphModule:
+def _quantized(network: TracedModel, quantizers: Quantizers) -> GraphModule:
     copy = deepcopy(network.graph_module)
-    insert_quantizers(copy, [*find_sites(copy), *find_tensors(copy)], quantizers)
+    insert_quantizers(copy, [*find_sites(copy), *find_output_sites(copy)], quantizers)
     return copy

@@ -5,16 +5,16 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from qhyvit.calibration.images import calibration_entries, load_batches
-from qhyvit.calibration.store import load_statistics, load_tensor_statistics
+from qhyvit.calibration.serialization import load_output_statistics, load_statistics
 from qhyvit.config import Config, Mode, parse_bits
+from qhyvit.data.calibration_set import calibration_entries, load_batches
 from qhyvit.errors import InputError
-from qhyvit.files import written_whole
-from qhyvit.methods import quantize as run_method
+from qhyvit.files import atomic_write
+from qhyvit.graph.traced_model import TracedModel, load_network
+from qhyvit.methods import find_quantizers as run_method
 from qhyvit.methods.task import Calibration, Task
-from qhyvit.network import Network, load_network
 from qhyvit.provenance import Provenance, provenance
-from qhyvit.quantizers.store import Quantizers, load_quantizers, save_quantizers
+from qhyvit.quantizers.serialization import Quantizers, load_quantizers, save_quantizers
 from qhyvit.search.alternating import reconstruction_error
 
 
@@ -43,7 +43,7 @@ def quantize(
     task = Task(
         network,
         statistics,
-        load_tensor_statistics(calibration),
+        load_output_statistics(calibration),
         _calibration(config, network, images, calibrated),
         config.methods[method],
         weight_bits,
@@ -53,7 +53,7 @@ def quantize(
     record = provenance({"calibration": calibration}, settings) | {"calibrated": calibrated}
     operands = None if partial is None else _operands(partial, record)
     quantizers = run_method(task, mode, operands)
-    with written_whole(errors) as temporary:
+    with atomic_write(errors) as temporary:
         site_errors(task, quantizers).to_csv(temporary, index=False, float_format="%.6g")
     save_quantizers(output, quantizers, record)
 
@@ -66,14 +66,14 @@ def _operands(partial: Path, record: Provenance) -> Quantizers:
     return quantizers
 
 
-def _calibration(config: Config, network: Network, images: Path, calibrated: Provenance) -> Calibration:
+def _calibration(config: Config, network: TracedModel, images: Path, calibrated: Provenance) -> Calibration:
     drawn = calibrated["settings"]
 
     def read_batches() -> list[Tensor]:
         entries = calibration_entries(config.experiment, images, drawn["seed"], len(drawn["images"]))
         return load_batches(config.experiment, entries, network.transform)
 
-    return Calibration(read_batches, drawn["positions"], drawn["seed"])
+    return Calibration(read_batches, drawn["sampled_positions"], drawn["seed"])
 
 
 def site_errors(task: Task, quantizers: Quantizers) -> pd.DataFrame:

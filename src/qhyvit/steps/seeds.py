@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from qhyvit.files import written_whole
-from qhyvit.reporting.results import read_results
-from qhyvit.reporting.seeds import CAPTION, ONE_SEED, seed_spread, seed_spread_shown
-from qhyvit.reporting.tables import to_markdown
+from qhyvit.files import atomic_write
+from qhyvit.reporting.runs import read_results
+from qhyvit.reporting.tables.accuracy import to_markdown
+from qhyvit.reporting.tables.seeds import CAPTION, ONE_SEED, seed_spread, seed_spread_shown
 
 
 def seeds(results: Path, table: Path, markdown: Path) -> None:
     """Write the spread of top-1 over the seeds in results.csv to ``table`` (CSV) and ``markdown``; for one seed, nothing but a header."""
     rows = seed_spread(read_results(results))
-    with written_whole(table) as path:
+    with atomic_write(table) as path:
         rows.to_csv(path, index=False, float_format="%.6g")
-    with written_whole(markdown) as path:
+    with atomic_write(markdown) as path:
         path.write_text(f"{to_markdown(seed_spread_shown(rows))}\n{ONE_SEED if rows.empty else CAPTION}\n")

@@ -5,14 +5,14 @@ from pathlib import Path
 import torch
 
 from qhyvit.analysis.sensitivity import site_sensitivity
-from qhyvit.calibration.images import calibration_entries
 from qhyvit.config import Config
-from qhyvit.data.folder import LabelledImages, draw
+from qhyvit.data.calibration_set import calibration_entries
+from qhyvit.data.labelled_folder import LabelledImages, sample_entries
 from qhyvit.data.manifest import read_manifest
 from qhyvit.errors import InputError
-from qhyvit.files import written_whole
-from qhyvit.network import load_network
-from qhyvit.quantizers.store import load_quantizers
+from qhyvit.files import atomic_write
+from qhyvit.graph.traced_model import load_network
+from qhyvit.quantizers.serialization import load_quantizers
 
 
 def sensitivity(config: Config, model: str, images: Path, quantized: Path, output: Path) -> None:
@@ -28,8 +28,8 @@ def sensitivity(config: Config, model: str, images: Path, quantized: Path, outpu
     seed = record["calibrated"]["settings"]["seed"]
     drawn = {entry.path for entry in calibration_entries(config.experiment, images, seed)}
     others = [entry for entry in read_manifest(config.experiment.dataset, images, "calibration") if entry.path not in drawn]
-    held_out = LabelledImages(draw(others, settings.images, seed), network.transform)
+    held_out = LabelledImages(sample_entries(others, settings.images, seed), network.transform)
     inputs, labels = zip(*(held_out[index] for index in range(len(held_out))), strict=True)
-    with written_whole(output) as path:
+    with atomic_write(output) as path:
         table = site_sensitivity(network, quantizers, torch.stack(inputs), torch.tensor(labels))
         table.to_csv(path, index=False, float_format="%.6g")

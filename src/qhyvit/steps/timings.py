@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from qhyvit.files import written_whole
-from qhyvit.reporting import timings as reporting
-from qhyvit.reporting.paper import read_means
-from qhyvit.reporting.results import read_results
-from qhyvit.reporting.tables import to_markdown
+from qhyvit.files import atomic_write
+from qhyvit.reporting.published import read_means
+from qhyvit.reporting.runs import read_results
+from qhyvit.reporting.tables import running_time as reporting
+from qhyvit.reporting.tables.accuracy import to_markdown
 
 NAME = "running_time"
 
@@ -19,12 +19,12 @@ def timings(results: Path, benchmarks: Path, paper: Path, output: Path) -> None:
     seconds = reporting.timings(read_results(results), benchmarks)
     table = reporting.running_time(seconds, read_means(paper / "fig_9.csv"))
     shown = reporting.running_time_shown(table)
-    with written_whole(output / "timings.csv") as path:
+    with atomic_write(output / "timings.csv") as path:
         seconds.to_csv(path, index=False, float_format="%.2f")
-    with written_whole(output / f"{NAME}.csv") as path:
+    with atomic_write(output / f"{NAME}.csv") as path:
         table.to_csv(path, index=False, float_format="%.2f")
-    with written_whole(output / f"{NAME}.md") as path:
+    with atomic_write(output / f"{NAME}.md") as path:
         path.write_text(f"{to_markdown(shown)}\n{reporting.CAPTION}\n")
-    with written_whole(output / f"{NAME}.tex") as path:
+    with atomic_write(output / f"{NAME}.tex") as path:
         latex = shown.to_latex(index=False, escape=True, longtable=True, caption=reporting.CAPTION, label=f"tab:{NAME}")
         path.write_text(latex)

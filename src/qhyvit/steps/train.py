@@ -13,7 +13,7 @@ from qhyvit.config import Config
 from qhyvit.data import cifar10
 from qhyvit.errors import InputError
 from qhyvit.evaluation.accuracy import top_k_correct
-from qhyvit.files import written_whole
+from qhyvit.files import atomic_write
 from qhyvit.models.image_size import load_state
 from qhyvit.models.training import train_cycle
 from qhyvit.models.zoo import Transform, build, data_config, load_weights, make_transform
@@ -44,13 +44,13 @@ def train(config: Config, name: str, data: Path, output: Path, report: Path) -> 
     load_weights(model, output)
     test = cifar10.load(data, "test")
     top1 = test_accuracy(model.eval(), make_transform(model, experiment.dataset), *test)
-    with written_whole(report) as temporary:
+    with atomic_write(report) as temporary:
         temporary.write_text(json.dumps({"model": name, "test_images": len(test[1]), "top1": top1}) + "\n")
 
 
 def _store(model: nn.Module, path: Path) -> None:
     state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file({name: tensor.contiguous().cpu() for name, tensor in state.items()}, temporary)
 
 

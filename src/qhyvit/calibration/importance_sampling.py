@@ -1,0 +1,190 @@
+"""Draw the output positions of a site that matter, with what is needed to compute its error there.
+
+A site's product is brought to ``left @ right``: for a convolution or linear layer ``left`` holds rows of inputs [G, T, K] (patches, one
+problem a group) and ``right`` the weight [G, K, O]; for a matrix product ``left`` is [H, B, N, D] and ``right`` [H, B, D, M]. The gradient
+has the shape of the product.
+
+The error at a site is estimated from P positions an image, drawn with a probability p that follows the energy of the gradient, and of the
+inputs, and their tails. The square root of 1 / (P p) is kept as the rows' factor: the sum of squared errors times factors over the drawn
+positions is an unbiased estimate of the sum over all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qhyvit.graph.sites import Site
+
+# Of a draw, for each kind of error, so that no estimate varies much: a uniform one, which bounds the factors, and those where the error is
+# that of rounded inputs, everywhere alike, of rounded weights, which follows the energy of the inputs, and of clipped inputs: their tails.
+SHARES = (0.05, 0.25, 0.25, 0.45)
+GROUP_SHARE = 2  # how many times fewer positions a group of channels, which has its own, needs than a whole layer
+
+
+@dataclass(frozen=True)
+class SampledRows:
+    """Sampled rows of a site: ``left``, the ``factor`` of each row, the ``gradient`` times it, and ``right`` where it is an activation too.
+
+    ``factor`` has the shape of the gradient with one column.
+    """
+
+    left: Tensor
+    gradient: Tensor
+    factor: Tensor
+    right: Tensor | None = None
+
+
+def sample_rows(
+    site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, images: int, positions: int | None, generator: torch.Generator
+) -> SampledRows:
+    """Rows of ``positions`` output positions an image, or of all when None, from the site's operands and output gradient on a batch."""
+    if site.kind == "conv":
+        x, weight = operands
+        size = len(x) if site.groups == 1 else 1  # an image at a time where each group has its own draw, which together take much memory
+        parts = zip(x.split(size), gradient.split(size), strict=True)
+        return concatenate([_conv_rows(site, (part, weight), of_part, positions, generator) for part, of_part in parts])
+    if site.kind == "linear":
+        return _linear_rows(operands[0], gradient, None if positions is None else positions * images, generator)
+    return _matmul_rows(operands, gradient, images, positions, generator)
+
+
+def concatenate(parts: list[SampledRows]) -> SampledRows:
+    """The rows of several batches, or images, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    left, gradient, factor = (torch.cat([getattr(part, name) for part in parts], dim=1) for name in ("left", "gradient", "factor"))
+    rights = [part.right for part in parts if part.right is not None]
+    return SampledRows(left, gradient, factor, torch.cat(rights, dim=1) if rights else None)
+
+
+def in_equal_batches(rows: SampledRows, counts: Sequence[int]) -> SampledRows:
+    """The rows of batches with so many values each, as many rows of every batch: the smaller ones with some of no weight."""
+    ends = [rows.left.shape[1] * end // sum(counts) for end in (0, *accumulate(counts))]
+    sizes = [end - start for start, end in pairwise(ends)]
+    if len({*sizes}) == 1:
+        return rows
+
+    def padded(tensor: Tensor) -> Tensor:
+        none = (0, 0) * (tensor.ndim - 2)
+        return torch.cat([F.pad(part, (*none, 0, max(sizes) - part.shape[1])) for part in tensor.split(sizes, 1)], dim=1)
+
+    right = None if rows.right is None else padded(rows.right)
+    return SampledRows(padded(rows.left), padded(rows.gradient), padded(rows.factor), right)
+
+
+def sample_positions(
+    gradient_energy: Tensor, input_moments: tuple[Tensor, Tensor], count: int | None, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw ``count`` of L positions for each row of energies [R, L] and `moments` [R, L]: indices [R, P] and gradient factors [R, P].
+
+    The draw is systematic (Madow, 1949): one random number places a comb of equal steps over the summed probabilities, which varies less
+    than independent draws.
+    """
+    rows, length = gradient_energy.shape
+    if count is None or count >= length:
+        return torch.arange(length).expand(rows, length), torch.ones(rows, length)
+    energies = gradient_energy, *(gradient_energy * moment for moment in input_moments)
+    totals = torch.cat([energy.sum(1, keepdim=True) for energy in energies], 1)
+    known = totals >= torch.finfo(totals.dtype).tiny  # what is less has no reciprocal
+    shares = torch.tensor(SHARES[1:])
+    first, *others = zip(energies, torch.where(known, totals.reciprocal() * shares, 0).split(1, 1), strict=True)
+    probability = torch.mul(*first)
+    for energy, factor in others:
+        probability.addcmul_(energy, factor)
+    uniform = SHARES[0] + torch.where(known, 0, shares).sum(1, keepdim=True)
+    probability += uniform / length
+    ends = probability.double().cumsum_(1)
+    points = (torch.arange(count) + torch.rand(rows, 1, generator=generator, dtype=torch.float64)) / count * ends[:, -1:]
+    index = torch.searchsorted(ends, points).clamp_(max=length - 1)
+    return index, (count * probability.gather(1, index)).rsqrt()
+
+
+def moments(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """The sums over an axis of x^2, the energy, and of x^4, the tails: what is lost where a grid ends is lost at the few largest values."""
+    squares = x.square()
+    if squares.shape[axis] == 1:
+        squares = squares.squeeze(axis)
+        return squares, squares.square()
+    return squares.sum(axis), squares.square_().sum(axis)
+
+
+def sum_of_squares(x: Tensor, axis: int) -> Tensor:
+    """That over an axis; that of one value need not be summed, which would copy it."""
+    squares = x.square()
+    return squares.squeeze(axis) if squares.shape[axis] == 1 else squares.sum(axis)
+
+
+def _linear_rows(x: Tensor, gradient: Tensor, count: int | None, generator: torch.Generator) -> SampledRows:
+    tokens, gradients = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+    energy, tails = moments(tokens, 1)
+    index, factor = sample_positions(sum_of_squares(gradients, 1)[None], (energy[None], tails[None]), count, generator)
+    return SampledRows(tokens[index], gradients[index] * factor[..., None], factor[..., None])
+
+
+def _conv_rows(
+    site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, positions: int | None, generator: torch.Generator
+) -> SampledRows:
+    x, weight = operands
+    stride, padding, dilation = conv_geometry(site)
+    batch, kernel = x.shape[0], list(weight.shape[2:])
+    groups = site.groups
+    count = positions if positions is None or groups == 1 else -(-positions // GROUP_SHARE)
+    grouped = gradient.reshape(batch, groups, -1, gradient.shape[2] * gradient.shape[3])
+    window = torch.ones(groups, 1, *kernel)
+    of_pixels = moments(x.reshape(batch, groups, -1, *x.shape[2:]), 2)
+    energy, tails = (F.conv2d(moment, window, None, stride, padding, dilation, groups).flatten(2).flatten(0, 1) for moment in of_pixels)
+    index, factor = sample_positions(sum_of_squares(grouped, 2).flatten(0, 1), (energy, tails), count, generator)
+    index, factor = index.view(batch, groups, -1), factor.view(batch, groups, -1)
+    picked = grouped.gather(3, index[:, :, None].expand(-1, -1, grouped.shape[2], -1)) * factor[:, :, None]
+    return SampledRows(
+        left=_patches(x, index, kernel, stride, padding, dilation, gradient.shape[3]),
+        gradient=picked.permute(1, 0, 3, 2).flatten(1, 2),
+        factor=factor.transpose(0, 1).flatten(1)[..., None],
+    )
+
+
+def _patches(x: Tensor, index: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], width: int) -> Tensor:
+    """The input patches [G, B * P, C / G * kh * kw] behind the output positions ``index`` [B, G, P] of a map ``width`` wide."""
+    batch, groups, count = index.shape
+    padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    row_length = padded.shape[3]
+    rows, columns = torch.arange(kernel[0]) * dilation[0], torch.arange(kernel[1]) * dilation[1]
+    offsets = (rows[:, None] * row_length + columns).flatten()
+    corners = (index // width) * stride[0] * row_length + (index % width) * stride[1]
+    pixels = (corners[..., None] + offsets).flatten(2)
+    channels = padded.reshape(batch, groups, -1, padded.shape[2] * row_length)
+    picked = channels.gather(3, pixels[:, :, None].expand(-1, -1, channels.shape[2], -1))
+    picked = picked.view(batch, groups, channels.shape[2], count, len(offsets))
+    return picked.permute(1, 0, 3, 2, 4).reshape(groups, batch * count, -1)
+
+
+def conv_geometry(site: Site) -> tuple[list[int], list[int], list[int]]:
+    """Stride, padding and dilation of a convolution node, each as two numbers."""
+    arguments = list(site.node.args) + [None] * 7
+    stride, padding, dilation = (arguments[position] or [default] for position, default in ((3, 1), (4, 0), (5, 1)))
+    return tuple(list(value) * (2 // len(value)) for value in (stride, padding, dilation))  # type: ignore[arg-type]
+
+
+def _matmul_rows(
+    operands: tuple[Tensor, Tensor], gradient: Tensor, images: int, positions: int | None, generator: torch.Generator
+) -> SampledRows:
+    leading = gradient.shape[:-2]
+    heads = leading[-1] if len(leading) > 1 else 1
+
+    def by_head(x: Tensor) -> Tensor:
+        return x.reshape(-1, heads, *x.shape[-2:]).transpose(0, 1)
+
+    left, right, gradients = (by_head(x) for x in (*operands, gradient))
+    count = None if positions is None else max(1, positions * images // left.shape[1])
+    energy, tails = (moment.flatten(0, 1) for moment in moments(left, 3))
+    index, factor = sample_positions(sum_of_squares(gradients, 3).flatten(0, 1), (energy, tails), count, generator)
+    index, factor = index.view(*left.shape[:2], -1, 1), factor.view(*left.shape[:2], -1, 1)
+
+    def pick(x: Tensor) -> Tensor:
+        return x.gather(2, index.expand(-1, -1, -1, x.shape[3]))
+
+    return SampledRows(pick(left), pick(gradients) * factor, factor, right.contiguous())

@@ -1,0 +1,68 @@
+"""Put quantizers into the graph: fake-quantized weights, and a fake-quantizing module before an activation operand or after a tensor."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from qhyvit.graph.fold import tensor_of
+from qhyvit.graph.output_sites import OutputSite
+from qhyvit.graph.sites import Site
+from qhyvit.quantizers.serialization import Quantizer, Quantizers
+
+
+class FakeQuantize(nn.Module):
+    """Rounds an activation to its quantizer's grid."""
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The activation ``x``, rounded."""
+        return self.quantizer.fake_quantize(x)
+
+
+def site_weight(graph_module: GraphModule, site: Site) -> Tensor | None:
+    """The weight of a convolution or linear site; None for a matrix product."""
+    return None if site.kind == "matmul" else tensor_of(graph_module, site.node.args[1])
+
+
+def insert_quantizers(graph_module: GraphModule, sites: Sequence[Site | OutputSite], quantizers: Quantizers) -> None:
+    """Quantize every site that ``quantizers`` names, in place; of a tensor site, the operand ``output``.
+
+    All that read a tensor site read the rounded values, also sites, which round them again where their operand has a quantizer of its
+    own. Raises KeyError for a name that is no site and for a tensor site without a quantizer for its output.
+    """
+    by_name = {site.name: site for site in sites}
+    for name, operands in quantizers.items():
+        site = by_name[name]
+        if isinstance(site, OutputSite):
+            _insert_after(graph_module, site, operands["output"])
+            continue
+        for position, operand in enumerate(site.operands):
+            if operand in operands:
+                _insert(graph_module, site, position, operand, operands[operand])
+    graph_module.recompile()
+
+
+def _insert_after(graph_module: GraphModule, site: OutputSite, quantizer: Quantizer) -> None:
+    attribute = f"quantized_{site.node.name}_output"
+    graph_module.add_submodule(attribute, FakeQuantize(quantizer))
+    with graph_module.graph.inserting_after(site.node):
+        rounded = graph_module.graph.call_module(attribute, (site.node,))
+    site.node.replace_all_uses_with(rounded, delete_user_cb=lambda user: user is not rounded)
+
+
+def _insert(graph_module: GraphModule, site: Site, position: int, operand: str, quantizer: Quantizer) -> None:
+    attribute = f"quantized_{site.node.name}_{operand}"
+    with graph_module.graph.inserting_before(site.node):
+        if operand == "weight":
+            weight = tensor_of(graph_module, site.node.args[1])
+            assert weight is not None
+            graph_module.register_buffer(attribute, quantizer.fake_quantize(weight))
+            replacement = graph_module.graph.get_attr(attribute)
+        else:
+            graph_module.add_submodule(attribute, FakeQuantize(quantizer))
+            replacement = graph_module.graph.call_module(attribute, (site.node.args[position],))
+    site.node.update_arg(position, replacement)

@@ -1,0 +1,105 @@
+"""What all figures share: a page's width, a look that survives greyscale and colour blindness, and files of the same bytes each time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
+
+from qhyvit.files import atomic_write
+
+# Okabe and Ito, "Color Universal Design", 2008.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+BRIDGE, OTHER, HATCH = "#D55E00", "#56B4E9", "////"  # sites of bridge blocks, hatched too, and all others
+LINEAR = 2  # points of drop; beyond, an axis of drops is logarithmic, so that small ones show beside collapsed networks
+DROP = f"drop of top-1 (points; linear up to {LINEAR}, then logarithmic)"
+DROPS = (0, 1, 3, 10, 30, 100)
+PAGE = 7.2  # inches, the width of a printed page between its margins: figures need no scaling, so the fonts are as large as they say
+SITES = 50  # as many names as can be read below the width of a page
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "qhyvit",  # the same bytes at every run
+    "svg.fonttype": "none",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "figure.labelsize": 8,
+    "figure.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.3,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "legend.handlelength": 1.5,
+    "legend.columnspacing": 1.2,
+}
+
+
+def marker_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour and marker of each of ``names``. The shape of the marker and whether it is filled tell 16 of them apart without the colour."""
+    return {name: _look(position) for position, name in enumerate(names)}
+
+
+def _look(position: int) -> dict[str, Any]:
+    colour = COLOURS[position % len(COLOURS)]
+    filled = position // len(MARKERS) % 2 == 0
+    face = colour if filled else "white"
+    return {"color": colour, "marker": MARKERS[position % len(MARKERS)], "markerfacecolor": face, "markeredgewidth": 0.8}
+
+
+def panel_grid(count: int, columns: int, height: float, above: float, *, shared: bool) -> tuple[Figure, list[Axes]]:
+    """A figure of a page's width with ``count`` panels, at most ``columns`` beside one another, with ``shared`` axes or not.
+
+    A panel is ``height`` inches high; ``above`` are for the legend.
+    """
+    columns = min(count, columns)
+    lines = -(-count // columns)
+    figure = Figure(figsize=(PAGE, above + height * lines), layout="constrained")
+    panels = list(figure.subplots(lines, columns, squeeze=False, sharex=shared, sharey=shared).flat)
+    for axes in panels[count:]:
+        axes.remove()
+    return figure, panels[:count]
+
+
+def dodge(count: int, width: float = 0.8) -> NDArray[np.float64]:
+    """Offsets of ``count`` marks that share one place on an axis, in order and centred, over ``width`` of it."""
+    return width * (np.arange(count) - (count - 1) / 2) / count
+
+
+def error_bars(low: pd.Series, middle: pd.Series, high: pd.Series) -> list[pd.Series]:
+    """How far bars reach below and above ``middle``: never less than 0, though the mean of equal values may lie outside by rounding."""
+    return [(middle - low).clip(lower=0), (high - middle).clip(lower=0)]
+
+
+def tick_drops(axis: Axis) -> None:
+    """Label an axis of drops whose scale is symlog with LINEAR."""
+    axis.set_ticks(DROPS, [str(drop) for drop in DROPS])
+    axis.set_minor_locator(NullLocator())
+
+
+def label_sites(axes: Axes, sites: Sequence[str]) -> None:
+    """Write the names of evenly spaced ``sites``, whose places are 0, 1, ..., below the axis."""
+    shown = range(0, len(sites), -(-len(sites) // SITES))
+    axes.set_xticks(shown, [sites[index] for index in shown], rotation=90, fontsize=6)
+
+
+def add_legend(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels, of the marks in ``axes``, above them: a legend at the side would cost width."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = int(PAGE / (0.45 + 0.07 * max(map(len, labels))))  # inches that a handle and a letter take
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(columns, len(labels)))
+
+
+def save_figure(figure: Figure, svg: Path, png: Path) -> None:
+    """Write the figure in both formats, with nothing in them that changes from run to run."""
+    with mpl.rc_context(STYLE), atomic_write(svg) as vector, atomic_write(png) as raster:
+        figure.savefig(vector, format="svg", metadata={"Date": None})
+        figure.savefig(raster, format="png", metadata={"Software": None}, dpi=200)

@@ -1,0 +1,92 @@
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import write_images
+from PIL import Image
+
+from qhyvit.data.labelled_folder import pixel_hash, read_checked, read_entries, read_image, sample_entries
+from qhyvit.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_images(tmp_path / "set", 6, seed=0)
+    return tmp_path / "set"
+
+
+def relabel(folder, **changes):
+    table = pd.read_csv(folder / "labels.csv", dtype=str)
+    for filename, label in changes.items():
+        table.loc[table.filename == f"{filename.removeprefix('f')}.png", "label"] = label
+    table.to_csv(folder / "labels.csv", index=False)
+
+
+def test_entries_are_sorted_and_labelled(folder):
+    entries = read_entries(folder, 2)
+    assert [entry.path.name for entry in entries] == [f"{index:03d}.png" for index in range(6)]
+    assert [entry.label for entry in entries] == [0, 1, 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("label", ["2", "-1", "1.5", "cat"])
+def test_a_label_out_of_range_is_refused(folder, label):
+    relabel(folder, f003=label)
+    with pytest.raises(InputError, match=r"labels\.csv: label .* of 003\.png is outside 0\.\.1"):
+        read_entries(folder, 2)
+
+
+def test_a_missing_image_is_refused(folder):
+    (folder / "004.png").unlink()
+    with pytest.raises(InputError, match=r"004\.png: missing, but listed in .*labels\.csv"):
+        read_entries(folder, 2)
+
+
+def test_missing_labels_are_refused(folder):
+    (folder / "labels.csv").unlink()
+    with pytest.raises(InputError, match=r"labels\.csv: no such file"):
+        read_entries(folder, 2)
+
+
+def test_labels_without_the_columns_are_refused(folder):
+    (folder / "labels.csv").write_text("name,class\na.png,0\n")
+    with pytest.raises(InputError, match="not a CSV file with the columns filename and label"):
+        read_entries(folder, 2)
+
+
+def test_a_truncated_image_is_refused(folder):
+    path = folder / "002.png"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"002\.png: not a whole image"):
+        read_image(path)
+
+
+def test_the_hash_is_of_the_pixels_and_not_of_the_file(folder):
+    image = read_image(folder / "000.png")
+    image.save(folder / "again.bmp")
+    assert pixel_hash(read_image(folder / "again.bmp")) == pixel_hash(image)
+    pixels = np.asarray(image).copy()
+    pixels[0, 0, 0] ^= 1
+    assert pixel_hash(Image.fromarray(pixels)) != pixel_hash(image)
+
+
+def test_an_image_that_was_changed_after_the_check_is_refused(folder):
+    entry = read_entries(folder, 2)[0]
+    checked = replace(entry, pixels_sha256=pixel_hash(read_image(entry.path)))
+    assert read_checked(checked).size == (16, 16)
+    shutil.copy(folder / "001.png", entry.path)
+    with pytest.raises(InputError, match=r"000\.png: has changed since"):
+        read_checked(checked)
+
+
+def test_a_seed_draws_the_same_images_and_another_seed_others(folder):
+    entries = read_entries(folder, 2)
+    assert sample_entries(entries, 3, 0) == sample_entries(entries, 3, 0)
+    assert len({tuple(entry.path.name for entry in sample_entries(entries, 3, seed)) for seed in range(5)}) > 1
+    assert len(set(sample_entries(entries, 6, 0))) == 6
+
+
+def test_more_images_than_there_are_cannot_be_drawn(folder):
+    with pytest.raises(InputError, match="7 calibration images are asked for, 6 are there"):
+        sample_entries(read_entries(folder, 2), 7, 0)
