@@ -17,11 +17,11 @@ CLUSTER_INSTALLED := .venv/.cluster-installed
 # With PROFILE=profiles/slurm the jobs go to a cluster (docs/cluster.md). A run that was stopped or killed goes on by the same command, under
 # either name: what it left behind is cleared first.
 reproduce resume: $(INSTALLED) $(if $(PROFILE),$(CLUSTER_INSTALLED))
-	$(BIN)/python workflow/run.py $(if $(PROFILE),--profile $(PROFILE)) --configfile $(CONFIG) --report reports/report.html --report-after-run $(LIVE)
+	$(BIN)/python workflow/scripts/run.py $(if $(PROFILE),--profile $(PROFILE)) --configfile $(CONFIG) --report reports/report.html --report-after-run $(LIVE)
 
 # How far that is, from another terminal too.
 status: $(INSTALLED)
-	$(BIN)/python -m workflow.status
+	$(BIN)/python -m workflow.scripts.status
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest
@@ -53,7 +53,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
-	$(BIN)/python workflow/lint.py
+	$(BIN)/python workflow/scripts/lint.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix
@@ -69,12 +69,12 @@ lock:
 
 # The embedded images and weights, made anew and put under DVC: no part of a run, which pulls them.
 images: $(INSTALLED)
-	$(BIN)/python workflow/run.py --configfile $(CONFIG) -- fetch_cifar10
+	$(BIN)/python workflow/scripts/run.py --configfile $(CONFIG) -- fetch_cifar10
 	rm -rf data/cifar10 && mkdir -p data/cifar10 && cp -r results/cifar10-sample/*/ data/cifar10
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
 
 weights: $(INSTALLED)
-	$(BIN)/python workflow/run.py --configfile $(CONFIG) -- results/training/$(MODEL).safetensors
+	$(BIN)/python workflow/scripts/run.py --configfile $(CONFIG) -- results/training/$(MODEL).safetensors
 	mkdir -p data/weights && cp results/training/$(MODEL).safetensors data/weights/
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
 

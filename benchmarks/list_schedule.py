@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
 
-from workflow.joblog import Job
+from workflow.scripts.snakemake_log import Job
 
 Dependencies = Mapping[int, set[int]]
 

@@ -26,7 +26,7 @@ from benchmarks.costs import forward_seconds, interval_seconds, merge_seconds, n
 from benchmarks.list_schedule import critical_path, dependencies, makespan
 from qhyvit.config import Config, load_config
 from qhyvit.reporting.tables.accuracy import to_markdown
-from workflow.joblog import Job, read_jobs
+from workflow.scripts.snakemake_log import Job, read_jobs
 
 EMBEDDED, TARGET = Path("config/config.yaml"), Path("config/imagenet.yaml")
 EMBEDDED_IMAGES, TARGET_IMAGES, CLASSES = 2000, 50000, 1000

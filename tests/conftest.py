@@ -68,7 +68,11 @@ class Project:
         return result
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.run("workflow/run.py", *arguments, check=check)
+        return self.run("workflow/scripts/run.py", *arguments, check=check)
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "workflow/scripts/run.py", *arguments]
+        return subprocess.Popen(command, cwd=self.root, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def configure(self, **changes: object) -> None:
         path = self.root / "config" / "config.yaml"

@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.list_schedule import critical_path, dependencies, makespan
-from workflow.joblog import Job
+from workflow.scripts.snakemake_log import Job
 
 # Graham's example of 1969: with three workers the list ends after 12 hours.
 SECONDS = dict(zip(range(1, 10), [3, 2, 2, 2, 4, 4, 4, 4, 9], strict=True))

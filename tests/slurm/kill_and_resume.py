@@ -6,7 +6,6 @@ It is that of the tests' tiny project, up to its results, with one method.
 
 import argparse
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,13 +33,7 @@ def made(project: Project) -> int:
 
 def kill(project: Project, files: int, seconds: float, *arguments: str) -> bool:
     """Start a run, and kill it so many seconds after it has made so many files. False if it ended before."""
-    with subprocess.Popen(
-        [sys.executable, "workflow/run.py", "reports/results.csv", *arguments],
-        cwd=project.root,
-        env=project.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as run:
+    with project.start("reports/results.csv", *arguments) as run:
         while run.poll() is None and made(project) < files:
             time.sleep(0.1)
         time.sleep(seconds)

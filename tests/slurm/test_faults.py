@@ -70,7 +70,7 @@ class Workflow:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         run = subprocess.Popen(
-            [sys.executable, "workflow/run.py", "--profile", "profiles/slurm", *QUICKLY, *arguments],
+            [sys.executable, "workflow/scripts/run.py", "--profile", "profiles/slurm", *QUICKLY, *arguments],
             cwd=self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -3,8 +3,6 @@
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pandas as pd
@@ -87,9 +85,7 @@ def test_conclusions_that_came_with_a_clone_are_no_substitute_for_a_run(copy):
 
 def test_a_killed_run_is_completed_to_the_same_bytes(finished, tmp_path):
     project = make_project(tmp_path / "project")
-    run = subprocess.Popen(
-        [sys.executable, "workflow/run.py"], cwd=project.root, env=project.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    run = project.start()
     deadline = time.monotonic() + 120
     while not list(project.root.glob("results/tiny/*/seed0/calibration.safetensors")):
         assert time.monotonic() < deadline
@@ -104,7 +100,7 @@ def test_a_killed_run_is_completed_to_the_same_bytes(finished, tmp_path):
 
 def test_a_second_run_beside_a_running_one_is_refused(copy):
     (copy.root / "src/qhyvit/steps/aggregate.py").open("a").write("\nimport time\n\ntime.sleep(5)\n")
-    with subprocess.Popen([sys.executable, "workflow/run.py"], cwd=copy.root, env=copy.environment, stdout=subprocess.DEVNULL) as first:
+    with copy.start() as first:
         time.sleep(2)
         second = copy.snakemake(check=False)
         assert first.wait() == 0

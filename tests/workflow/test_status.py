@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 import pytest
 from conftest import REPOSITORY
 
-from workflow.joblog import planned, read_jobs
-from workflow.status import count, describe, remaining
+from workflow.scripts.snakemake_log import planned, read_jobs
+from workflow.scripts.status import count, describe, remaining
 
 LOG = """Building DAG of jobs...
 Job stats:
@@ -113,7 +113,7 @@ def run(tmp_path):
     """A run in ``tmp_path`` whose job `slow` waits for the file `go`."""
     shutil.copytree(REPOSITORY / "workflow", tmp_path / "workflow", ignore=shutil.ignore_patterns("Snakefile", "rules", "__pycache__"))
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
-    command = [sys.executable, "workflow/run.py", "--cores", "2", "--keep-going"]
+    command = [sys.executable, "workflow/scripts/run.py", "--cores", "2", "--keep-going"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         yield process
         process.kill()
@@ -121,7 +121,7 @@ def run(tmp_path):
 
 
 def status(folder) -> str:
-    result = subprocess.run([sys.executable, "-m", "workflow.status"], cwd=folder, capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-m", "workflow.scripts.status"], cwd=folder, capture_output=True, text=True, check=False)
     return result.stdout + result.stderr
 
 

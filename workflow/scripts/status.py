@@ -1,6 +1,6 @@
-"""How far the latest run in this directory is: jobs done, running, failed and left, and about how long they will take.
+"""Progress of the latest run in this directory: jobs done, running, failed and remaining, and the time that these will take.
 
-All from Snakemake's log, so that it costs the run nothing; whether the run is still there, from the lock that it holds (`workflow/run.py`).
+All of it comes from Snakemake's log, so that it costs the run nothing; the lock of `workflow/scripts/run.py` tells if the run is active.
 """
 
 import fcntl
@@ -12,7 +12,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from workflow.joblog import Job, planned, read_jobs
+from workflow.scripts.snakemake_log import Job, planned, read_jobs
 
 LOCK = Path(".snakemake/run.lock")
 
@@ -85,7 +85,7 @@ def _outlook(table: pd.DataFrame, jobs: Iterable[Job], active: bool, now: dateti
     total = table.loc["total"]
     if active:
         left = remaining(table, jobs, now)
-        return "time left: not to be told before the first job is done" if left is None else f"time left: about {left}"
+        return "time left: unknown until the first job finishes" if left is None else f"time left: about {left}"
     if total.left or total.failed:
         return "the same command goes on where it stopped"
     return "complete"
