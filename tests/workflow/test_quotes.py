@@ -1,0 +1,71 @@
+import subprocess
+
+import pandas as pd
+import pytest
+
+from workflow.scripts.quotes import evaluate, refreshed
+
+ROWS = pd.DataFrame(
+    {
+        "model": ["a", "b", "a", "b"],
+        "w_bits": [8, 8, 6, 6],
+        "a_bits": [8, 8, 6, 6],
+        "drop": [0.1, 0.2, 1.0, 3.004],
+        "drop_low": [-0.1, 0.0, 0.5, 2.0],
+        "drop_high": [0.3, 0.4, 1.5, 4.0],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [
+        ("drop model=a bits=W8A8", "0.10"),
+        ("drop interval model=b bits=W6A6", "3.00 [2.00, 4.00]"),
+        ("drop mean bits=W6A6", "2.00"),
+        ("drop max model!=b .1", "1.0"),
+        ("drop count .0", "4"),
+        ("drop sum bits=W6A6 /2 .3", "2.002"),
+        ("drop_low min", "-0.10"),
+    ],
+)
+def test_query_gives_the_number_by_hand(query, number):
+    assert evaluate(ROWS, query) == number
+
+
+@pytest.mark.parametrize("query", ["drop", "drop model=c", "absent mean"])
+def test_query_without_one_answer_is_refused(query):
+    with pytest.raises(LookupError):
+        evaluate(ROWS, query)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/results.csv").write_text("model,drop\na,1.5\n")
+    (tmp_path / "reports/table.md").write_text("| a |\n")
+    for command in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+PAGE = """<!-- reports/table.md -->
+| {table} |
+<!-- end -->
+It loses <!-- reports/results.csv drop model=a -->{number}<!-- end --> points.
+"""
+
+
+def test_stale_quotations_are_brought_up_to_date(repository):
+    assert refreshed(PAGE.format(table="old", number="9.99"), repository) == PAGE.format(table="a", number="1.50")
+
+
+def test_edit_that_git_does_not_have_changes_nothing(repository):
+    (repository / "reports/results.csv").write_text("model,drop\na,2.5\n")
+    page = PAGE.format(table="a", number="1.50")
+    assert refreshed(page, repository) == page
+
+
+def test_quotation_of_an_absent_file_names_it(repository):
+    with pytest.raises(LookupError, match="absent"):
+        refreshed("<!-- reports/absent.md -->\n<!-- end -->\n", repository)

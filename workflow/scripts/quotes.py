@@ -1,0 +1,105 @@
+"""Keep the tables and numbers that README and docs quote equal to the committed reports.
+
+Two kinds of markers, both invisible on the rendered page, say where a quotation comes from::
+
+    <!-- reports/all-methods/tables/paired.md -->
+    (the whole file)
+    <!-- end -->
+
+    ... loses <!-- reports/results.csv drop interval method=qhyvit bits=W6A6 -->7.10 [5.65, 8.60]<!-- end --> points.
+
+A number is a query: a CSV file, a column, words, and conditions ``column=value``. ``bits=W6A6`` stands for ``w_bits=6 a_bits=6``, and
+``column!=value`` excludes rows. Without further words one row must remain. The words are ``mean``, ``sum``, ``min``, ``max`` and ``count``
+over the rows, ``interval`` (append the row's interval), ``/N`` (divide by N) and ``.N`` (N decimals, 2 by default).
+
+Files are read from git's index, so that what a run has written since the last `git add` changes nothing.
+``python workflow/scripts/quotes.py`` names the pages that differ; ``--write`` brings them up to date.
+"""
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).parents[2]
+TABLE = re.compile(r"<!-- (?P<source>\S+) -->\n(?P<text>.*?)<!-- end -->", flags=re.DOTALL)
+NUMBER = re.compile(r"<!-- (?P<source>\S+\.csv) (?P<query>[^>]+?) -->(?P<text>.*?)<!-- end -->")
+REDUCTIONS = {"mean": pd.Series.mean, "sum": pd.Series.sum, "min": pd.Series.min, "max": pd.Series.max, "count": pd.Series.count}
+INTERVALS = {"drop": ("drop_low", "drop_high"), "gain": ("low", "high")}
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+    """README and all pages of docs."""
+    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+
+
+def committed(path: str, root: Path = ROOT) -> str:
+    """The text of a file in git's index; raise LookupError where it has none."""
+    result = subprocess.run(["git", "show", f":./{path}"], cwd=root, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise LookupError(f"{path} is not in git")
+    return result.stdout
+
+
+def refreshed(page: str, root: Path = ROOT) -> str:
+    """The text of a page with all that it quotes read anew."""
+    page = TABLE.sub(lambda match: f"<!-- {match['source']} -->\n{committed(match['source'], root)}<!-- end -->", page)
+    return NUMBER.sub(lambda match: _with_number(match, root), page)
+
+
+def _with_number(match: re.Match[str], root: Path) -> str:
+    rows = pd.read_csv(io.StringIO(committed(match["source"], root)))
+    try:
+        number = evaluate(rows, match["query"])
+    except (LookupError, ValueError) as error:
+        raise LookupError(f"{match['source']} {match['query']}: {error}") from error
+    return f"<!-- {match['source']} {match['query']} -->{number}<!-- end -->"
+
+
+def evaluate(rows: pd.DataFrame, query: str) -> str:
+    """The number that a query asks for, as text."""
+    column, *words = query.split()
+    rows = _selected(rows, [word for word in words if "=" in word])
+    reduction = next((word for word in words if word in REDUCTIONS), None)
+    if reduction is None and len(rows) != 1:
+        raise LookupError(f"{len(rows)} rows where one is needed")
+    columns = [column, *(INTERVALS[column] if "interval" in words else ())]
+    divisor = float(next((word[1:] for word in words if word.startswith("/")), 1))
+    decimals = int(next((word[1:] for word in words if re.fullmatch(r"\.\d", word)), 2))
+    reduce = REDUCTIONS[reduction] if reduction else pd.Series.item
+    value, *interval = (f"{reduce(rows[name]) / divisor + 0.0:,.{decimals}f}" for name in columns)
+    return f"{value} [{', '.join(interval)}]" if interval else value
+
+
+def _selected(rows: pd.DataFrame, conditions: list[str]) -> pd.DataFrame:
+    """The rows that meet all conditions."""
+    for condition in conditions:
+        column, negation, value = re.fullmatch(r"(\w+)(!?)=(.*)", condition).groups()  # type: ignore[union-attr]
+        if column == "bits":
+            weights, activations = re.fullmatch(r"W(\d+)A(\d+)", value).groups()  # type: ignore[union-attr]
+            rows = _selected(rows, [f"w_bits={weights}", f"a_bits={activations}"])
+        else:
+            equal = rows[column].astype(str) == value
+            rows = rows[~equal if negation else equal]
+    return rows
+
+
+def main() -> None:
+    """Name the pages whose quotations differ from the reports; with --write, bring them up to date."""
+    stale = []
+    for page in pages():
+        text = page.read_text()
+        new = refreshed(text)
+        if new != text and sys.argv[1:] == ["--write"]:
+            page.write_text(new)
+        elif new != text:
+            stale.append(str(page.relative_to(ROOT)))
+    if stale:
+        sys.exit("Quotations differ from the committed reports (python workflow/scripts/quotes.py --write): " + ", ".join(stale))
+
+
+if __name__ == "__main__":
+    main()
