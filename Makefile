@@ -53,7 +53,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
-	$(BIN)/python workflow/scripts/lint.py
+	$(BIN)/python -m workflow.scripts.lint
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix
