@@ -24,7 +24,8 @@ from qhyvit.graph.fake_quant import site_weight
 from qhyvit.graph.sites import Site
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods.task import Calibration, Task
-from qhyvit.quantizers.serialization import Quantizers, load_quantizers
+from qhyvit.quantizers.base import Quantizers
+from qhyvit.quantizers.serialization import load_quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.naive import Family, Operator, exhaustive_search
 

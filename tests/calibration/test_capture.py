@@ -9,12 +9,13 @@ from torch import nn
 from qhyvit.calibration.capture import capture
 from qhyvit.calibration.losses import fisher_loss, kl_loss
 from qhyvit.calibration.output_samples import OUTPUT_POSITIONS, OutputCollector
-from qhyvit.calibration.recorder import NO_QUANTIZERS, Recorder, require_finite
+from qhyvit.calibration.recorder import Recorder, require_finite
 from qhyvit.calibration.serialization import load_output_statistics, load_statistics, save_statistics
 from qhyvit.errors import InputError
 from qhyvit.graph.output_sites import find_output_sites
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
+from qhyvit.quantizers.base import NO_QUANTIZERS
 from qhyvit.quantizers.uniform import UniformQuantizer
 
 

@@ -12,7 +12,7 @@ from qhyvit.evaluation.accuracy import mean_kl, top_k_correct
 from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.graph.walks import independent_of
-from qhyvit.quantizers.serialization import Quantizers
+from qhyvit.quantizers.base import Quantizers
 
 COSTS = ["alone_kl", "alone_drop", "without_kl", "without_drop"]
 

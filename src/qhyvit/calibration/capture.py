@@ -13,9 +13,9 @@ from torch import Tensor, fx
 from qhyvit.calibration.importance_sampling import SampledRows, concatenate, sample_rows
 from qhyvit.calibration.losses import Loss, fisher_loss
 from qhyvit.calibration.ranges import Range, observe
-from qhyvit.calibration.recorder import NO_QUANTIZERS, Collector, Recorder, backward
+from qhyvit.calibration.recorder import Collector, Recorder, backward
 from qhyvit.graph.sites import Site
-from qhyvit.quantizers.serialization import Quantizers
+from qhyvit.quantizers.base import NO_QUANTIZERS, Quantizers
 
 
 @dataclass(frozen=True)

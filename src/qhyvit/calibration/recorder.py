@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -12,9 +11,7 @@ from qhyvit.calibration.losses import Loss
 from qhyvit.errors import InputError
 from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.sites import Site
-from qhyvit.quantizers.serialization import Quantizers
-
-NO_QUANTIZERS: Quantizers = MappingProxyType({})
+from qhyvit.quantizers.base import NO_QUANTIZERS, Quantizers
 
 
 class Recorder(FakeQuantInterpreter):

@@ -8,7 +8,7 @@ from torch.fx import GraphModule
 from qhyvit.graph.fold import tensor_of
 from qhyvit.graph.output_sites import OutputSite
 from qhyvit.graph.sites import Site
-from qhyvit.quantizers.serialization import Quantizer, Quantizers
+from qhyvit.quantizers.base import Quantizer, Quantizers
 
 
 class FakeQuantize(nn.Module):

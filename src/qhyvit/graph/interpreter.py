@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from qhyvit.graph.sites import Site
-from qhyvit.quantizers.serialization import Quantizer, Quantizers
+from qhyvit.quantizers.base import Quantizer, Quantizers
 
 
 class FakeQuantInterpreter(Interpreter):

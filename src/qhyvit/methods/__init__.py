@@ -5,7 +5,7 @@ from importlib import import_module
 from qhyvit.config import Mode
 from qhyvit.methods.outputs import find_output_quantizers
 from qhyvit.methods.task import Task
-from qhyvit.quantizers.serialization import Quantizers
+from qhyvit.quantizers.base import Quantizers
 
 
 def find_quantizers(task: Task, mode: Mode, operands: Quantizers | None = None) -> Quantizers:

@@ -7,7 +7,7 @@ from qhyvit.config import FqvitMethod
 from qhyvit.graph.sites import Site
 from qhyvit.methods.log2_attention import from_softmax, log2_attention
 from qhyvit.methods.task import Task
-from qhyvit.quantizers.serialization import Quantizer, Quantizers
+from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid, saturated_grid
 
 

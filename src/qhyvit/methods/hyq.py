@@ -19,8 +19,8 @@ from qhyvit.graph.output_sites import ACTIVATIONS, source_of
 from qhyvit.graph.sites import Site
 from qhyvit.methods.log2_attention import from_softmax, log2_attention
 from qhyvit.methods.task import Task
+from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
-from qhyvit.quantizers.serialization import Quantizer, Quantizers
 from qhyvit.quantizers.twin import SILU_MINIMUM
 from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
 from qhyvit.search.site_problem import Problem

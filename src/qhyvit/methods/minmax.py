@@ -5,7 +5,7 @@ from torch import Tensor
 from qhyvit.config import MinmaxMethod
 from qhyvit.graph.sites import Site
 from qhyvit.methods.task import Task
-from qhyvit.quantizers.serialization import Quantizers
+from qhyvit.quantizers.base import Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
 
 

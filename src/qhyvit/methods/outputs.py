@@ -8,8 +8,8 @@ from qhyvit.config import Method
 from qhyvit.graph.output_sites import OutputSite, before_norm
 from qhyvit.methods.log2_attention import log2_attention
 from qhyvit.methods.task import Task
+from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.power_of_two import power_of_two_factor
-from qhyvit.quantizers.serialization import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize, grid_limits, range_to_grid, saturated_grid
 
 FACTORS = torch.linspace(1.0, 0.11, 90)  # of the range, down by 1 % as FQ-ViT's code does it for OMSE: of equal errors the widest wins

@@ -17,7 +17,7 @@ from qhyvit.graph.sites import Site
 from qhyvit.methods import scale_search
 from qhyvit.methods.log2_attention import from_softmax
 from qhyvit.methods.task import Task
-from qhyvit.quantizers.serialization import Quantizer, Quantizers
+from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.twin import (
     GELU_MINIMUM,
     SILU_MINIMUM,

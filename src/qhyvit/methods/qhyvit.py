@@ -7,7 +7,7 @@ from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.bridge_subgraph import Block, extract_block
 from qhyvit.methods import scale_search
 from qhyvit.methods.task import Task
-from qhyvit.quantizers.serialization import Quantizer, Quantizers
+from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.block_search import QuantizedBlock, search_block
 

@@ -23,7 +23,7 @@ from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.sites import Site
 from qhyvit.methods.scale_search import candidates_of
 from qhyvit.methods.task import Task
-from qhyvit.quantizers.serialization import Quantizer, Quantizers
+from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search import alternating
 from qhyvit.search.candidates import Candidates, UniformCandidates

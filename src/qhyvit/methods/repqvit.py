@@ -28,9 +28,9 @@ from qhyvit.graph.output_sites import source_of
 from qhyvit.graph.sites import Site
 from qhyvit.methods.log2_attention import from_softmax
 from qhyvit.methods.task import Task
+from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
-from qhyvit.quantizers.serialization import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import SMALLEST_SCALE, Scheme, UniformQuantizer, fake_quantize, grid_limits, range_to_grid
 from qhyvit.search.alternating import alternate
 from qhyvit.search.candidates import ListedCandidates

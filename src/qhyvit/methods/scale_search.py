@@ -8,11 +8,10 @@ from rich.progress import track
 from torch import Tensor
 
 from qhyvit.calibration.losses import Loss, fisher_loss, kl_loss
-from qhyvit.calibration.recorder import NO_QUANTIZERS
 from qhyvit.config import SearchSettings
 from qhyvit.graph.sites import Site
 from qhyvit.methods.task import Task
-from qhyvit.quantizers.serialization import Quantizers
+from qhyvit.quantizers.base import NO_QUANTIZERS, Quantizers
 from qhyvit.search.alternating import alternate
 from qhyvit.search.candidates import UniformCandidates
 from qhyvit.search.objectives import OBJECTIVES, by_gram_matrix

@@ -15,7 +15,7 @@ from qhyvit.graph.bridge_subgraph import Block
 from qhyvit.graph.fake_quant import site_weight
 from qhyvit.graph.sites import Site
 from qhyvit.graph.traced_model import TracedModel
-from qhyvit.quantizers.serialization import Quantizers
+from qhyvit.quantizers.base import Quantizers
 from qhyvit.search.site_problem import Problem
 
 T = TypeVar("T")

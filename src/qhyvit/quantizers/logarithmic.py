@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qhyvit.quantizers.base import Quantizer
 from qhyvit.quantizers.checks import check_bits, check_integers, check_scale
 
 NAMES = {1: "log2", 2: "log sqrt2"}
 
 
 @dataclass(frozen=True)
-class LogQuantizer:
+class LogQuantizer(Quantizer):
     """The values delta 2^(-q / k) for q = 0..2^b-1, and 0, for a whole tensor; k is ``steps_per_octave``, 1 or 2.
 
     ``delta``, the largest value, is float32 of shape []. The 0 is one value more than b bits hold: both released codes keep it in a mask

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from qhyvit.quantizers.base import Quantizer
 from qhyvit.quantizers.uniform import Scheme, UniformQuantizer
 
 
 @dataclass(frozen=True)
-class RescaledWeightQuantizer:
+class RescaledWeightQuantizer(Quantizer):
     """A b-bit grid for each of the O output channels of W_c r_c, for a weight [O, K, ...] of a layer without groups.
 
     ``scale`` and ``zero_point`` [O] are those of a `UniformQuantizer`; ``factor`` [K] holds the r_c. All are float32. Raises ValueError

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qhyvit.quantizers.base import Quantizer
 from qhyvit.quantizers.checks import check_bits, check_integers, check_scale
 
 GELU_MINIMUM = -0.16997124254703522  # as PTQ4ViT's code has it; correct to seven digits
@@ -16,7 +17,7 @@ SILU_MINIMUM = -0.27846454276107
 
 
 @dataclass(frozen=True)
-class TwinUniformQuantizer:
+class TwinUniformQuantizer(Quantizer):
     """Two grids of b - 1 bits each for a whole tensor, with float32 scales of shape [].
 
     With Q = 2^(b - 1), values from ``boundary`` up take the multiples 0..Q-1 of ``high_scale``. Those below take the multiples of

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from qhyvit.quantizers.base import Quantizer
 from qhyvit.quantizers.checks import check_bits, check_integers
 
 Scheme = Literal["symmetric", "asymmetric"]
@@ -17,7 +18,7 @@ SMALLEST_SCALE = torch.finfo(torch.float32).eps  # a dead channel has range 0; i
 
 
 @dataclass(frozen=True)
-class UniformQuantizer:
+class UniformQuantizer(Quantizer):
     """A b-bit grid for each quantization unit (the tensor, a channel or a head).
 
     ``scale`` and ``zero_point`` are float32 of one shape: [] for the whole tensor, [C] for the C slices along ``axis``. Symmetric grids

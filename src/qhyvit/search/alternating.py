@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from qhyvit.quantizers.serialization import Quantizer, same
+from qhyvit.quantizers.base import Quantizer, same_quantizer
 from qhyvit.search.candidates import Candidates
 from qhyvit.search.site_problem import Problem
 
@@ -33,7 +33,7 @@ def alternate(candidates: Mapping[str, Sequence[Candidates]], rounds: int) -> di
     for _ in range(rounds):
         previous = loss
         for operand, other in ((first, second), (second, first)):
-            if operand in beside and same(beside[operand], best[other]):
+            if operand in beside and same_quantizer(beside[operand], best[other]):
                 return best
             beside[operand] = best[other]
             loss, best[operand], left[operand] = _contest(left[operand], best[other])

@@ -14,7 +14,7 @@ from qhyvit.graph.bridge_subgraph import Block
 from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.sites import Site
 from qhyvit.graph.walks import independent_of
-from qhyvit.quantizers.serialization import Quantizer, Quantizers, same
+from qhyvit.quantizers.base import Quantizer, Quantizers, same_quantizer
 
 
 class QuantizedBlock:
@@ -60,7 +60,7 @@ def search_block(problem: QuantizedBlock, start: Quantizers, options: dict[tuple
                     return best
                 settled += 1
                 for candidate in options[site.name, operand]:
-                    if same(candidate, best[site.name][operand]):
+                    if same_quantizer(candidate, best[site.name][operand]):
                         continue
                     tried = best | {site.name: best[site.name] | {operand: candidate}}
                     error = problem.error(tried, known)

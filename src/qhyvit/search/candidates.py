@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from qhyvit.quantizers.serialization import Quantizer
+from qhyvit.quantizers.base import Quantizer
 from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, range_to_grid
 from qhyvit.search.objectives import Objective, by_gram_matrix, chunk_size, summed_by_batch
 from qhyvit.search.site_problem import Problem

@@ -11,7 +11,7 @@ from torch import Tensor
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.importance_sampling import in_equal_batches, moments, sample_positions
 from qhyvit.graph.sites import Site
-from qhyvit.quantizers.serialization import Quantizer
+from qhyvit.quantizers.base import Quantizer
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize
 
 GROUP_ROW_DIVISOR = (

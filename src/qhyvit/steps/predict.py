@@ -16,7 +16,8 @@ from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.output_sites import find_output_sites
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.traced_model import TracedModel, load_network
-from qhyvit.quantizers.serialization import Quantizers, load_quantizers
+from qhyvit.quantizers.base import Quantizers
+from qhyvit.quantizers.serialization import load_quantizers
 
 BATCH_SIZE = 25
 

@@ -14,7 +14,8 @@ from qhyvit.graph.traced_model import TracedModel, load_network
 from qhyvit.methods import find_quantizers as run_method
 from qhyvit.methods.task import Calibration, Task
 from qhyvit.provenance import Provenance, provenance
-from qhyvit.quantizers.serialization import Quantizers, load_quantizers, save_quantizers
+from qhyvit.quantizers.base import Quantizers
+from qhyvit.quantizers.serialization import load_quantizers, save_quantizers
 from qhyvit.search.alternating import reconstruction_error
 
 
