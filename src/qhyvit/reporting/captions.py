@@ -1,0 +1,111 @@
+"""Captions of tables and figures, for the HTML report, Markdown and LaTeX alike."""
+
+_PAIRED_TEST = (
+    "on the same images, on each network and on their mean, with the 95 % interval over images (Student's t). Several seeds are averaged."
+    " Asterisks mark differences that are not chance: all rows of the table are one family of tests, of which any is marked wrongly with a"
+    " probability of at most 5 % (Holm)."
+)
+_COMPARED = (
+    "One row per cell of ours, next to the published cell of the same network where it is known. Accuracies are in percent, drops in points"
+    " with their 95 % paired interval. Differences, ours minus the paper's, are given on ImageNet only: accuracies on other images cannot"
+    " be subtracted. `source` and `trust` say where the published number was read and how sure it is (resources/published/README.md)."
+)
+
+RESULTS = "One row per run. Accuracies and drops are in percent, the Kullback-Leibler divergence from the FP32 network is in nats."
+ACCURACY = (
+    "Top-1 accuracy by method and bit-width, with the drop from FP32 and its 95 % paired interval, in points. Several seeds are averaged."
+)
+TABLE_II = f"Partial quantization (softmax and norms in FP32) at 8 and 6 bits, next to Table II of the paper. {_COMPARED}"
+TABLE_III = f"Full quantization (softmax and norms too), next to Table III of the paper, which has 8 bits only. {_COMPARED}"
+TABLE_IV = (
+    "Ablation: scale, granularity and scheme searched one after the other, then bridge blocks, next to Table IV of the paper (8 bits,"
+    " MobileViTv1-xxs), which ends with the whole method. The last step, cross-validated ranges (`qhyvit-cv`), and `qhyvit-scheme` have no"
+    f" published cell. {_COMPARED}"
+)
+IMPROVEMENT = (
+    "Mean points by which the top-1 of `qhyvit`, and of `qhyvit-cv`, is above that of each baseline, with the number of cells in the mean;"
+    " and again without collapsed baselines, which lose more than 10 points themselves. The paper's means are over its known published"
+    " cells; `stated` is its mean over all of its networks. The paper has no `qhyvit-cv`. A row of several baselines is the paper's"
+    " headline, given where all of them ran."
+)
+PAIRED = f"Points by which the top-1 of `qhyvit`, and of `qhyvit-cv`, is above that of a baseline {_PAIRED_TEST}"
+ABLATION = (
+    "Points by which the top-1 of each step of the search is above that of the step before it"
+    f" (granularity over scale, then scheme, bridge blocks, and cross-validated ranges) {_PAIRED_TEST}"
+)
+SEEDS = (
+    "Top-1 in percent over the seeds of each run: mean, standard deviation (of the sample) and extremes, on the same evaluation images. A"
+    " seed draws the calibration images, their sampled labels and positions."
+)
+CALIBRATION_SIZE = (
+    "Drop of top-1 by number of calibration images, in points: mean, standard deviation and extremes over seeds, each of which draws other"
+    " images. The evaluation images are the same everywhere."
+)
+CHALLENGES = (
+    "One row per site and activation operand, in order of execution. Channels are heads at matrix products. Ranges are high - low over the"
+    " calibration images; the ratio is the widest channel's range to the median one's. A zero point overflows if an 8-bit asymmetric grid"
+    " that just covers the range has it outside 0 to 255. Errors are squared and relative to the activation's energy, with the zero point"
+    " clipped, and with the range widened to contain 0."
+)
+CHALLENGES_BY_NETWORK = (
+    "The four challenges of Q-HyViT (Section III) for each network. Ranges and overflow are of the inputs of convolutions and linear"
+    " layers: range ratios are medians over sites, errors are medians over the sites with a channel whose 8-bit zero point overflows. A"
+    " residual branch is bypassed by an addition of an unchanged tensor."
+)
+TIMINGS = "Wall-clock seconds of calibration and quantization of each run, on one thread; means over seeds."
+RUNNING_TIME = (
+    "Wall-clock seconds of each job, on one thread and next to other jobs on the machine; means over seeds. Calibration is shared by all"
+    " methods and bit-widths, full mode includes the time of partial mode, and the total is over all bit-widths. Cells are blank if a job"
+    " left no benchmark. The rows of the model `mean` are over networks; the paper's means (Fig. 9) are seconds on an A100 of 80 GB, over"
+    " networks and at bit-widths that are not known."
+)
+CONFIGURATION = "All settings of the experiment, its models and its methods, and the version of each package that the project requires."
+RUNS = (
+    "Origin of each quantized network: commit and package version of its search and its calibration, and sha256 hashes of settings,"
+    " calibration, weights and image manifest, as recorded in its file."
+)
+
+ACCURACY_FIGURE = (
+    "Top-1 accuracy by bit-width and method, one panel per network. The dashed line is FP32; bars span the 95 % paired interval of the"
+    " drop. Several seeds are averaged."
+)
+DROPS = (
+    "Drop of top-1 from FP32 by method, in points: one panel per bit-width, one mark per network with the 95 % paired interval of its drop."
+    " The axis is linear up to 2 points and logarithmic beyond. Several seeds are averaged."
+)
+SEEDS_FIGURE = (
+    "Top-1 of each seed minus the mean over seeds, in points, by method: one panel per bit-width, each with its own scale, one mark per"
+    " network and seed. A seed draws the calibration images, their sampled labels and positions."
+)
+ABLATION_FIGURE = (
+    "Drop of top-1 from FP32, in points, as the search takes on more: scale, granularity, scheme, the layers of each bridge block jointly,"
+    " and cross-validated activation ranges, which are not in the paper. One panel per bit-width, each with its own scale, one line per"
+    " network. Means over seeds; bars span the extremes."
+)
+SITE_ERRORS = (
+    "Quantization error at each site of {model}, in order of execution: the Fisher-weighted squared error of the site's output relative to"
+    " its Fisher-weighted energy, on the sampled calibration rows. Dark is a large error; white is none, as where no gradient of a sampled"
+    " row reaches a site. Colours are logarithmic."
+)
+SENSITIVITY = (
+    "Sites of {model} that cost most when they alone are quantized by {method} to {bits}: the KL divergence of the predictions from those"
+    " of the FP32 network, on calibration images that the calibration did not draw. Next to it the remaining divergence when all sites"
+    " except this one are quantized: the lower, the more this site costs together with the others."
+)
+CHANNEL_RANGES = (
+    "Ranges of the channels at the input of each layer of {model}, in order of execution (logarithmic). The thin line spans all channels,"
+    " the thick one the middle half; the dot is the median. Orange sites belong to a bridge block."
+)
+ZERO_POINT_OVERFLOW = (
+    "Share of the channels at the input of each layer whose 8-bit zero point would overflow if it were chosen per channel, in order of"
+    " execution. Shaded sites belong to a bridge block. Networks without overflow have no panel; the note below names them."
+)
+BRIDGE_SITES = (
+    "Inputs of convolutions and linear layers in bridge blocks (hatched, above) and at other sites (below). Left: ranges (high - low) of"
+    " the channels relative to the median one of their site; the bar spans the middle half. Right: share of the channels whose 8-bit zero"
+    " point would overflow, over all channels (bar) and at each site (dots)."
+)
+DROP_AGAINST_SECONDS = (
+    "Drop of top-1 from FP32, in points, against the wall-clock seconds of calibration and quantization: one panel per bit-width. Small"
+    " marks are networks, large ones their means. Times are of this run on this machine, on one thread and next to other jobs."
+)
