@@ -3,7 +3,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from workflow.scripts.quotes import evaluate, refreshed
+from workflow.scripts.quotes import evaluate, find, refreshed
 
 ROWS = pd.DataFrame(
     {
@@ -37,6 +37,15 @@ def test_query_gives_the_number_by_hand(query, number):
 def test_query_without_one_answer_is_refused(query):
     with pytest.raises(LookupError):
         evaluate(ROWS, query)
+
+
+def test_number_of_a_text_is_what_the_group_matches():
+    assert find("The run took 1,656 s (-9%).", '"took ([\\d,]+) s" /60 .0') == "28"
+
+
+def test_expression_that_matches_nothing_is_refused():
+    with pytest.raises(LookupError):
+        find("It took long.", r'"took (\d+) s"')
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Keep the tables and numbers that README and docs quote equal to the committed reports.
+r"""Keep the tables and numbers that README and docs quote equal to the committed reports.
 
 Two kinds of markers, both invisible on the rendered page, say where a quotation comes from::
 
@@ -11,6 +11,8 @@ Two kinds of markers, both invisible on the rendered page, say where a quotation
 A number is a query: a CSV file, a column, words, and conditions ``column=value``. ``bits=W6A6`` stands for ``w_bits=6 a_bits=6``, and
 ``column!=value`` excludes rows. Without further words one row must remain. The words are ``mean``, ``sum``, ``min``, ``max`` and ``count``
 over the rows, ``interval`` (append the row's interval), ``/N`` (divide by N) and ``.N`` (N decimals, 2 by default).
+
+A number of a text file is a regular expression with one group: ``<!-- reports/benchmarks/scaling.md "took (\d+) s" /60 .0 -->11<!-- end -->``.
 
 Files are read from git's index, so that what a run has written since the last `git add` changes nothing.
 ``python workflow/scripts/quotes.py`` names the pages that differ; ``--write`` brings them up to date.
@@ -26,7 +28,7 @@ import pandas as pd
 
 ROOT = Path(__file__).parents[2]
 TABLE = re.compile(r"<!-- (?P<source>\S+) -->\n(?P<text>.*?)<!-- end -->", flags=re.DOTALL)
-NUMBER = re.compile(r"<!-- (?P<source>\S+\.csv) (?P<query>[^>]+?) -->(?P<text>.*?)<!-- end -->")
+NUMBER = re.compile(r"<!-- (?P<source>\S+\.(?:csv|md)) (?P<query>[^>]+?) -->(?P<text>.*?)<!-- end -->")
 REDUCTIONS = {"mean": pd.Series.mean, "sum": pd.Series.sum, "min": pd.Series.min, "max": pd.Series.max, "count": pd.Series.count}
 INTERVALS = {"drop": ("drop_low", "drop_high"), "gain": ("low", "high")}
 
@@ -51,12 +53,13 @@ def refreshed(page: str, root: Path = ROOT) -> str:
 
 
 def _with_number(match: re.Match[str], root: Path) -> str:
-    rows = pd.read_csv(io.StringIO(committed(match["source"], root)))
+    source, query = match["source"], match["query"]
+    text = committed(source, root)
     try:
-        number = evaluate(rows, match["query"])
+        number = evaluate(pd.read_csv(io.StringIO(text)), query) if source.endswith(".csv") else find(text, query)
     except (LookupError, ValueError) as error:
-        raise LookupError(f"{match['source']} {match['query']}: {error}") from error
-    return f"<!-- {match['source']} {match['query']} -->{number}<!-- end -->"
+        raise LookupError(f"{source} {query}: {error}") from error
+    return f"<!-- {source} {query} -->{number}<!-- end -->"
 
 
 def evaluate(rows: pd.DataFrame, query: str) -> str:
@@ -67,11 +70,24 @@ def evaluate(rows: pd.DataFrame, query: str) -> str:
     if reduction is None and len(rows) != 1:
         raise LookupError(f"{len(rows)} rows where one is needed")
     columns = [column, *(INTERVALS[column] if "interval" in words else ())]
+    reduce = REDUCTIONS[reduction] if reduction else pd.Series.item
+    value, *interval = (_formatted(reduce(rows[name]), words) for name in columns)
+    return f"{value} [{', '.join(interval)}]" if interval else value
+
+
+def find(text: str, query: str) -> str:
+    """The number that the group of a quoted regular expression matches in a text, as text."""
+    _, pattern, words = query.split('"')
+    match = re.search(pattern, text)
+    if match is None:
+        raise LookupError("matches nothing")
+    return _formatted(float(match[1].replace(",", "")), words.split())
+
+
+def _formatted(value: float, words: list[str]) -> str:
     divisor = float(next((word[1:] for word in words if word.startswith("/")), 1))
     decimals = int(next((word[1:] for word in words if re.fullmatch(r"\.\d", word)), 2))
-    reduce = REDUCTIONS[reduction] if reduction else pd.Series.item
-    value, *interval = (f"{reduce(rows[name]) / divisor + 0.0:,.{decimals}f}" for name in columns)
-    return f"{value} [{', '.join(interval)}]" if interval else value
+    return f"{value / divisor + 0.0:,.{decimals}f}"
 
 
 def _selected(rows: pd.DataFrame, conditions: list[str]) -> pd.DataFrame:
