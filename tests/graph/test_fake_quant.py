@@ -7,7 +7,7 @@ from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.output_sites import find_output_sites
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
-from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
+from qhyvit.quantizers.uniform import UniformQuantizer
 
 
 class TracedModel(nn.Module):
@@ -22,9 +22,9 @@ class TracedModel(nn.Module):
 
 def covering(x, axis=None):
     if axis is None:
-        return UniformQuantizer(4, "asymmetric", *range_to_grid(x.amin(), x.amax(), 4, "asymmetric"))
+        return UniformQuantizer.covering(x.amin(), x.amax(), 4, "asymmetric")
     flat = x.movedim(axis, 0).flatten(1)
-    return UniformQuantizer(4, "asymmetric", *range_to_grid(flat.amin(1), flat.amax(1), 4, "asymmetric"), axis=axis)
+    return UniformQuantizer.covering(flat.amin(1), flat.amax(1), 4, "asymmetric", axis)
 
 
 def test_quantizers_act_on_weights_and_before_operands():

@@ -10,7 +10,7 @@ from qhyvit.calibration.capture import capture
 from qhyvit.graph.fake_quant import site_weight
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
-from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
+from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.candidates import UniformCandidates
 from qhyvit.search.objectives import fisher
 from qhyvit.search.site_problem import Problem
@@ -51,7 +51,7 @@ def make_problem(name, sizes=(4,)):
 def make_quantizer(problem, operand, bits, granularity, scheme, factor=1.0):
     low, high = problem.range(operand, granularity)
     axis = None if granularity == "per_tensor" else problem.site.axis(operand)
-    return UniformQuantizer(bits, scheme, *range_to_grid(factor * low, factor * high, bits, scheme), axis=axis)
+    return UniformQuantizer.covering(factor * low, factor * high, bits, scheme, axis)
 
 
 def make_candidates(problem, operand, bits, unit, scheme, factors, objective=fisher, *, exhaustive=True, cross_validated=False):

@@ -12,7 +12,7 @@ from qhyvit.graph.bridge_subgraph import extract_block
 from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
-from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
+from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.block_search import QuantizedBlock, search_block
 
 
@@ -41,7 +41,7 @@ def bridge():
 
 
 def grid(factor, scheme="asymmetric"):
-    return UniformQuantizer(3, scheme, *range_to_grid(torch.tensor(-factor), torch.tensor(factor), 3, scheme))
+    return UniformQuantizer.covering(torch.tensor(-factor), torch.tensor(factor), 3, scheme)
 
 
 START = {name: {"input": grid(3.0), "weight": grid(0.5, "symmetric")} for name in ("conv", "project")}

@@ -8,7 +8,7 @@ from qhyvit.graph.sites import Site
 from qhyvit.methods.log2_attention import from_softmax, log2_attention
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers
-from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid, saturated_grid
+from qhyvit.quantizers.uniform import UniformQuantizer
 
 
 def find_quantizers(task: Task) -> Quantizers:
@@ -21,6 +21,6 @@ def _quantizer(task: Task, site: Site, operand: str) -> Quantizer:
         return log2_attention()
     choices, bits = task.choices(site, operand), task.bits(operand)
     granularity, scheme = choices.granularity[0], choices.scheme[0]
-    to_grid = saturated_grid if task.settings(FqvitMethod).zero_point == "saturated" else range_to_grid
-    grid = to_grid(*task.problem(site).range(operand, granularity), bits, scheme)
-    return UniformQuantizer(bits, scheme, *grid, axis=None if granularity == "per_tensor" else site.axis(operand))
+    axis = None if granularity == "per_tensor" else site.axis(operand)
+    make = UniformQuantizer.saturated if task.settings(FqvitMethod).zero_point == "saturated" else UniformQuantizer.covering
+    return make(*task.problem(site).range(operand, granularity), bits, scheme, axis)

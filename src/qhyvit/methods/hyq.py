@@ -137,8 +137,8 @@ def _minmax(task: Task, site: Site, operand: str) -> Quantizer:
         return log2_attention()
     choices, bits = task.choices(site, operand), task.bits(operand)
     granularity, scheme = choices.granularity[0], choices.scheme[0]
-    grid = range_to_grid(*_range(task.problem(site), operand, granularity), bits, scheme)
-    return UniformQuantizer(bits, scheme, *grid, axis=None if granularity == "per_tensor" else site.axis(operand))
+    axis = None if granularity == "per_tensor" else site.axis(operand)
+    return UniformQuantizer.covering(*_range(task.problem(site), operand, granularity), bits, scheme, axis)
 
 
 def _range(problem: Problem, operand: str, granularity: str) -> tuple[Tensor, Tensor]:

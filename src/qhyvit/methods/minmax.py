@@ -6,7 +6,7 @@ from qhyvit.config import MinmaxMethod
 from qhyvit.graph.sites import Site
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizers
-from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
+from qhyvit.quantizers.uniform import UniformQuantizer
 
 
 def find_quantizers(task: Task) -> Quantizers:
@@ -19,7 +19,7 @@ def _quantizer(task: Task, site: Site, operand: str) -> UniformQuantizer:
     granularity, scheme, bits = choices.granularity[0], choices.scheme[0], task.bits(operand)
     low, high = _range(task, site, operand, granularity)
     axis = None if granularity == "per_tensor" else site.axis(operand)
-    return UniformQuantizer(bits, scheme, *range_to_grid(low, high, bits, scheme), axis=axis)
+    return UniformQuantizer.covering(low, high, bits, scheme, axis)
 
 
 def _range(task: Task, site: Site, operand: str, granularity: str) -> tuple[Tensor, Tensor]:

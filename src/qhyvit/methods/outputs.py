@@ -10,7 +10,7 @@ from qhyvit.methods.log2_attention import log2_attention
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.power_of_two import power_of_two_factor
-from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize, grid_limits, range_to_grid, saturated_grid
+from qhyvit.quantizers.uniform import UniformQuantizer
 
 FACTORS = torch.linspace(1.0, 0.11, 90)  # of the range, down by 1 % as FQ-ViT's code does it for OMSE: of equal errors the widest wins
 
@@ -29,7 +29,7 @@ def _quantizer(task: Task, tensor: OutputSite) -> Quantizer:
         assert tensor.axis is not None
         return power_of_two_factor(found.sample, low, high, bits, tensor.axis)
     factor = _least_squared_error(found.sample, low, high, bits) if rule == "mse" else torch.tensor(1.0)
-    return UniformQuantizer(bits, "asymmetric", *saturated_grid(factor * low, factor * high, bits, "asymmetric"))
+    return UniformQuantizer.saturated(factor * low, factor * high, bits, "asymmetric")
 
 
 def _range(method: Method, found: OutputStatistics) -> tuple[Tensor, Tensor]:
@@ -41,7 +41,6 @@ def _range(method: Method, found: OutputStatistics) -> tuple[Tensor, Tensor]:
 
 
 def _least_squared_error(sample: Tensor, low: Tensor, high: Tensor, bits: int) -> Tensor:
-    limits = grid_limits(bits, "asymmetric")
-    grids = (range_to_grid(factor * low, factor * high, bits, "asymmetric") for factor in FACTORS)
-    errors = torch.stack([(fake_quantize(sample, *grid, *limits) - sample).square().sum() for grid in grids])
+    quantizers = (UniformQuantizer.covering(factor * low, factor * high, bits, "asymmetric") for factor in FACTORS)
+    errors = torch.stack([(quantizer.fake_quantize(sample) - sample).square().sum() for quantizer in quantizers])
     return FACTORS[errors.argmin()]

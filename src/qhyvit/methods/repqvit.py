@@ -140,4 +140,4 @@ def _percentiles(task: Task, problem: Problem, operand: str) -> list[Quantizer]:
     ends = [found.percentile(percent) for percent in task.settings(RepqvitMethod).percentiles]
     if site.kind == "matmul" and from_softmax(site, operand):
         return [LogQuantizer(bits, 2, high.clamp(min=SMALLEST_SCALE)) for _, high in ends]
-    return [UniformQuantizer(bits, scheme, *range_to_grid(low, high, bits, scheme)) for low, high in ends]
+    return [UniformQuantizer.covering(low, high, bits, scheme) for low, high in ends]

@@ -5,7 +5,7 @@ in the notation of Q-HyViT (arXiv 2303.12557), Section III.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -38,8 +38,18 @@ class UniformQuantizer(Quantizer):
                 f"scale {list(self.scale.shape)}, zero point {list(self.zero_point.shape)} and axis {self.axis} do not fit together"
             )
 
+    @classmethod
+    def covering(cls, low: Tensor, high: Tensor, bits: int, scheme: Scheme, axis: int | None = None) -> Self:
+        """Return the quantizer whose grids cover the ranges [low, high], [] or one per channel [C] along ``axis``, and 0."""
+        return cls(bits, scheme, *range_to_grid(low, high, bits, scheme), axis)
+
+    @classmethod
+    def saturated(cls, low: Tensor, high: Tensor, bits: int, scheme: Scheme, axis: int | None = None) -> Self:
+        """Return the quantizer of `saturated_grid`, which does not cover a range on one side of 0; shapes as for `covering`."""
+        return cls(bits, scheme, *saturated_grid(low, high, bits, scheme), axis)
+
     def describe(self) -> str:
-        """The granularity and the scheme in words."""
+        """Name the granularity and the scheme."""
         return f"{'per-tensor' if self.axis is None else 'per-channel'} {self.scheme}"
 
     @property

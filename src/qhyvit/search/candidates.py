@@ -172,10 +172,9 @@ class UniformCandidates(Candidates):
 
     def _covering(self, factor: Tensor) -> UniformQuantizer:
         low, high = (self._by_channel(factor) * bound for bound in self._range(*self.problem.channel_ranges[self.operand]))
-        scale, zero_point = range_to_grid(low, high, self.bits, self.scheme)
         if self.granularity == "per_tensor":
-            return UniformQuantizer(self.bits, self.scheme, scale[0], zero_point[0])
-        return UniformQuantizer(self.bits, self.scheme, scale, zero_point, axis=self.problem.site.axis(self.operand))
+            return UniformQuantizer.covering(low[0], high[0], self.bits, self.scheme)
+        return UniformQuantizer.covering(low, high, self.bits, self.scheme, self.problem.site.axis(self.operand))
 
     def _by_channel(self, factor: Tensor) -> Tensor:
         """Factors [..., units] to the channels [..., C], or those of the tensor [...] to [..., 1]."""

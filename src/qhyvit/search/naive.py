@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Node
 
 from qhyvit.graph.fold import tensor_of
 from qhyvit.graph.sites import Site
-from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, range_to_grid
+from qhyvit.quantizers.uniform import Scheme, UniformQuantizer
 from qhyvit.search.alternating import DROP_FAMILY_RATIO, LEAST_GAIN, ORDER
 
 
@@ -115,7 +115,7 @@ def _covering(operator: Operator, operand: str, family: Family, factors: Tensor,
     if left_out is not None:
         lowest, highest = _range(operator, operand, family, axis, left_out)
         low, high = torch.maximum(low, factors.clamp(min=1) * lowest), torch.minimum(high, factors.clamp(min=1) * highest)
-    return UniformQuantizer(family.bits, family.scheme, *range_to_grid(low, high, family.bits, family.scheme), axis=axis)
+    return UniformQuantizer.covering(low, high, family.bits, family.scheme, axis)
 
 
 def _range(operator: Operator, operand: str, family: Family, axis: int | None, left_out: int | None) -> tuple[Tensor, Tensor]:
