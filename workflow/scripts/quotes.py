@@ -12,7 +12,7 @@ A number is a query: a CSV file, a column, words, and conditions ``column=value`
 ``column!=value`` excludes rows. Without further words one row must remain. The words are ``mean``, ``sum``, ``min``, ``max`` and ``count``
 over the rows, ``interval`` (append the row's interval), ``/N`` (divide by N) and ``.N`` (N decimals, 2 by default).
 
-A number of a text file is a regular expression with one group: ``<!-- reports/benchmarks/scaling.md "took (\d+) s" /60 .0 -->11<!-- end -->``.
+A number of a text is a regular expression with one group: ``<!-- reports/scaling.md "took (\d+) s" /60 .0 -->11<!-- end -->``.
 
 Files are read from git's index, so that what a run has written since the last `git add` changes nothing.
 ``python workflow/scripts/quotes.py`` names the pages that differ; ``--write`` brings them up to date.
