@@ -8,7 +8,7 @@ import typer
 
 from benchmarks.common import IMAGES, MANIFEST, MODEL, SEED, SIZE, load_experiment
 from qhyvit.cli import collect_garbage_seldom
-from qhyvit.graph.traced_model import load_network
+from qhyvit.models.loading import load_model
 from qhyvit.steps.calibrate import calibrate
 from qhyvit.steps.quantize import quantize
 
@@ -22,7 +22,7 @@ def main(method: str, size: int = SIZE, images: int = IMAGES, prepare_only: bool
     config = load_experiment(size, images)
     if prepare_only:
         for _ in range(STEPS):
-            load_network(config, MODEL)
+            load_model(config, MODEL)
         return
     with TemporaryDirectory() as folder:
         calibration = Path(folder, "calibration.safetensors")

@@ -9,7 +9,8 @@ from benchmarks.common import MANIFEST, MODEL, SEED, WORK, load_experiment
 from qhyvit.calibration.losses import Loss
 from qhyvit.config import Config, ScaleSearchMethod
 from qhyvit.data.calibration_set import calibration_entries, load_batches
-from qhyvit.graph.traced_model import TracedModel, load_network
+from qhyvit.graph.traced_model import TracedModel
+from qhyvit.models.loading import load_model
 
 METHOD = "qhyvit-scale"
 
@@ -23,9 +24,9 @@ def load(size: int, images: int) -> tuple[Config, TracedModel, list[Tensor]]:
     """The experiment, the network and the calibration images in batches."""
     torch.set_num_threads(1)
     config = load_experiment(size, images)
-    network = load_network(config, MODEL)
+    loaded = load_model(config, MODEL)
     entries = calibration_entries(config.experiment, MANIFEST, SEED)
-    return config, network, load_batches(config.experiment, entries, network.transform)
+    return config, loaded.traced, load_batches(config.experiment, entries, loaded.transform)
 
 
 def settings(config: Config) -> ScaleSearchMethod:

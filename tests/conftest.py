@@ -30,7 +30,7 @@ settings.load_profile("untimed")
 
 def make_task(graph_module, batches, method, weight_bits=8, activation_bits=8, positions=None):
     """A task to quantize a traced graph, calibrated on the given batches."""
-    network = TracedModel(graph_module, find_sites(graph_module), find_output_sites(graph_module), transform=None)
+    network = TracedModel(graph_module, find_sites(graph_module), find_output_sites(graph_module))
     tensors = OutputCollector(network.output_sites, len(batches), seed=0)
     statistics = capture(graph_module, network.sites, batches, positions, seed=0, collectors=[tensors])
     calibration = Calibration(lambda: list(batches), positions, seed=0)

@@ -10,7 +10,7 @@ from qhyvit.data.labelled_folder import Entry
 from qhyvit.data.manifest import write_manifest
 from qhyvit.errors import InputError
 from qhyvit.evaluation.shards import merge_shards, save_shard, shard_of
-from qhyvit.graph.traced_model import load_network
+from qhyvit.models.loading import load_model
 from qhyvit.steps import calibrate, evaluate, predict, quantize
 from qhyvit.steps.aggregate import aggregate
 
@@ -69,9 +69,9 @@ def experiment(tmp_path, monkeypatch):
         Path("config.yaml").write_text(json.dumps(content | {"evaluation": {"shards": shards}}))
         return load_config(Path("config.yaml"))
 
-    network = load_network(with_shards(1), MODEL)
+    network = load_model(with_shards(1), MODEL)
     for step in (calibrate, predict, quantize):  # tracing it in each step would take most of the time
-        monkeypatch.setattr(step, "load_network", lambda *_: network)
+        monkeypatch.setattr(step, "load_model", lambda *_: network)
     return with_shards
 
 

@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from qhyvit.graph.trace import trace
-from qhyvit.graph.traced_model import to_device
+from qhyvit.graph.traced_model import move_graph
 
 
 class WithConstant(nn.Module):
@@ -19,5 +19,5 @@ class WithConstant(nn.Module):
 
 def test_a_graph_moves_with_its_constants():
     graph_module = trace(WithConstant(), torch.randn(2, 3, 4, 4))
-    to_device(graph_module, "meta")  # refuses tensors of other devices, as a GPU does
+    move_graph(graph_module, "meta")  # refuses tensors of other devices, as a GPU does
     assert graph_module(torch.zeros(2, 3, 4, 4, device="meta")).device.type == "meta"

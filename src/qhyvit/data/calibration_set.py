@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from qhyvit.config import Experiment
-from qhyvit.data.labelled_folder import Entry, read_checked, sample_entries
+from qhyvit.data.labelled_folder import Entry, Transform, read_checked, sample_entries
 from qhyvit.data.manifest import read_manifest
-from qhyvit.models.zoo import Transform
 
 
 def calibration_entries(experiment: Experiment, manifest: Path, seed: int, count: int | None = None) -> list[Entry]:

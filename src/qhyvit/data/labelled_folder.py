@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from qhyvit.errors import InputError
 
 LABELS = "labels.csv"
+Transform = Callable[[Image.Image], Tensor]  # an image to a network's input [3, H, W]
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def read_checked(entry: Entry) -> Image.Image:
 class LabelledImages(Dataset[tuple[Tensor, int]]):
     """The transformed images of some entries, with their labels."""
 
-    def __init__(self, entries: list[Entry], transform: Callable[[Image.Image], Tensor]) -> None:
+    def __init__(self, entries: list[Entry], transform: Transform) -> None:
         self.entries = entries
         self.transform = transform
 

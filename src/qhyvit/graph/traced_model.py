@@ -1,41 +1,47 @@
-"""A network of the zoo, ready to be quantized: weights loaded, traced, BatchNorm folded, sites found."""
+"""A model ready to be quantized: traced, BatchNorm folded, sites found."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from qhyvit.config import Config
+from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.output_sites import OutputSite, find_output_sites
 from qhyvit.graph.sites import Site, find_sites
 from qhyvit.graph.trace import trace
-from qhyvit.models.zoo import Transform, build, example_input, load_weights, make_transform
+from qhyvit.quantizers.base import Quantizers
 
 
 @dataclass(frozen=True)
 class TracedModel:
-    """The folded graph with its sites and tensor sites, and the transform that makes its input."""
+    """The folded graph of a model with its sites and output sites."""
 
     graph_module: GraphModule
     sites: list[Site]
     output_sites: list[OutputSite]
-    transform: Transform
+
+    @classmethod
+    def from_module(cls, model: nn.Module, example: Tensor, device: str = "cpu") -> "TracedModel":
+        """Trace ``model`` on ``example`` [B, C, H, W], B > 1, fold its BatchNorms, and move the graph to ``device``.
+
+        Raises ValueError when the graph does not compute what the model computes.
+        """
+        graph_module = trace(model, example)
+        fold_batch_norm(graph_module)
+        move_graph(graph_module, device)
+        return cls(graph_module, find_sites(graph_module), find_output_sites(graph_module))
+
+    def with_quantizers(self, quantizers: Quantizers) -> GraphModule:
+        """Return a copy of the graph in which the sites and output sites that ``quantizers`` names are fake-quantized."""
+        copy = deepcopy(self.graph_module)
+        insert_quantizers(copy, [*find_sites(copy), *find_output_sites(copy)], quantizers)
+        return copy
 
 
-def load_network(config: Config, name: str, device: str = "cpu") -> TracedModel:
-    """The network ``name`` with its weights, on ``device``. Raises InputError for weights that are missing or do not fit."""
-    dataset = config.experiment.dataset
-    model = build(config.models[name], dataset.classes, dataset.input_size)
-    load_weights(model, config.weights_path(name))
-    graph_module = trace(model, example_input(model, dataset))
-    fold_batch_norm(graph_module)
-    to_device(graph_module, device)
-    return TracedModel(graph_module, find_sites(graph_module), find_output_sites(graph_module), make_transform(model, dataset))
-
-
-def to_device(graph_module: GraphModule, device: str) -> None:
-    """Move the parameters and buffers of a traced graph, and its constants, which are neither."""
+def move_graph(graph_module: GraphModule, device: str) -> None:
+    """Move a traced graph to ``device``: parameters, buffers, and constants that are neither."""
     graph_module.to(device)
     for module in graph_module.modules():
         for name, value in list(vars(module).items()):

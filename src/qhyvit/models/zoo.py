@@ -1,13 +1,11 @@
 """From a name in the configuration to a network with weights, and to the transform of its input."""
 
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.data import create_transform, resolve_data_config
@@ -15,10 +13,9 @@ from timm.layers import set_fused_attn
 from torch import Tensor, nn
 
 from qhyvit.config import Dataset, Model
+from qhyvit.data.labelled_folder import Transform
 from qhyvit.errors import InputError
 from qhyvit.models.image_size import fit_attention_to_size, load_state
-
-Transform = Callable[[Image.Image], Tensor]
 
 set_fused_attn(False)  # both attention products must be visible in the traced graph
 

@@ -8,7 +8,7 @@ from qhyvit.calibration.serialization import save_statistics
 from qhyvit.config import Config
 from qhyvit.data.calibration_set import calibration_entries, load_batches
 from qhyvit.device import choose_device
-from qhyvit.graph.traced_model import load_network
+from qhyvit.models.loading import load_model
 from qhyvit.provenance import provenance
 
 
@@ -19,9 +19,10 @@ def calibrate(config: Config, model: str, seed: int, images: Path, output: Path,
     """
     experiment = config.experiment
     device = choose_device(experiment.device)
-    network = load_network(config, model, device)
+    loaded = load_model(config, model, device)
+    network = loaded.traced
     entries = calibration_entries(experiment, images, seed, count)
-    batches = [batch.to(device) for batch in load_batches(experiment, entries, network.transform)]
+    batches = [batch.to(device) for batch in load_batches(experiment, entries, loaded.transform)]
     tensors = OutputCollector(network.output_sites, len(batches), seed)
     statistics = capture(network.graph_module, network.sites, batches, experiment.calibration.sampled_positions, seed, collectors=[tensors])
     settings = {"seed": seed, "images": [entry.path.name for entry in entries], **experiment.calibration.model_dump(exclude={"images"})}

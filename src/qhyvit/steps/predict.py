@@ -1,10 +1,8 @@
 """Step `predict`: the logits of the FP32 network or of quantized ones on the evaluation images, all of them or a shard."""
 
-from copy import deepcopy
 from pathlib import Path
 
 from torch import Tensor
-from torch.fx import GraphModule
 
 from qhyvit.config import Config
 from qhyvit.data.labelled_folder import LabelledImages
@@ -12,11 +10,7 @@ from qhyvit.data.manifest import read_manifest
 from qhyvit.device import choose_device
 from qhyvit.evaluation.accuracy import predict
 from qhyvit.evaluation.shards import save_shard, shard_of
-from qhyvit.graph.fake_quant import insert_quantizers
-from qhyvit.graph.output_sites import find_output_sites
-from qhyvit.graph.sites import find_sites
-from qhyvit.graph.traced_model import TracedModel, load_network
-from qhyvit.quantizers.base import Quantizers
+from qhyvit.models.loading import load_model
 from qhyvit.quantizers.serialization import load_quantizers
 
 BATCH_SIZE = 25
@@ -36,8 +30,8 @@ def predict_images(
     They are of the evaluation images of the manifest ``images``, or of those of one ``shard``.
     """
     device = choose_device(config.experiment.device)
-    network = load_network(config, model, device)
-    networks = [_quantized(network, load_quantizers(path, device)[0]) for path in quantized] or [network.graph_module]
+    network = load_model(config, model, device)
+    networks = [network.traced.with_quantizers(load_quantizers(path, device)[0]) for path in quantized] or [network.traced.graph_module]
     entries = read_manifest(config.experiment.dataset, images, "evaluation")
     if shard is not None:
         entries = shard_of(entries, shard, config.experiment.evaluation.shards, BATCH_SIZE)
@@ -47,9 +41,3 @@ def predict_images(
 def inputs(config: Config, model: str, images: Path, quantized: list[Path]) -> list[Path]:
     """The files that the logits depend on."""
     return [config.weights_path(model), images, *quantized]
-
-
-def _quantized(network: TracedModel, quantizers: Quantizers) -> GraphModule:
-    copy = deepcopy(network.graph_module)
-    insert_quantizers(copy, [*find_sites(copy), *find_output_sites(copy)], quantizers)
-    return copy

@@ -8,11 +8,12 @@ from torch import Tensor
 from qhyvit.calibration.serialization import load_output_statistics, load_statistics
 from qhyvit.config import Config, Mode, parse_bits
 from qhyvit.data.calibration_set import calibration_entries, load_batches
+from qhyvit.data.labelled_folder import Transform
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
-from qhyvit.graph.traced_model import TracedModel, load_network
 from qhyvit.methods import find_quantizers as run_method
 from qhyvit.methods.task import Calibration, Task
+from qhyvit.models.loading import load_model
 from qhyvit.provenance import Provenance, provenance
 from qhyvit.quantizers.base import Quantizers
 from qhyvit.quantizers.serialization import load_quantizers, save_quantizers
@@ -39,13 +40,13 @@ def quantize(
     """
     config.check_mode(method, mode)
     weight_bits, activation_bits = parse_bits(bits)
-    network = load_network(config, model)
+    loaded = load_model(config, model)
     statistics, calibrated = load_statistics(calibration)
     task = Task(
-        network,
+        loaded.traced,
         statistics,
         load_output_statistics(calibration),
-        _calibration(config, network, images, calibrated),
+        _calibration(config, loaded.transform, images, calibrated),
         config.methods[method],
         weight_bits,
         activation_bits,
@@ -67,12 +68,12 @@ def _operands(partial: Path, record: Provenance) -> Quantizers:
     return quantizers
 
 
-def _calibration(config: Config, network: TracedModel, images: Path, calibrated: Provenance) -> Calibration:
+def _calibration(config: Config, transform: Transform, images: Path, calibrated: Provenance) -> Calibration:
     drawn = calibrated["settings"]
 
     def read_batches() -> list[Tensor]:
         entries = calibration_entries(config.experiment, images, drawn["seed"], len(drawn["images"]))
-        return load_batches(config.experiment, entries, network.transform)
+        return load_batches(config.experiment, entries, transform)
 
     return Calibration(read_batches, drawn["sampled_positions"], drawn["seed"])
 

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from qhyvit.config import Config
 from qhyvit.data import cifar10
+from qhyvit.data.labelled_folder import Transform
 from qhyvit.errors import InputError
 from qhyvit.evaluation.accuracy import top_k_correct
 from qhyvit.files import atomic_write
 from qhyvit.models.image_size import load_state
 from qhyvit.models.training import train_cycle
-from qhyvit.models.zoo import Transform, build, data_config, load_weights, make_transform
+from qhyvit.models.zoo import build, data_config, load_weights, make_transform
 
 
 def train(config: Config, name: str, data: Path, output: Path, report: Path) -> None:
