@@ -8,9 +8,9 @@ import typer
 
 from benchmarks.common import IMAGES, MANIFEST, MODEL, SEED, SIZE, load_experiment
 from qhyvit.cli import collect_garbage_seldom
+from qhyvit.cli.calibrate import calibrate
+from qhyvit.cli.quantize import quantize
 from qhyvit.models.loading import load_model
-from qhyvit.steps.calibrate import calibrate
-from qhyvit.steps.quantize import quantize
 
 STEPS = 2  # each has a process of its own in the workflow, and loads the network
 
@@ -25,10 +25,11 @@ def main(method: str, size: int = SIZE, images: int = IMAGES, prepare_only: bool
             load_model(config, MODEL)
         return
     with TemporaryDirectory() as folder:
-        calibration = Path(folder, "calibration.safetensors")
-        calibrate(config, MODEL, SEED, MANIFEST, calibration)
+        experiment, calibration = Path(folder, "config.yaml"), Path(folder, "calibration.safetensors")
+        experiment.write_text(config.experiment.model_dump_json())
+        calibrate(experiment, MODEL, SEED, MANIFEST, calibration)
         output, errors = Path(folder, "quantized.safetensors"), Path(folder, "sites.csv")
-        quantize(config, MODEL, method, "partial", "w8a8", MANIFEST, calibration, output, errors)
+        quantize(experiment, MODEL, method, "partial", "w8a8", MANIFEST, calibration, output, errors)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,10 @@ import yaml
 from conftest import REPOSITORY, TINY_EXPERIMENT, write_data
 from safetensors.torch import load_file
 
-from qhyvit.config import load_config
-from qhyvit.steps.aggregate_challenges import aggregate_challenges
-from qhyvit.steps.calibrate import calibrate
-from qhyvit.steps.challenges import challenges
-from qhyvit.steps.fetch import fetch_images
+from qhyvit.cli.aggregate_challenges import aggregate_challenges
+from qhyvit.cli.calibrate import calibrate
+from qhyvit.cli.challenges import challenges
+from qhyvit.cli.fetch.images import fetch_images
 
 FILES = ("challenges.csv", "channel_ranges.csv", "norms.csv", "model.json")
 
@@ -25,7 +24,7 @@ def project(tmp_path_factory):
     write_data(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        config = load_config(root / "config/config.yaml")
+        config = root / "config/config.yaml"
         fetch_images(config, root / "images.csv")
         calibrate(config, "mobilevit_xxs", 0, root / "images.csv", root / "calibration.safetensors")
         for folder in ("one", "two"):

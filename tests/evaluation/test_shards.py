@@ -5,14 +5,17 @@ import pytest
 import torch
 from conftest import REPOSITORY, TINY_EXPERIMENT, write_data, write_images
 
+from qhyvit.cli import calibrate, quantize
+from qhyvit.cli.aggregate import aggregate
+from qhyvit.cli.evaluate import evaluate
+from qhyvit.cli.predict import predict
 from qhyvit.config import load_config
 from qhyvit.data.labelled_folder import Entry
 from qhyvit.data.manifest import write_manifest
 from qhyvit.errors import InputError
+from qhyvit.evaluation import evaluation_set
 from qhyvit.evaluation.shards import merge_shards, save_shard, shard_of
 from qhyvit.models.loading import load_model
-from qhyvit.steps import calibrate, evaluate, predict, quantize
-from qhyvit.steps.aggregate import aggregate
 
 MODEL = "mobilevit_xxs"
 BITS = ["w8a8", "w4a4"]
@@ -67,18 +70,18 @@ def experiment(tmp_path, monkeypatch):
 
     def with_shards(shards: int):
         Path("config.yaml").write_text(json.dumps(content | {"evaluation": {"shards": shards}}))
-        return load_config(Path("config.yaml"))
+        return Path("config.yaml")
 
-    network = load_model(with_shards(1), MODEL)
-    for step in (calibrate, predict, quantize):  # tracing it in each step would take most of the time
-        monkeypatch.setattr(step, "load_model", lambda *_: network)
+    network = load_model(load_config(with_shards(1)), MODEL)
+    for module in (calibrate, evaluation_set, quantize):  # tracing it in each step would take most of the time
+        monkeypatch.setattr(module, "load_model", lambda *_: network)
     return with_shards
 
 
 def test_the_results_of_shards_are_those_of_one_job_byte_for_byte(experiment):
     config, images, calibration = experiment(1), Path("images.csv"), Path("calibration.safetensors")
     quantized = [Path(f"{bits}.safetensors") for bits in BITS]
-    write_manifest(config.experiment.dataset, images)
+    write_manifest(load_config(config).experiment.dataset, images)
     calibrate.calibrate(config, MODEL, 0, images, calibration)
     for bits, path in zip(BITS, quantized, strict=True):
         quantize.quantize(config, MODEL, "minmax", "partial", bits, images, calibration, path, Path(f"{bits}.csv"))
@@ -86,15 +89,15 @@ def test_the_results_of_shards_are_those_of_one_job_byte_for_byte(experiment):
     def predicted(shards: int, networks: list[Path], name: str) -> list[Path]:
         paths = [Path(f"{shards}/{name}{number}") for number in range(1, shards + 1)]
         for number, path in enumerate(paths, start=1):
-            predict.predict_shard(experiment(shards), MODEL, images, networks, number, path)
+            predict(experiment(shards), MODEL, images, number, path, networks)
         return paths
 
     def result(shards: int) -> dict[str, bytes]:
         """By name, the bytes of all files that an evaluation by so many jobs ends with; 0 is one job without shards."""
         out = Path(f"results{shards}")
-        evaluate.evaluate_fp32(config, MODEL, images, out / "fp32.json", out / "fp32", predicted(shards, [], "fp32"))
+        evaluate(config, MODEL, images, [out / "fp32.json"], out / "fp32", shard=predicted(shards, [], "fp32"))
         outputs = [out / f"{bits}.json" for bits in BITS]
-        evaluate.evaluate_quantized(config, MODEL, images, quantized, out / "fp32", outputs, predicted(shards, quantized, "minmax"))
+        evaluate(config, MODEL, images, outputs, out / "fp32", quantized, predicted(shards, quantized, "minmax"))
         names = [out / name for name in ("results.csv", "hits.csv", "metrics.json", "table.csv", "table.md")]
         aggregate([out / "fp32.json", *outputs], images, *names)
         return {path.name: path.read_bytes() for path in out.iterdir()}

@@ -3,10 +3,10 @@ import yaml
 from conftest import REPOSITORY, TINY_EXPERIMENT
 from safetensors.torch import save_file
 
+from qhyvit.cli.fetch import weights
 from qhyvit.config import HubSource, load_config
 from qhyvit.errors import InputError
 from qhyvit.models.zoo import build
-from qhyvit.steps import fetch
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def config(tmp_path, monkeypatch):
     files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
     changes = {"models": ["mobilevit_xxs", "mobile_former_26m"], "weights": "weights/{model}.safetensors", "weights_lock": "lock.yaml"}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT | files | changes))
-    return load_config(tmp_path / "config.yaml")
+    return tmp_path / "config.yaml"
 
 
 def test_weights_with_a_source_are_downloaded_once(config, tmp_path, monkeypatch):
@@ -25,12 +25,12 @@ def test_weights_with_a_source_are_downloaded_once(config, tmp_path, monkeypatch
     def download(source, path):
         downloads.append((source, path))
         path.parent.mkdir()
-        model = build(config.models["mobilevit_xxs"], classes=2)
+        model = build(load_config(config).models["mobilevit_xxs"], classes=2)
         save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
 
-    monkeypatch.setattr(fetch, "download", download)
+    monkeypatch.setattr(weights, "download", download)
     for receipt in ("first.json", "second.json"):
-        fetch.fetch_weights(config, "mobilevit_xxs", tmp_path / receipt)
+        weights.fetch_weights(config, "mobilevit_xxs", tmp_path / receipt)
     assert [(source, str(path)) for source, path in downloads] == [
         (HubSource(hub="timm/mobilevit_xxs.cvnets_in1k"), "weights/mobilevit_xxs.safetensors")
     ]
@@ -41,5 +41,5 @@ def test_weights_without_a_source_must_be_there(config, tmp_path):
     with pytest.raises(
         InputError, match=r"weights/mobile_former_26m\.safetensors: no such weights, and .* no source for mobile_former_26m"
     ):
-        fetch.fetch_weights(config, "mobile_former_26m", tmp_path / "receipt.json")
+        weights.fetch_weights(config, "mobile_former_26m", tmp_path / "receipt.json")
     assert not (tmp_path / "receipt.json").exists()

@@ -12,11 +12,11 @@ import pytest
 from conftest import REPOSITORY
 
 from qhyvit.cli import main
+from qhyvit.cli.aggregate import aggregate
 from qhyvit.evaluation.statistics import Estimate, accuracy_interval, difference, holm, mcnemar
 from qhyvit.reporting.correctness import decode, encode, images_hash, read_hits
 from qhyvit.reporting.diff import changes, with_hits
 from qhyvit.reporting.runs import read_results
-from qhyvit.steps.aggregate import aggregate
 
 FP32 = "1" * 90 + "0" * 10
 GOOD = "1" * 85 + "0" * 15

@@ -4,8 +4,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from qhyvit.cli.pages import pages
 from qhyvit.errors import InputError
-from qhyvit.steps.pages import pages
 
 CSV = 'method,cell,share\n<b>minmax</b>,"9.5 (drop 1)","1,094 of 5,739"\nqhyvit,82.95 (drop -0.30),\n'
 

@@ -4,13 +4,13 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
+from qhyvit.cli.compare import compare
 from qhyvit.config import METHODS, MODELS, read_yaml
 from qhyvit.errors import InputError
 from qhyvit.reporting.published import published, read_accuracies, read_means
 from qhyvit.reporting.runs import COLUMNS
 from qhyvit.reporting.tables.comparison import TABLES, caption, comparison, comparison_shown
 from qhyvit.reporting.tables.improvement import improvement, improvement_shown
-from qhyvit.steps.compare import compare
 
 PAPER = REPOSITORY / "reports/paper"
 ACCURACIES = ("table_ii", "table_iii", "table_iv", "hyq")

@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
+from qhyvit.cli.seeds import seeds
 from qhyvit.reporting.tables.seeds import seed_spread
-from qhyvit.steps.seeds import seeds
 
 RUN = {"dataset": "tiny", "model": "net", "mode": "partial", "method": "qhyvit", "w_bits": 8, "a_bits": 8, "images": 10}
 

@@ -99,7 +99,7 @@ def test_a_killed_run_is_completed_to_the_same_bytes(finished, tmp_path):
 
 
 def test_a_second_run_beside_a_running_one_is_refused(copy):
-    (copy.root / "src/qhyvit/steps/aggregate.py").open("a").write("\nimport time\n\ntime.sleep(5)\n")
+    (copy.root / "src/qhyvit/cli/aggregate.py").open("a").write("\nimport time\n\ntime.sleep(5)\n")
     with copy.start() as first:
         time.sleep(2)
         second = copy.snakemake(check=False)

@@ -22,7 +22,7 @@ rule aggregate:
     resources:
         mem_mb=1000,
     params:
-        code=code_fingerprint("qhyvit.steps.aggregate"),
+        code=code_fingerprint("qhyvit.cli.aggregate"),
     shell:
         "qhyvit aggregate {input.fp32} {input.quantized} --images {input.images} --output {output.results}"
         " --hits {output.hits} --metrics {output.metrics} --table {output.table} --markdown {output.markdown} > {log} 2>&1"
@@ -39,7 +39,7 @@ rule seeds:
     resources:
         mem_mb=1000,
     params:
-        code=code_fingerprint("qhyvit.steps.seeds"),
+        code=code_fingerprint("qhyvit.cli.seeds"),
     shell:
         "qhyvit seeds {input} --table {output.table} --markdown {output.markdown} > {log} 2>&1"
 
@@ -63,7 +63,7 @@ rule plot_results:
         mem_mb=1000,
     params:
         caption=lambda wildcards: report_text(f"{wildcards.figure}_figure"),
-        code=code_fingerprint("qhyvit.steps.plot"),
+        code=code_fingerprint("qhyvit.cli.plot"),
     shell:
         "qhyvit plot {wildcards.figure} {input} --mode {wildcards.mode} --svg {output.svg} --png {output.png} > {log} 2>&1"
 
@@ -88,6 +88,6 @@ rule plot_site_errors:
     resources:
         mem_mb=1000,
     params:
-        code=code_fingerprint("qhyvit.steps.plot"),
+        code=code_fingerprint("qhyvit.cli.plot"),
     shell:
         "qhyvit plot site-errors {input} --svg {output.svg} --png {output.png} > {log} 2>&1"

@@ -15,7 +15,7 @@ rule calibrate:
     params:
         arguments=calibrate_arguments,
         settings=settings(EXPERIMENT.calibration),
-        code=model_code("qhyvit.steps.calibrate"),
+        code=model_code("qhyvit.cli.calibrate"),
     shell:
         "qhyvit calibrate --model {wildcards.model} {params.arguments}"
         " --images {input.images} --output {output} --threads {threads} > {log} 2>&1"

@@ -20,7 +20,7 @@ rule calibration_size:
     resources:
         mem_mb=1000,
     params:
-        code=code_fingerprint("qhyvit.steps.calibration_size"),
+        code=code_fingerprint("qhyvit.cli.calibration_size"),
     shell:
         "qhyvit calibration-size {input.fp32} {input.quantized} {input.resized} --output {output.table}"
         " --svg {output.svg} --png {output.png} > {log} 2>&1"

@@ -18,7 +18,7 @@ rule challenges:
         mem_mb=mem_per_attempt(3000),
     params:
         settings=lambda wildcards: [settings(EXPERIMENT.dataset), settings(SETTINGS.models[wildcards.model])],
-        code=model_code("qhyvit.steps.challenges"),
+        code=model_code("qhyvit.cli.challenges"),
     shell:
         "qhyvit challenges --model {wildcards.model} --calibration {input}"
         " --output {output.activations} --channels {output.channels} --norms {output.norms} --summary {output.summary}"
@@ -39,7 +39,7 @@ rule aggregate_challenges:
         mem_mb=1000,
     params:
         summaries=lambda wildcards, input: [f"--summary {path}" for path in input.summaries],
-        code=code_fingerprint("qhyvit.steps.aggregate_challenges"),
+        code=code_fingerprint("qhyvit.cli.aggregate_challenges"),
     shell:
         "qhyvit aggregate-challenges {input.activations} {params.summaries} --output {output.activations}"
         " --table {output.table} --markdown {output.markdown} > {log} 2>&1"
@@ -61,7 +61,7 @@ rule plot_channel_ranges:
     resources:
         mem_mb=1000,
     params:
-        code=code_fingerprint("qhyvit.steps.plot"),
+        code=code_fingerprint("qhyvit.cli.plot"),
     shell:
         "qhyvit plot channel-ranges {input} --svg {output.svg} --png {output.png} > {log} 2>&1"
 
@@ -82,7 +82,7 @@ rule plot_zero_point_overflow:
     resources:
         mem_mb=1000,
     params:
-        code=code_fingerprint("qhyvit.steps.plot"),
+        code=code_fingerprint("qhyvit.cli.plot"),
     shell:
         "qhyvit plot zero-point-overflow {input} --svg {output.svg} --png {output.png} > {log} 2>&1"
 
@@ -104,7 +104,7 @@ rule plot_bridge_sites:
     resources:
         mem_mb=1000,
     params:
-        code=code_fingerprint("qhyvit.steps.plot"),
+        code=code_fingerprint("qhyvit.cli.plot"),
     shell:
         "qhyvit plot bridge-sites {input.channels} --activations {input.activations}"
         " --svg {output.svg} --png {output.png} > {log} 2>&1"

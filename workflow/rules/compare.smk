@@ -15,7 +15,7 @@ rule compare:
     params:
         paper=lambda wildcards, input: os.path.dirname(input.paper[0]),
         tables=lambda wildcards, output: os.path.dirname(output[0]),
-        code=code_fingerprint("qhyvit.steps.compare"),
+        code=code_fingerprint("qhyvit.cli.compare"),
     shell:
         "qhyvit compare {input.results} --paper {params.paper} --output {params.tables} > {log} 2>&1"
 
@@ -31,7 +31,7 @@ rule paired:
     resources:
         mem_mb=1000,
     params:
-        code=code_fingerprint("qhyvit.steps.paired"),
+        code=code_fingerprint("qhyvit.cli.paired"),
     shell:
         "qhyvit paired {input} --table {output.table} --markdown {output.markdown} > {log} 2>&1"
 
@@ -47,6 +47,6 @@ rule ablation:
     resources:
         mem_mb=1000,
     params:
-        code=code_fingerprint("qhyvit.steps.paired"),
+        code=code_fingerprint("qhyvit.cli.paired"),
     shell:
         "qhyvit ablation {input} --table {output.table} --markdown {output.markdown} > {log} 2>&1"

@@ -26,7 +26,7 @@ rule predict:
         gpu=GPU,
     params:
         quantized=lambda wildcards, input: [f"--quantized {path}" for path in input.quantized],
-        code=model_code("qhyvit.steps.predict"),
+        code=model_code("qhyvit.cli.predict"),
     shell:
         "qhyvit predict --model {wildcards.model} --images {input.images}"
         " {params.quantized} --shard {wildcards.shard} --output {output} --threads {threads} > {log} 2>&1"
@@ -50,7 +50,7 @@ rule evaluate_fp32:
         gpu=0 if SHARDS else GPU,
     params:
         shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
-        code=model_code("qhyvit.steps.evaluate"),
+        code=model_code("qhyvit.cli.evaluate"),
     shell:
         "qhyvit evaluate --model {wildcards.model} --images {input.images}"
         " {params.shards} --output {output.result} --logits {output.logits} --threads {threads} > {log} 2>&1"
@@ -82,7 +82,7 @@ rule evaluate:
             f"--quantized {q} --output {o}" for q, o in zip(input.quantized, output)
         ],
         shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
-        code=model_code("qhyvit.steps.evaluate"),
+        code=model_code("qhyvit.cli.evaluate"),
     shell:
         "qhyvit evaluate --model {wildcards.model} --images {input.images} {params.shards}"
         " --logits {input.logits} {params.pairs} --threads {threads} > {log} 2>&1"

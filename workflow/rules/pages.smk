@@ -33,7 +33,7 @@ rule provenance:
         mem_mb=1000,
     params:
         settings=settings(SETTINGS),
-        code=code_fingerprint("qhyvit.steps.provenance"),
+        code=code_fingerprint("qhyvit.cli.provenance"),
     shell:
         "qhyvit provenance {input} --configuration {output.configuration} --runs {output.runs}" " > {log} 2>&1"
 
@@ -61,6 +61,6 @@ rule pages:
             for page, (caption, (_, _, title)) in zip(output, PAGES.items())
             for argument in ("--title", title, "--caption", report_text(caption), "--output", page)
         ],
-        code=code_fingerprint("qhyvit.steps.pages"),
+        code=code_fingerprint("qhyvit.cli.pages"),
     shell:
         "qhyvit pages {input} {params.pages:q} > {log} 2>&1"

@@ -13,7 +13,7 @@ rule sensitivity:
         mem_mb=mem_per_attempt(6000),
     params:
         settings=settings(EXPERIMENT.sensitivity),
-        code=model_code("qhyvit.steps.sensitivity"),
+        code=model_code("qhyvit.cli.sensitivity"),
     shell:
         "qhyvit sensitivity --model {wildcards.model} --images {input.images}"
         " --quantized {input.quantized} --output {output} --threads {threads} > {log} 2>&1"
@@ -37,6 +37,6 @@ rule plot_sensitivity:
     params:
         title="{model}, {method} {bits}",
         images=EXPERIMENT.sensitivity.images,
-        code=code_fingerprint("qhyvit.steps.plot"),
+        code=code_fingerprint("qhyvit.cli.plot"),
     shell:
         "qhyvit plot sensitivity {input} --svg {output.svg} --png {output.png} --title '{params.title}' > {log} 2>&1"

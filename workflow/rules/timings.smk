@@ -15,7 +15,7 @@ rule timings:
         benchmarks=BENCHMARKS,
         paper=lambda wildcards, input: os.path.dirname(input.paper),
         folder=lambda wildcards, output: os.path.dirname(output.seconds),
-        code=code_fingerprint("qhyvit.steps.timings"),
+        code=code_fingerprint("qhyvit.cli.timings"),
     shell:
         "qhyvit timings {input.results} --benchmarks {params.benchmarks} --paper {params.paper} --output {params.folder}"
         " > {log} 2>&1"
@@ -38,7 +38,7 @@ rule plot_timings:
     resources:
         mem_mb=1000,
     params:
-        code=code_fingerprint("qhyvit.steps.plot"),
+        code=code_fingerprint("qhyvit.cli.plot"),
     shell:
         "qhyvit plot timings {input.results} --seconds {input.seconds} --mode {wildcards.mode}"
         " --svg {output.svg} --png {output.png} > {log} 2>&1"

@@ -30,7 +30,7 @@ rule train_weights:
         mem_mb=mem_per_attempt(4000),
     params:
         cycles=lambda wildcards: [settings(cycle) for cycle in EXPERIMENT.training[wildcards.model]],
-        code=model_code("qhyvit.steps.train"),
+        code=model_code("qhyvit.cli.train"),
     shell:
         "qhyvit train --model {wildcards.model} --data {input}"
         " --output {output.weights} --report {output.report} --threads {threads} > {log} 2>&1"

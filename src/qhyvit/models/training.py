@@ -8,13 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from rich.progress import Progress
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from qhyvit.config import Cycle
+from qhyvit.config import Cycle, Dataset, Model
+from qhyvit.data.labelled_folder import Transform
 from qhyvit.files import atomic_write
+from qhyvit.models.image_size import load_state
+from qhyvit.models.zoo import build, data_config
 
 CROP_PADDING = 4  # pixels at the images' own size, the usual augmentation of CIFAR-10
 
@@ -36,6 +42,41 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     flipped = torch.rand(batch, 1, generator=generator) < 0.5
     columns = torch.where(flipped, columns.flip(1), columns)[:, None, None, :]
     return padded[torch.arange(batch)[:, None, None, None], torch.arange(3)[None, :, None, None], rows, columns]
+
+
+def train_cycles(spec: Model, dataset: Dataset, cycles: Sequence[Cycle], images: Tensor, labels: Tensor, output: Path) -> nn.Module:
+    """Train the model ``spec`` from scratch on uint8 ``images`` [N, H, W, 3] and ``labels`` [N], one cycle after another.
+
+    The checkpoint of each cycle lies next to ``output``; training resumes from the last one.
+    """
+    torch.manual_seed(cycles[0].seed)
+    model = build(spec, dataset.classes, cycles[0].first_size)
+    settings = data_config(model, dataset)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for number, cycle in enumerate(cycles, start=1):
+        trained, model = model, build(spec, dataset.classes, cycle.first_size)
+        load_state(model, trained.cpu().state_dict())
+        checkpoint = output.with_suffix(f".cycle{number}.checkpoint")
+        train_cycle(model, images.permute(0, 3, 1, 2), labels, settings, cycle, checkpoint, device)
+    return model
+
+
+def store_weights(model: nn.Module, path: Path) -> None:
+    """Write the state dict of ``model`` as safetensors, floating-point tensors in half precision."""
+    state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
+    with atomic_write(path) as temporary:
+        save_file({name: tensor.contiguous().cpu() for name, tensor in state.items()}, temporary)
+
+
+@torch.no_grad()
+def top1_accuracy(model: nn.Module, transform: Transform, images: np.ndarray, labels: np.ndarray) -> float:
+    """Measure top-1 in percent on uint8 ``images`` [N, H, W, 3] after the evaluation ``transform``."""
+
+    def predict(batch: np.ndarray) -> Tensor:
+        return model(torch.stack([transform(Image.fromarray(image)) for image in batch]))
+
+    logits = torch.cat([predict(images[start : start + 100]) for start in range(0, len(images), 100)])
+    return 100 * float((logits.argmax(dim=1) == torch.from_numpy(labels)).double().mean())
 
 
 def train_cycle(

@@ -1,11 +1,12 @@
-"""Step `inspect`: what quantization meets in a network, before any weights are at hand."""
+"""Command `inspect`."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -18,15 +19,17 @@ from qhyvit.models.zoo import build
 from qhyvit.reporting.figures.site_graph import plot_site_graph
 
 
-def inspect(name: str, zoo: Path, output: Path | None, svg: Path | None, sensitivity: Path | None) -> None:
-    """Print the sites and bridge blocks of ``name``, a model of the ``zoo`` or any of timm's.
-
-    Write them to ``output`` (JSON) and draw them to ``svg``, if given; ``sensitivity`` adds to each site what it costs. Raises InputError
-    when that is of other sites.
-    """
-    spec = read_yaml(zoo, MODELS).get(name, Model(family="", constructor=name))
-    model = build(spec, classes=1000)
-    description = {"model": name} | describe(model, torch.zeros(2, *model.pretrained_cfg["input_size"]))  # type: ignore[index]
+def inspect(
+    model: Annotated[str, typer.Argument(help="Model of the zoo, or any model of timm.")],
+    zoo: Annotated[Path, typer.Option(help="Zoo, a YAML file.")] = Path("config/models.yaml"),
+    output: Annotated[Path | None, typer.Option("--json", help="JSON file for the description.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="SVG file for a drawing of the sites and bridge blocks.")] = None,
+    sensitivity: Annotated[Path | None, typer.Option(help="File written by `qhyvit sensitivity`, to show with the sites.")] = None,
+) -> None:
+    """Show the quantization sites, bridge blocks and norms of a network."""
+    spec = read_yaml(zoo, MODELS).get(model, Model(family="", constructor=model))
+    network = build(spec, classes=1000)
+    description = {"model": model} | describe(network, torch.zeros(2, *network.pretrained_cfg["input_size"]))  # type: ignore[index]
     if sensitivity is not None:
         _add_costs(description["sites"], sensitivity)
     if output is not None:

@@ -1,15 +1,14 @@
-"""Step `seeds`: how much a result changes with its seed."""
+"""Command `seeds`."""
 
-from pathlib import Path
-
+from qhyvit.cli import options
 from qhyvit.files import atomic_write
 from qhyvit.reporting.runs import read_results
 from qhyvit.reporting.tables.accuracy import to_markdown
 from qhyvit.reporting.tables.seeds import CAPTION, ONE_SEED, seed_spread, seed_spread_shown
 
 
-def seeds(results: Path, table: Path, markdown: Path) -> None:
-    """Write the spread of top-1 over the seeds in results.csv to ``table`` (CSV) and ``markdown``; for one seed, nothing but a header."""
+def seeds(results: options.Results, table: options.Table, markdown: options.Markdown) -> None:
+    """Show the spread of each result over the seeds."""
     rows = seed_spread(read_results(results))
     with atomic_write(table) as path:
         rows.to_csv(path, index=False, float_format="%.6g")

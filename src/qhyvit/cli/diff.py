@@ -1,16 +1,19 @@
-"""Step `diff`: what changed in results.csv since a git revision. It reads what is committed, so it needs neither a run nor data."""
+"""Command `diff`. It reads committed files, so that it needs neither a run nor data."""
 
 import subprocess
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
+from qhyvit.cli import options
+from qhyvit.config import load_config
 from qhyvit.errors import InputError
 from qhyvit.evaluation.statistics import CONFIDENCE
 from qhyvit.reporting.correctness import read_hits
@@ -22,11 +25,12 @@ STYLES = {"worse": "red", "better": "green"}
 WIDTH = 140  # of lines that no terminal shows
 
 
-def diff(reports: Path, revision: str) -> bool:
-    """Print how results.csv in the folder ``reports`` differs from that of ``revision``; return whether a run got significantly worse.
-
-    Raises InputError for an unknown revision, and where either has no results.csv.
-    """
+def diff(
+    config: options.Config,
+    revision: Annotated[str, typer.Argument(help="Git revision, for example HEAD~1.")] = "HEAD",
+) -> None:
+    """Compare results.csv with that of a git revision; exit code 1 says that a run got significantly worse."""
+    reports = load_config(config, allow_unset_env=True).experiment.reports
     results, hits = reports / "results.csv", reports / "hits.csv"
     _require_commit(revision)
     old, new = _committed(results, revision), _present(results)
@@ -38,7 +42,8 @@ def diff(reports: Path, revision: str) -> bool:
     after = _runs(str(results), new, _present(hits))
     changed = changes(before, after)
     _show(changed, f"{results} since {revision}", f"{len(before)} runs at {revision}, {len(after)} now")
-    return "worse" in set(changed.verdict)
+    if "worse" in set(changed.verdict):
+        raise typer.Exit(1)
 
 
 def _require_commit(revision: str) -> None:

@@ -1,7 +1,11 @@
-"""Step `timings`: what each method costs in time."""
+"""Command `timings`."""
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from qhyvit.cli import options
 from qhyvit.files import atomic_write
 from qhyvit.reporting.published import read_means
 from qhyvit.reporting.runs import read_results
@@ -11,11 +15,13 @@ from qhyvit.reporting.tables.accuracy import to_markdown
 NAME = "running_time"
 
 
-def timings(results: Path, benchmarks: Path, paper: Path, output: Path) -> None:
-    """Write to the folder ``output`` the seconds of each run of results.csv, and a table of them as CSV, Markdown and LaTeX.
-
-    ``benchmarks`` is the folder of Snakemake's benchmark files of the data set, ``paper`` that of the published numbers.
-    """
+def timings(
+    results: options.Results,
+    benchmarks: Annotated[Path, typer.Option(help="Folder of Snakemake's benchmark files of the data set.")],
+    paper: options.Published,
+    output: Annotated[Path, typer.Option(help="Folder for the tables.")],
+) -> None:
+    """Show the running time of each method next to the published means."""
     seconds = reporting.timings(read_results(results), benchmarks)
     table = reporting.running_time(seconds, read_means(paper / "fig_9.csv"))
     shown = reporting.running_time_shown(table)

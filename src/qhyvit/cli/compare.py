@@ -1,9 +1,12 @@
-"""Step `compare`: our results beside the published ones."""
+"""Command `compare`."""
 
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
+import typer
 
+from qhyvit.cli import options
 from qhyvit.files import atomic_write
 from qhyvit.reporting.published import published, read_means
 from qhyvit.reporting.runs import read_results
@@ -11,8 +14,12 @@ from qhyvit.reporting.tables import comparison, improvement
 from qhyvit.reporting.tables.accuracy import to_markdown
 
 
-def compare(results: Path, paper: Path, output: Path) -> None:
-    """Compare results.csv with the published numbers in the folder ``paper``; write each table as CSV, Markdown and LaTeX to ``output``."""
+def compare(
+    results: options.Results,
+    paper: options.Published,
+    output: Annotated[Path, typer.Option(help="Folder for the tables, each as CSV, Markdown and LaTeX.")],
+) -> None:
+    """Compare the results with the published ones: Tables II to IV, and the mean improvement over each baseline."""
     measured = read_results(results)
     cells = {name: published(paper, name) for name in comparison.TABLES}
     stated = read_means(paper / "improvements.csv")

@@ -1,0 +1,102 @@
+"""Command `evaluate`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from qhyvit.cli import options
+from qhyvit.config import Config, load_config, parse_bits
+from qhyvit.errors import InputError
+from qhyvit.evaluation.accuracy import mean_kl, signal_to_noise, top_k_correct
+from qhyvit.evaluation.evaluation_set import input_files, predict_images
+from qhyvit.evaluation.shards import merge_shards
+from qhyvit.files import atomic_write
+from qhyvit.provenance import provenance
+from qhyvit.quantizers.serialization import load_quantizers
+
+
+def evaluate(
+    config: options.Config,
+    model: options.Model,
+    images: options.Images,
+    output: Annotated[list[Path], typer.Option(help="JSON file to write; one per --quantized, in the same order.")],
+    logits: Annotated[Path, typer.Option(help="Logits of the FP32 network: written without --quantized, read with it.")],
+    quantized: options.Quantized = None,
+    shard: Annotated[
+        list[Path] | None,
+        typer.Option(help="File written by `qhyvit predict`; give all shards in order. Without it the networks are run here."),
+    ] = None,
+    threads: options.Threads = 1,
+) -> None:
+    """Measure the accuracy on the evaluation images, and the distance of quantized networks from the FP32 network."""
+    torch.set_num_threads(threads)
+    networks = quantized or []
+    if len(output) != len(networks or [None]):
+        raise InputError(f"{len(output)} --output for {len(networks)} --quantized; give one for each")
+    settings = load_config(config)
+    predictions, labels = _predictions(settings, model, images, networks, shard or [])
+    if networks:
+        _write_quantized(settings, model, networks, output, load_file(logits)["logits"], predictions, labels)
+        return
+    with atomic_write(logits) as temporary:
+        save_file({"logits": predictions[0], "labels": labels}, temporary)
+    record = provenance({"weights": settings.weights_path(model), "images": images}, {})
+    run = _describe(settings, model, "fp32", "", (32, 32), 0)
+    _write(output[0], run | _accuracy(predictions[0], labels) | {"provenance": record})
+
+
+def _write_quantized(
+    settings: Config,
+    model: str,
+    networks: Sequence[Path],
+    outputs: Sequence[Path],
+    reference: Tensor,
+    predictions: Sequence[Tensor],
+    labels: Tensor,
+) -> None:
+    for path, output, logits in zip(networks, outputs, predictions, strict=True):
+        _, record = load_quantizers(path)
+        method, seed = record["settings"], record["calibrated"]["settings"]["seed"]
+        run = _describe(settings, model, method["method"], method["mode"], parse_bits(method["bits"]), seed)
+        distance = {"kl": mean_kl(reference, logits), "sqnr_db": signal_to_noise(reference, logits)}
+        _write(output, run | _accuracy(logits, labels) | distance | {"provenance": record})
+
+
+def _predictions(settings: Config, model: str, images: Path, networks: list[Path], shards: Sequence[Path]) -> tuple[list[Tensor], Tensor]:
+    if shards:
+        return merge_shards(shards, input_files(settings, model, images, networks))
+    return predict_images(settings, model, images, networks)
+
+
+def _describe(settings: Config, model: str, method: str, mode: str, bits: tuple[int, int], seed: int) -> dict[str, Any]:
+    return {
+        "dataset": settings.experiment.dataset.name,
+        "model": model,
+        "family": settings.models[model].family,
+        "method": method,
+        "mode": mode,
+        "w_bits": bits[0],
+        "a_bits": bits[1],
+        "seed": seed,
+    }
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> dict[str, Any]:
+    correct = top_k_correct(logits, labels, 1)
+    return {
+        "images": len(labels),
+        "top1": 100 * float(correct.double().mean()),
+        "top5": 100 * float(top_k_correct(logits, labels, 5).double().mean()),
+        "correct": "".join(str(int(hit)) for hit in correct),
+    }
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""Commands that get images and weights, and check them."""

@@ -1,0 +1,17 @@
+"""Command `fetch checkpoint`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qhyvit.cli import options
+from qhyvit.models.weights import convert_checkpoint
+
+
+def fetch_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="PyTorch checkpoint that holds a state dict.")],
+    output: options.Output,
+) -> None:
+    """Convert a PyTorch checkpoint to safetensors; only tensors are unpickled."""
+    convert_checkpoint(checkpoint, output)

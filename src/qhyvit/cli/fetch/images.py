@@ -1,0 +1,15 @@
+"""Command `fetch images`."""
+
+from qhyvit.cli import options
+from qhyvit.config import load_config
+from qhyvit.data.dvc import pull, tracked_hash
+from qhyvit.data.manifest import write_manifest
+
+
+def fetch_images(config: options.Config, output: options.Output) -> None:
+    """Check every image of the experiment and write their manifest; images tracked by DVC are pulled first."""
+    dataset = load_config(config).experiment.dataset
+    for folder in (dataset.calibration, dataset.evaluation):
+        if tracked_hash(folder):
+            pull(folder)
+    write_manifest(dataset, output)

@@ -1,0 +1,41 @@
+"""Command `fetch weights`."""
+
+import json
+
+from qhyvit.cli import options
+from qhyvit.config import Config, load_config
+from qhyvit.data.dvc import pull, tracked_hash
+from qhyvit.errors import InputError
+from qhyvit.files import atomic_write
+from qhyvit.models.weights import download, pin_hash
+from qhyvit.models.zoo import build, load_weights
+from qhyvit.provenance import file_sha256
+
+
+def fetch_weights(config: options.Config, model: options.Model, output: options.Output) -> None:
+    """Get the weights of a model, check that they fit, and write a receipt with their hash.
+
+    Weights tracked by DVC are pulled. Others are downloaded unless they are there, and must keep the hash that they had the first time.
+    """
+    settings = load_config(config)
+    configured, path = settings.configured_weights(model), settings.weights_path(model)
+    if tracked_hash(path):
+        pull(path)
+    elif not path.exists():
+        _download(settings, model)
+    dataset = settings.experiment.dataset
+    load_weights(build(settings.models[model], dataset.classes, dataset.input_size), path)
+    if not tracked_hash(path):
+        pin_hash(path, configured, settings.experiment.weights_lock)
+    with atomic_write(output) as temporary:
+        temporary.write_text(json.dumps({"path": str(configured), "sha256": file_sha256(path)}) + "\n")
+
+
+def _download(settings: Config, model: str) -> None:
+    path, source = settings.weights_path(model), settings.models[model].source
+    if source is None:
+        raise InputError(
+            f"{path}: no such weights, and {settings.experiment.models_file} has no source for {model}; put them there by hand"
+            " (`qhyvit fetch checkpoint` converts a PyTorch checkpoint), or leave the model out"
+        )
+    download(source, path)

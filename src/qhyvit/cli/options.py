@@ -1,0 +1,35 @@
+"""Options that several commands share, as types of their parameters."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qhyvit.config import Mode as ModeName
+
+Config = Annotated[Path, typer.Option(envvar="QHYVIT_CONFIG", help="Experiment, a YAML file.")]
+Model = Annotated[str, typer.Option(help="Model of the experiment.")]
+Method = Annotated[str, typer.Option(help="Method of the experiment.")]
+Mode = Annotated[
+    ModeName,
+    typer.Option(
+        help="partial: quantize inputs and weights of convolutions, linear layers and matrix products; full: also softmax, norms,"
+        " activation functions and additions."
+    ),
+]
+Bits = Annotated[str, typer.Option(help="Bits of weights and activations, for example w8a8.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the choice of calibration images, sampled labels and sampled positions.")]
+Images = Annotated[Path, typer.Option(help="Manifest written by `qhyvit fetch images`.")]
+Calibration = Annotated[Path, typer.Option(help="File written by `qhyvit calibrate`.")]
+Quantized = Annotated[
+    list[Path] | None, typer.Option(help="File written by `qhyvit quantize`; repeatable. Without it the FP32 network is run.")
+]
+Output = Annotated[Path, typer.Option(help="File to write.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads. Results are byte-identical only for equal numbers of threads.")]
+Results = Annotated[Path, typer.Argument(help="Results written by `qhyvit aggregate`.")]
+Correct = Annotated[Path, typer.Argument(help="Correct predictions per image, written by `qhyvit aggregate`.")]
+Published = Annotated[Path, typer.Option(help="Folder of the published numbers.")]
+Table = Annotated[Path, typer.Option(help="CSV file to write.")]
+Markdown = Annotated[Path, typer.Option(help="Markdown file for the same table.")]
+Svg = Annotated[Path, typer.Option(help="SVG file to write.")]
+Png = Annotated[Path, typer.Option(help="PNG file to write.")]

@@ -1,0 +1,47 @@
+"""Command `sensitivity`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from qhyvit.analysis.sensitivity import site_sensitivity
+from qhyvit.cli import options
+from qhyvit.config import load_config
+from qhyvit.data.calibration_set import calibration_entries
+from qhyvit.data.labelled_folder import LabelledImages, sample_entries
+from qhyvit.data.manifest import read_manifest
+from qhyvit.errors import InputError
+from qhyvit.files import atomic_write
+from qhyvit.models.loading import load_model
+from qhyvit.quantizers.serialization import load_quantizers
+
+
+def sensitivity(
+    config: options.Config,
+    model: options.Model,
+    images: options.Images,
+    quantized: Annotated[Path, typer.Option(help="File written by `qhyvit quantize` in partial mode.")],
+    output: options.Output,
+    threads: options.Threads = 1,
+) -> None:
+    """Measure the cost of each site for the whole network, quantized alone and as the only one in FP32.
+
+    The images are calibration images that the calibration did not use.
+    """
+    torch.set_num_threads(threads)
+    settings = load_config(config)
+    experiment = settings.experiment
+    quantizers, record = load_quantizers(quantized)
+    if record["settings"]["mode"] != "partial":
+        raise InputError(f"{quantized}: quantized in mode {record['settings']['mode']!r}; give a network quantized in mode 'partial'")
+    loaded = load_model(settings, model)
+    seed = record["calibrated"]["settings"]["seed"]
+    used = {entry.path for entry in calibration_entries(experiment, images, seed)}
+    others = [entry for entry in read_manifest(experiment.dataset, images, "calibration") if entry.path not in used]
+    held_out = LabelledImages(sample_entries(others, experiment.sensitivity.images, seed), loaded.transform)
+    inputs, labels = zip(*(held_out[index] for index in range(len(held_out))), strict=True)
+    with atomic_write(output) as path:
+        table = site_sensitivity(loaded.traced, quantizers, torch.stack(inputs), torch.tensor(labels))
+        table.to_csv(path, index=False, float_format="%.6g")
