@@ -108,25 +108,37 @@ def test_a_second_run_beside_a_running_one_is_refused(copy):
     assert "another run is active" in second.stdout
 
 
-def test_an_edit_to_a_method_reruns_what_that_method_makes(copy):
-    assert planned(copy) == {}
+def reasons(project: Project, *arguments: str) -> set[str]:
+    """The rules that would run because their params have changed."""
+    output = project.run("-m", "snakemake", "--dry-run", *arguments).stdout
+    return set(re.findall(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    reason: .*Params have changed", output, flags=re.MULTILINE))
+
+
+def test_prose_in_every_module_reruns_nothing(copy):
+    for path in (copy.root / "src").rglob("*.py"):
+        path.write_text(re.sub(r'\A"""', '"""Edited: ', path.read_text()) + "\n# edited\n")
     (copy.root / "README.md").write_text("edited")
     assert planned(copy) == {}
+
+
+def test_constant_of_a_method_reruns_what_that_method_makes(copy):
     with (copy.root / "src/qhyvit/methods/qhyvit.py").open("a") as file:
-        file.write("# edited\n")
-    shown = {"plot_results": 2, "plot_site_errors": 1, "plot_timings": 1, "pages": 1}
-    concluded = {"aggregate": 1, "compare": 1, "paired": 1, "seeds": 1, "timings": 1, "provenance": 1, "all": 1} | shown
-    assert planned(copy) == {"quantize": 1, "evaluate": 1} | concluded
+        file.write("EDITED = 1\n")
     dry_run = copy.run("-m", "snakemake", "--dry-run").stdout
     assert "qhyvit-partial-w4a4.safetensors" in dry_run
     assert not re.search(r"output: .*minmax", dry_run)
 
 
-def test_an_edit_to_shared_code_reruns_what_uses_it(copy):
+def test_constant_of_shared_code_reruns_its_users(copy):
     with (copy.root / "src/qhyvit/evaluation/accuracy.py").open("a") as file:
-        file.write("# edited\n")
-    assert {"evaluate": 2, "evaluate_fp32": 1}.items() <= planned(copy).items()
-    assert "quantize" not in planned(copy)
+        file.write("EDITED = 1\n")
+    assert {"evaluate", "evaluate_fp32"} <= reasons(copy)
+    assert not {"quantize", "calibrate"} & reasons(copy)
+
+
+def test_another_device_reruns_what_runs_networks(copy):
+    copy.configure(device="auto")
+    assert reasons(copy) == {"calibrate", "quantize", "evaluate", "evaluate_fp32", "provenance"}  # the last one's table lists settings
 
 
 def test_a_changed_setting_of_a_method_reruns_that_method(copy):

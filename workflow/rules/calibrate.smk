@@ -15,6 +15,7 @@ rule calibrate:
     params:
         arguments=calibrate_arguments,
         settings=settings(EXPERIMENT.calibration),
+        runtime=runtime("calibrate"),
         code=model_code("qhyvit.cli.calibrate"),
     shell:
         "qhyvit calibrate --model {wildcards.model} {params.arguments}"

@@ -1,16 +1,15 @@
 import os
 import sys
-from functools import cache
-from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
-import grimp
 from snakemake.exceptions import WorkflowError
 
 from qhyvit.config import load_config, variables
 from qhyvit.data.dvc import tracked_hash
 from qhyvit.errors import InputError
 from qhyvit.reporting.search_steps import STEPS
+from workflow.scripts.fingerprint import CodeFingerprints
 
 # The jobs read the configuration file themselves, so there must be exactly one and nothing beside it.
 if len(workflow.configfiles) != 1 or workflow.config_settings.config:
@@ -29,7 +28,7 @@ BENCHMARKS = f"{EXPERIMENT.results}/benchmarks/{EXPERIMENT.dataset.name}"
 LOGS = f"logs/{EXPERIMENT.dataset.name}"
 REPORTS = str(EXPERIMENT.reports)
 GPU = int(EXPERIMENT.device != "cpu")  # what jobs that run networks ask a cluster for
-IMPORTS = grimp.build_graph("qhyvit", cache_dir=None)
+CODE = CodeFingerprints("qhyvit", by_value=["qhyvit.config"])
 
 # Jobs use the commands of the environment that Snakemake runs in, and its configuration: which file that is is no parameter, since results
 # do not depend on it. They keep freed buffers, in huge pages where there are any: page faults cost more than the memory.
@@ -76,24 +75,24 @@ wildcard_constraints:
     seed=r"\d+(-\d+images)?",
 
 
-@cache  # a plan asks for each job
 def code_fingerprint(*modules):
-    """Fingerprint of the given modules and all that they import: as a param, it reruns a rule when code that it uses has changed."""
-    used = set(modules).union(*(IMPORTS.find_upstream_modules(module) for module in modules))
-    files = [Path(sys.modules["qhyvit"].__path__[0], *module.split(".")[1:]) for module in sorted(used)]
-    digest = sha256()
-    for path in files:
-        digest.update((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_bytes())
-    return digest.hexdigest()[:16]
+    """Fingerprint of the given modules and all that they import. As a param, it reruns a rule when code that it uses has changed."""
+    return CODE.of(*modules)
 
 
 def model_code(*modules):
-    """The same for a rule that builds the network of its wildcard {model}."""
-    return lambda wildcards: code_fingerprint(*modules, *filter(None, [SETTINGS.models[wildcards.model].module]))
+    """Fingerprint of the given modules and of the one that defines the network of the wildcard {model}, if the project has one."""
+    return lambda wildcards: CODE.of(*modules, *filter(None, [SETTINGS.models[wildcards.model].module]))
+
+
+def runtime(rule, threads=1):
+    """What changes the results of a network besides code and settings: where it runs, on how many threads, and by which PyTorch."""
+    stated = workflow.resource_settings.overwrite_threads.get(rule, threads)  # --set-threads
+    return {"device": EXPERIMENT.device, "threads": stated, "torch": version("torch")}
 
 
 def settings(part):
-    """A part of the configuration as plain data: as a param, it reruns a rule when settings that it uses have changed."""
+    """A part of the configuration as plain data. As a param, it reruns a rule when settings that it uses have changed."""
     return part.model_dump(mode="json")
 
 

@@ -26,6 +26,7 @@ rule predict:
         gpu=GPU,
     params:
         quantized=lambda wildcards, input: [f"--quantized {path}" for path in input.quantized],
+        runtime=runtime("predict"),
         code=model_code("qhyvit.cli.predict"),
     shell:
         "qhyvit predict --model {wildcards.model} --images {input.images}"
@@ -50,6 +51,7 @@ rule evaluate_fp32:
         gpu=0 if SHARDS else GPU,
     params:
         shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
+        runtime=runtime("evaluate_fp32"),
         code=model_code("qhyvit.cli.evaluate"),
     shell:
         "qhyvit evaluate --model {wildcards.model} --images {input.images}"
@@ -82,6 +84,7 @@ rule evaluate:
             f"--quantized {q} --output {o}" for q, o in zip(input.quantized, output)
         ],
         shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
+        runtime=runtime("evaluate"),
         code=model_code("qhyvit.cli.evaluate"),
     shell:
         "qhyvit evaluate --model {wildcards.model} --images {input.images} {params.shards}"

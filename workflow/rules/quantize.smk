@@ -20,6 +20,7 @@ rule quantize:
     params:
         partial=lambda wildcards, input: f"--partial {input.partial}" if input.partial else "",
         settings=lambda wildcards: settings(SETTINGS.methods[wildcards.method]),
+        runtime=runtime("quantize"),
         code=model_code("qhyvit.cli.quantize"),
         method_code=lambda wildcards: code_fingerprint(f"qhyvit.methods.{SETTINGS.methods[wildcards.method].algorithm}"),
     shell:

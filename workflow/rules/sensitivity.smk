@@ -13,6 +13,7 @@ rule sensitivity:
         mem_mb=mem_per_attempt(6000),
     params:
         settings=settings(EXPERIMENT.sensitivity),
+        runtime=runtime("sensitivity"),
         code=model_code("qhyvit.cli.sensitivity"),
     shell:
         "qhyvit sensitivity --model {wildcards.model} --images {input.images}"

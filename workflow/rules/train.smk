@@ -30,6 +30,7 @@ rule train_weights:
         mem_mb=mem_per_attempt(4000),
     params:
         cycles=lambda wildcards: [settings(cycle) for cycle in EXPERIMENT.training[wildcards.model]],
+        runtime=runtime("train_weights", threads=2),
         code=model_code("qhyvit.cli.train"),
     shell:
         "qhyvit train --model {wildcards.model} --data {input}"
