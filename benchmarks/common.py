@@ -12,7 +12,7 @@ from typing import IO
 
 import pandas as pd
 
-from qhyvit.config import Config, load_config
+from qhyvit.config.loading import Config, load_config
 from qhyvit.files import atomic_write
 from qhyvit.reporting.tables.accuracy import to_markdown
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import typer
 
 from benchmarks.common import REPORTS
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.files import atomic_write
 from qhyvit.reporting.correctness import decode, read_hits
 from qhyvit.reporting.folds import pooled

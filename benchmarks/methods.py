@@ -9,7 +9,7 @@ import typer
 from rich.progress import track
 
 from benchmarks.common import EXPERIMENT, IMAGES, MODEL, SIZE, fetch, measure, write_report
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 
 YARDSTICKS = {"NNCF": "nncf", "ONNX Runtime": "onnxruntime"}
 KINDS = {"all": "", "own": "own_"}  # columns of the summary, and of the table

@@ -10,7 +10,7 @@ import yaml
 from rich.progress import track
 
 from benchmarks.common import WORK, measure, write_report
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 
 EXPERIMENT = Path("config/imagenet.yaml")
 # About 100, 1,000, 10,000 and 50,000 jobs: how many models, methods and seeds.

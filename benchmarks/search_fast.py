@@ -9,7 +9,7 @@ from rich.progress import track
 from benchmarks.common import IMAGES, SEED, SIZE
 from benchmarks.site_search import folder, load, same_labels, settings
 from qhyvit.calibration.capture import capture
-from qhyvit.config import parse_bits
+from qhyvit.config.base import parse_bits
 from qhyvit.files import atomic_write
 from qhyvit.methods.scale_search import candidates_of, loss_and_rounding
 from qhyvit.methods.task import Calibration, Task

@@ -19,7 +19,8 @@ from benchmarks.common import IMAGES, SEED, SIZE
 from benchmarks.site_search import folder, load, same_labels, settings
 from qhyvit.calibration.losses import fisher_loss
 from qhyvit.calibration.recorder import Recorder, backward
-from qhyvit.config import SearchSettings, parse_bits
+from qhyvit.config.base import parse_bits
+from qhyvit.config.methods import SearchSettings
 from qhyvit.graph.fake_quant import site_weight
 from qhyvit.graph.sites import Site
 from qhyvit.graph.traced_model import TracedModel

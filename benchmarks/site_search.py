@@ -7,7 +7,8 @@ from torch import Generator, Tensor
 
 from benchmarks.common import MANIFEST, MODEL, SEED, WORK, load_experiment
 from qhyvit.calibration.losses import Loss
-from qhyvit.config import Config, ScaleSearchMethod
+from qhyvit.config.loading import Config
+from qhyvit.config.methods import ScaleSearchMethod
 from qhyvit.data.calibration_set import calibration_entries, load_batches
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.models.loading import load_model

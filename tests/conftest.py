@@ -113,7 +113,7 @@ TINY_EXPERIMENT = {
 
 def write_data(root: Path) -> None:
     """Images and random weights of the tiny experiment."""
-    from qhyvit.config import Model
+    from qhyvit.config.models import Model
     from qhyvit.models.zoo import build
 
     write_images(root / "data/tiny/calibration", 6, seed=1)

@@ -6,7 +6,9 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from qhyvit.config import SCHEMAS, load_config, parse_bits, schema_text
+from qhyvit.config.base import parse_bits
+from qhyvit.config.loading import load_config
+from qhyvit.config.schemas import SCHEMAS, schema_text
 from qhyvit.errors import InputError
 
 EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "config").glob("*.yaml") if re.search(r"^(base|dataset):", path.read_text(), re.M))
@@ -30,7 +32,7 @@ def experiment(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_schemas_are_in_step_with_the_classes_and_hold_for_the_files(name):
     path = REPOSITORY / "workflow/schemas" / f"{name}.schema.json"
-    assert path.read_text() == schema_text(SCHEMAS[name]), "run python -m qhyvit.config"
+    assert path.read_text() == schema_text(SCHEMAS[name]), "run python -m qhyvit.config.schemas"
     jsonschema.validate(yaml.safe_load((CONFIG / f"{name}.yaml").read_text()), yaml.safe_load(path.read_text()))
 
 

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from qhyvit.config import Device
+from qhyvit.config.base import Device
 from qhyvit.errors import InputError
 
 

@@ -9,7 +9,7 @@ from qhyvit.cli import calibrate, quantize
 from qhyvit.cli.aggregate import aggregate
 from qhyvit.cli.evaluate import evaluate
 from qhyvit.cli.predict import predict
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.data.labelled_folder import Entry
 from qhyvit.data.manifest import write_manifest
 from qhyvit.errors import InputError

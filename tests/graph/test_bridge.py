@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from qhyvit.config import Model
+from qhyvit.config.models import Model
 from qhyvit.graph.bridge import BridgeBlock, find_bridge_blocks
 from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.sites import find_sites

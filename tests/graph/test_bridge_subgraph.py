@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.fx import Interpreter
 
-from qhyvit.config import Model
+from qhyvit.config.models import Model
 from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.bridge_subgraph import extract_block
 from qhyvit.graph.fold import fold_batch_norm

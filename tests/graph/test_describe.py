@@ -2,7 +2,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from qhyvit.config import Model
+from qhyvit.config.models import Model
 from qhyvit.graph.describe import describe
 from qhyvit.models.zoo import build
 

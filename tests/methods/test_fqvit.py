@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from conftest import REPOSITORY, make_task
 from torch import nn
 
-from qhyvit.config import METHODS, read_yaml
+from qhyvit.config.loading import read_yaml
+from qhyvit.config.methods import METHODS
 from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.trace import trace
 from qhyvit.methods import find_quantizers

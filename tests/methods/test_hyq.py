@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from conftest import make_task
 from torch import nn
 
-from qhyvit.config import HyqMethod
+from qhyvit.config.methods import HyqMethod
 from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace

@@ -3,7 +3,7 @@ import torch
 from conftest import make_task
 from torch import nn
 
-from qhyvit.config import MinmaxMethod
+from qhyvit.config.methods import MinmaxMethod
 from qhyvit.graph.trace import trace
 from qhyvit.methods import find_quantizers
 

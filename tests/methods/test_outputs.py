@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from conftest import make_task
 from torch import nn
 
-from qhyvit.config import MinmaxMethod
+from qhyvit.config.methods import MinmaxMethod
 from qhyvit.graph.trace import trace
 from qhyvit.methods.outputs import find_output_quantizers
 

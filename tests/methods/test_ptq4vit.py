@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from conftest import make_task
 from torch import nn
 
-from qhyvit.config import METHODS, read_yaml
+from qhyvit.config.loading import read_yaml
+from qhyvit.config.methods import METHODS
 from qhyvit.graph.trace import trace
 from qhyvit.methods import find_quantizers
 from qhyvit.methods.ptq4vit import StackedCandidates, candidates_of

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from conftest import make_task
 from torch import nn
 
-from qhyvit.config import QhyvitReleasedMethod
+from qhyvit.config.methods import QhyvitReleasedMethod
 from qhyvit.graph.trace import trace
 from qhyvit.methods import find_quantizers
 from qhyvit.methods import qhyvit_released as released

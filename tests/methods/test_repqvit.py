@@ -5,7 +5,7 @@ import torch
 from conftest import make_task
 from torch import nn
 
-from qhyvit.config import RepqvitMethod
+from qhyvit.config.methods import RepqvitMethod
 from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace

@@ -4,7 +4,8 @@ from conftest import REPOSITORY, TINY_EXPERIMENT
 from safetensors.torch import save_file
 
 from qhyvit.cli.fetch import weights
-from qhyvit.config import HubSource, load_config
+from qhyvit.config.loading import load_config
+from qhyvit.config.models import HubSource
 from qhyvit.errors import InputError
 from qhyvit.models.zoo import build
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.interpolate import RegularGridInterpolator
 
-from qhyvit.config import Model
+from qhyvit.config.models import Model
 from qhyvit.models.image_size import load_state
 from qhyvit.models.zoo import build
 

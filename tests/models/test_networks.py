@@ -6,7 +6,9 @@ import pytest
 import torch
 from conftest import REPOSITORY, make_task
 
-from qhyvit.config import METHODS, MODELS, Model, read_yaml
+from qhyvit.config.loading import read_yaml
+from qhyvit.config.methods import METHODS
+from qhyvit.config.models import MODELS, Model
 from qhyvit.graph.describe import describe
 from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.fold import fold_batch_norm

@@ -4,7 +4,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from qhyvit.config import Cycle, Dataset, Model
+from qhyvit.config.dataset import Dataset
+from qhyvit.config.models import Model
+from qhyvit.config.training import Cycle
 from qhyvit.models import training
 from qhyvit.models.zoo import build, make_transform
 

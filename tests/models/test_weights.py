@@ -6,7 +6,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from qhyvit.config import HubSource
+from qhyvit.config.models import HubSource
 from qhyvit.errors import InputError
 from qhyvit.models import weights
 

@@ -5,7 +5,9 @@ import torch
 from conftest import REPOSITORY
 from safetensors.torch import save_file
 
-from qhyvit.config import MODELS, Dataset, Model, read_yaml
+from qhyvit.config.dataset import Dataset
+from qhyvit.config.loading import read_yaml
+from qhyvit.config.models import MODELS, Model
 from qhyvit.errors import InputError
 from qhyvit.models.zoo import build, data_config, load_weights
 

@@ -6,7 +6,7 @@ import torch
 import yaml
 from conftest import REPOSITORY, TINY_EXPERIMENT
 
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.quantizers.serialization import save_quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.reporting.tables.provenance import configuration_table, provenance_table

@@ -5,7 +5,9 @@ import pytest
 from conftest import REPOSITORY
 
 from qhyvit.cli.compare import compare
-from qhyvit.config import METHODS, MODELS, read_yaml
+from qhyvit.config.loading import read_yaml
+from qhyvit.config.methods import METHODS
+from qhyvit.config.models import MODELS
 from qhyvit.errors import InputError
 from qhyvit.reporting.published import published, read_accuracies, read_means
 from qhyvit.reporting.runs import COLUMNS

@@ -14,7 +14,7 @@ from cluster import Cluster
 from conftest import REPOSITORY, Project
 from kill_and_resume import ON_SLURM
 
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 
 
 def main() -> None:

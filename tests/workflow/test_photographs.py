@@ -12,7 +12,7 @@ from conftest import Project
 from ilsvrc import VALIDATION, write_archives
 from safetensors.torch import save_file
 
-from qhyvit.config import Model
+from qhyvit.config.models import Model
 from qhyvit.models.zoo import build
 
 VARIABLE = "IMAGENET_MINI"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from qhyvit.config import load_config, variables
+from qhyvit.config.environment import env_variables
+from qhyvit.config.loading import load_config
 from qhyvit.data.dvc import tracked_hash
 from qhyvit.errors import InputError
 from qhyvit.reporting.search_steps import STEPS
@@ -126,7 +127,7 @@ def calibrate_arguments(wildcards):
 def untracked_inputs(*paths):
     """Inputs that DVC does not track are watched by their time stamps where they are there, but not outside the project, where they may
     move. A plan does without them; the job says what is missing."""
-    return [str(path) for path in paths if tracked_hash(path) is None and not variables(path) and path.exists()]
+    return [str(path) for path in paths if tracked_hash(path) is None and not env_variables(path) and path.exists()]
 
 
 def modes():

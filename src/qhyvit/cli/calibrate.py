@@ -9,7 +9,7 @@ from qhyvit.calibration.capture import capture
 from qhyvit.calibration.output_samples import OutputCollector
 from qhyvit.calibration.serialization import save_statistics
 from qhyvit.cli import options
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.data.calibration_set import calibration_entries, load_batches
 from qhyvit.device import choose_device
 from qhyvit.models.loading import load_model

@@ -12,7 +12,7 @@ from qhyvit.analysis.challenges import activation_table, channel_table, network_
 from qhyvit.analysis.norms import find_norms, norm_table
 from qhyvit.calibration.serialization import load_statistics
 from qhyvit.cli import options
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.files import atomic_write
 from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.fold import fold_batch_norm

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from qhyvit.cli import options
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.errors import InputError
 from qhyvit.evaluation.statistics import CONFIDENCE
 from qhyvit.reporting.correctness import read_hits

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from qhyvit.cli import options
-from qhyvit.config import Config, load_config, parse_bits
+from qhyvit.config.base import parse_bits
+from qhyvit.config.loading import Config, load_config
 from qhyvit.errors import InputError
 from qhyvit.evaluation.accuracy import mean_kl, signal_to_noise, top_k_correct
 from qhyvit.evaluation.evaluation_set import input_files, predict_images

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from qhyvit.analysis.sensitivity import COSTS
-from qhyvit.config import MODELS, Model, read_yaml
+from qhyvit.config.loading import read_yaml
+from qhyvit.config.models import MODELS, Model
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.graph.describe import describe

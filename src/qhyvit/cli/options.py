@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from qhyvit.config import Mode as ModeName
+from qhyvit.config.base import Mode as ModeName
 
 Config = Annotated[Path, typer.Option(envvar="QHYVIT_CONFIG", help="Experiment, a YAML file.")]
 Model = Annotated[str, typer.Option(help="Model of the experiment.")]

@@ -6,7 +6,7 @@ import torch
 import typer
 
 from qhyvit.cli import options
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.evaluation.evaluation_set import input_files, predict_images
 from qhyvit.evaluation.shards import save_shard
 

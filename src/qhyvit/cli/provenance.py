@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from qhyvit.cli import options
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.files import atomic_write
 from qhyvit.reporting.tables.provenance import configuration_table, provenance_table
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from qhyvit.analysis.site_errors import site_errors
 from qhyvit.calibration.serialization import load_output_statistics, load_statistics
 from qhyvit.cli import options
-from qhyvit.config import Config, load_config, parse_bits
+from qhyvit.config.base import parse_bits
+from qhyvit.config.loading import Config, load_config
 from qhyvit.data.calibration_set import calibration_entries, load_batches
 from qhyvit.data.labelled_folder import Transform
 from qhyvit.errors import InputError

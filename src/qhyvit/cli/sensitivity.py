@@ -8,7 +8,7 @@ import typer
 
 from qhyvit.analysis.sensitivity import site_sensitivity
 from qhyvit.cli import options
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.data.calibration_set import calibration_entries
 from qhyvit.data.labelled_folder import LabelledImages, sample_entries
 from qhyvit.data.manifest import read_manifest

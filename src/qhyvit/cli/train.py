@@ -8,7 +8,7 @@ import torch
 import typer
 
 from qhyvit.cli import options
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.data import cifar10
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write

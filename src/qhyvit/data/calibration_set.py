@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from qhyvit.config import Experiment
+from qhyvit.config.experiment import Experiment
 from qhyvit.data.labelled_folder import Entry, Transform, read_checked, sample_entries
 from qhyvit.data.manifest import read_manifest
 

@@ -6,7 +6,8 @@ from typing import get_args
 import pandas as pd
 from rich.progress import track
 
-from qhyvit.config import Dataset, Split
+from qhyvit.config.base import Split
+from qhyvit.config.dataset import Dataset
 from qhyvit.data import imagenet
 from qhyvit.data import labelled_folder as folder
 from qhyvit.data.labelled_folder import Entry, pixel_hash, read_image, sample_by_class

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from qhyvit.config import Config
+from qhyvit.config.loading import Config
 from qhyvit.data.labelled_folder import LabelledImages
 from qhyvit.data.manifest import read_manifest
 from qhyvit.device import choose_device

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from qhyvit.config import Mode
+from qhyvit.config.base import Mode
 from qhyvit.methods.outputs import find_output_quantizers
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizers

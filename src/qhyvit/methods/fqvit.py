@@ -3,7 +3,7 @@
 Full mode adds its power-of-two factors before norms (`qhyvit.methods.outputs`).
 """
 
-from qhyvit.config import FqvitMethod
+from qhyvit.config.methods import FqvitMethod
 from qhyvit.graph.sites import Site
 from qhyvit.methods.log2_attention import from_softmax, log2_attention
 from qhyvit.methods.task import Task

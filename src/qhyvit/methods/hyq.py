@@ -13,7 +13,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from qhyvit.config import HyqMethod
+from qhyvit.config.methods import HyqMethod
 from qhyvit.graph.fake_quant import site_weight
 from qhyvit.graph.output_sites import ACTIVATIONS, source_of
 from qhyvit.graph.sites import Site

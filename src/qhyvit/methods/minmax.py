@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from qhyvit.config import MinmaxMethod
+from qhyvit.config.methods import MinmaxMethod
 from qhyvit.graph.sites import Site
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizers

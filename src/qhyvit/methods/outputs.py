@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from qhyvit.calibration.output_samples import OutputStatistics
-from qhyvit.config import Method
+from qhyvit.config.methods import Method
 from qhyvit.graph.output_sites import OutputSite, before_norm
 from qhyvit.methods.log2_attention import log2_attention
 from qhyvit.methods.task import Task

@@ -11,7 +11,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from qhyvit.config import Ptq4vitMethod
+from qhyvit.config.methods import Ptq4vitMethod
 from qhyvit.graph.output_sites import source_of
 from qhyvit.graph.sites import Site
 from qhyvit.methods import scale_search

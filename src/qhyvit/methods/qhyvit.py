@@ -2,7 +2,7 @@
 
 from rich.progress import track
 
-from qhyvit.config import QhyvitMethod
+from qhyvit.config.methods import QhyvitMethod
 from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.bridge_subgraph import Block, extract_block
 from qhyvit.methods import scale_search

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from qhyvit.calibration.capture import capture
 from qhyvit.calibration.losses import kl_loss
-from qhyvit.config import QhyvitReleasedMethod
+from qhyvit.config.methods import QhyvitReleasedMethod
 from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.sites import Site
 from qhyvit.methods.scale_search import candidates_of

@@ -22,7 +22,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.fx import Node
 
-from qhyvit.config import RepqvitMethod
+from qhyvit.config.methods import RepqvitMethod
 from qhyvit.graph.layout import shape_of
 from qhyvit.graph.output_sites import source_of
 from qhyvit.graph.sites import Site

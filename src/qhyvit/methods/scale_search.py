@@ -8,7 +8,7 @@ from rich.progress import track
 from torch import Tensor
 
 from qhyvit.calibration.losses import Loss, fisher_loss, kl_loss
-from qhyvit.config import SearchSettings
+from qhyvit.config.methods import SearchSettings
 from qhyvit.graph.sites import Site
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import NO_QUANTIZERS, Quantizers

@@ -10,7 +10,7 @@ from qhyvit.calibration.block_inputs import BlockCollector, BlockStatistics
 from qhyvit.calibration.capture import SiteStatistics, capture
 from qhyvit.calibration.losses import Loss
 from qhyvit.calibration.output_samples import OutputStatistics
-from qhyvit.config import Choices, Method
+from qhyvit.config.methods import Choices, Method
 from qhyvit.graph.bridge_subgraph import Block
 from qhyvit.graph.fake_quant import site_weight
 from qhyvit.graph.sites import Site

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from qhyvit.config import Config
+from qhyvit.config.loading import Config
 from qhyvit.data.labelled_folder import Transform
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.models.zoo import build, example_input, load_weights, make_transform

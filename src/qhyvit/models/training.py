@@ -16,7 +16,9 @@ from rich.progress import Progress
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from qhyvit.config import Cycle, Dataset, Model
+from qhyvit.config.dataset import Dataset
+from qhyvit.config.models import Model
+from qhyvit.config.training import Cycle
 from qhyvit.data.labelled_folder import Transform
 from qhyvit.files import atomic_write
 from qhyvit.models.image_size import load_state

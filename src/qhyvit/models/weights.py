@@ -10,7 +10,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
-from qhyvit.config import HubSource
+from qhyvit.config.models import HubSource
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.provenance import file_sha256

@@ -12,7 +12,8 @@ from timm.data import create_transform, resolve_data_config
 from timm.layers import set_fused_attn
 from torch import Tensor, nn
 
-from qhyvit.config import Dataset, Model
+from qhyvit.config.dataset import Dataset
+from qhyvit.config.models import Model
 from qhyvit.data.labelled_folder import Transform
 from qhyvit.errors import InputError
 from qhyvit.models.image_size import fit_attention_to_size, load_state

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from qhyvit.config import METHODS, Method, read_yaml
+from qhyvit.config.loading import read_yaml
+from qhyvit.config.methods import METHODS, Method
 
 FP32 = "fp32"  # the method of an unquantized network's results
 

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from qhyvit.config import Config
+from qhyvit.config.loading import Config
 from qhyvit.reporting.sources import Sources
 
 if TYPE_CHECKING:  # the workflow reads the registry at each start, and needs neither pandas nor matplotlib

@@ -7,7 +7,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from qhyvit.config import Mode, Name
+from qhyvit.config.base import Mode, Name
 from qhyvit.errors import InputError
 from qhyvit.reporting.runs import FP32
 

@@ -10,7 +10,7 @@ resources/published/NAME.csv.
 
 from typing import TypeVar
 
-from qhyvit.config import Config
+from qhyvit.config.loading import Config
 from qhyvit.reporting import captions
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.entries import Entry, FigureEntry, TableEntry, modes

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qhyvit.config import Config
+from qhyvit.config.loading import Config
 from qhyvit.errors import InputError
 from qhyvit.reporting.catalog import MethodCatalog
 

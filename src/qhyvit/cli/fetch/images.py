@@ -1,7 +1,7 @@
 """Command `fetch images`."""
 
 from qhyvit.cli import options
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.data.dvc import pull, tracked_hash
 from qhyvit.data.manifest import write_manifest
 

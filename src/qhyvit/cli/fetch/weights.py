@@ -3,7 +3,7 @@
 import json
 
 from qhyvit.cli import options
-from qhyvit.config import Config, load_config
+from qhyvit.config.loading import Config, load_config
 from qhyvit.data.dvc import pull, tracked_hash
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write

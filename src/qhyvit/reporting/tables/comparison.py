@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from qhyvit.config import Mode
+from qhyvit.config.base import Mode
 from qhyvit.reporting.published import CELL
 from qhyvit.reporting.runs import FP32
 from qhyvit.reporting.search_steps import PARTS, STEPS

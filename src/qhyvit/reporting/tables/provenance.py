@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from pydantic import BaseModel
 from safetensors import safe_open
 
-from qhyvit.config import Config
+from qhyvit.config.loading import Config
 
 
 def configuration_table(config: Config) -> pd.DataFrame:

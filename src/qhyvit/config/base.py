@@ -1,0 +1,32 @@
+"""Types that several sections of the configuration share."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from qhyvit.errors import InputError
+
+Granularity = Literal["per_tensor", "per_channel"]
+Scheme = Literal["symmetric", "asymmetric"]
+Mode = Literal["partial", "full"]
+Split = Literal["calibration", "evaluation"]
+Device = Literal["auto", "cpu", "cuda"]
+BitWidth = Annotated[str, Field(pattern=r"^w[2-8]a[2-8]$", description="bits of weights and activations, as in w8a8")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+MethodName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+
+
+class Strict(BaseModel):
+    """Immutable section that refuses unknown keys, so that a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def parse_bits(bits: str) -> tuple[int, int]:
+    """Bits of weights and of activations: "w8a6" is (8, 6). Raises InputError for any other form."""
+    match = re.fullmatch(r"w([2-8])a([2-8])", bits)
+    if match is None:
+        raise InputError(f"bit-width {bits!r} is not of the form w8a8, with 2 to 8 bits each")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,43 @@
+"""Section `dataset` of an experiment: the images to calibrate with and to evaluate on."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from qhyvit.config.base import DatasetName, Split, Strict
+from qhyvit.config.environment import expand_env
+
+
+class Subset(Strict):
+    """Number of images per class and split, drawn once for all seeds of the experiment; null: all images."""
+
+    calibration: int | None = Field(default=None, gt=0, description="images per class, of which each seed draws its calibration set")
+    evaluation: int | None = Field(default=None, gt=0, description="images per class")
+    seed: int = Field(default=0, ge=0, description="seed of both draws")
+
+
+class Dataset(Strict):
+    """Image set: a folder to calibrate with and one to evaluate on."""
+
+    name: DatasetName
+    layout: Literal["labelled-folders", "imagenet"] = Field(
+        default="labelled-folders",
+        description="of both folders: a `labels.csv` (columns filename, label) next to the images, or one folder per class, named by its"
+        " WordNet id; instead of the latter, an archive of ILSVRC2012 next to it",
+    )
+    classes: int = Field(ge=2)
+    calibration: Path = Field(description="may begin with an environment variable, as in ${IMAGENET}/train")
+    evaluation: Path = Field(description="as calibration")
+    subset: Subset = Subset()
+    input_size: int | None = Field(default=None, gt=0, description="side in pixels; default: the model's own")
+    crop_pct: float | None = Field(default=None, gt=0, le=1, description="default: the model's own")
+
+    def folder(self, split: Split) -> Path:
+        """Folder of the images of a split on this machine."""
+        return expand_env(self.calibration if split == "calibration" else self.evaluation)
+
+    @property
+    def label_files(self) -> list[Path]:
+        """Files that hold the labels and nothing else, as the experiment states them."""
+        return [folder / "labels.csv" for folder in (self.calibration, self.evaluation) if self.layout == "labelled-folders"]

@@ -1,0 +1,77 @@
+"""Experiment file: which models, methods and bit-widths run on which images."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from qhyvit.config.base import BitWidth, Device, MethodName, Mode, Name, Strict
+from qhyvit.config.dataset import Dataset
+from qhyvit.config.training import Cycle
+
+
+class Calibration(Strict):
+    """Section `calibration`: what is captured of the network, once for all methods."""
+
+    images: int = Field(gt=0, description="number of calibration images that a seed draws")
+    sampled_positions: int | None = Field(gt=0, description="sampled output positions per image and site; null: all")
+    batch_size: int = Field(gt=0)
+
+
+class Sensitivity(Strict):
+    """Section `sensitivity`: what is measured site by site."""
+
+    methods: list[MethodName] = Field(default=[], description="of the experiment; with all seeds, in mode partial")
+    bits: list[BitWidth] = Field(default=[], description="of the experiment")
+    images: int = Field(default=64, gt=0, description="calibration images that the seed has not drawn for calibration")
+
+
+class Evaluation(Strict):
+    """Section `evaluation`: how the evaluation of a run is divided into jobs."""
+
+    shards: int = Field(
+        default=1,
+        gt=0,
+        description="number of jobs that each evaluate some batches of the images; the merged results are byte-identical for any number",
+    )
+
+
+class Experiment(Strict):
+    """Experiment file."""
+
+    dataset: Dataset
+    weights: str = Field(
+        pattern=r"\{model\}",
+        description="path of the weights; {model} stands for the model's name, and the path may begin with an environment variable",
+    )
+    models: list[Name] = Field(min_length=1)
+    methods: list[MethodName] = Field(min_length=1)
+    modes: list[Mode] = Field(min_length=1)
+    bits: list[BitWidth] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    calibration: Calibration
+    calibration_sizes: list[Annotated[int, Field(gt=0)]] = Field(
+        default=[], description="numbers of calibration images with which all runs are repeated, to see what these change"
+    )
+    evaluation: Evaluation = Evaluation()
+    device: Device = Field(default="cpu", description="where networks are calibrated and evaluated; auto: on a GPU if there is one")
+    sensitivity: Sensitivity = Sensitivity()
+    training: dict[Name, list[Cycle]] = Field(
+        default={}, description="by model, for `qhyvit train`: cycles one after the other, each from the weights of the last"
+    )
+    weights_lock: Path = Field(default=Path("config/weights.lock.yaml"), description="sha256 of all downloaded weights, by path")
+    models_file: Path = Path("config/models.yaml")
+    methods_file: Path = Path("config/methods.yaml")
+    results: Path = Field(default=Path("results"), description="folder of intermediate files")
+    reports: Path = Field(default=Path("reports"), description="folder of tables and figures")
+
+    @model_validator(mode="after")
+    def _no_duplicates(self) -> Self:
+        for name in ("models", "methods", "modes", "bits", "seeds", "calibration_sizes"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} lists a value twice")
+        return self
+
+
+EXPERIMENT = TypeAdapter(Experiment)

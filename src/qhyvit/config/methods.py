@@ -1,0 +1,132 @@
+"""Methods file: quantization methods and their settings."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from qhyvit.config.base import Granularity, MethodName, Mode, Scheme, Strict
+
+
+class Choices(Strict):
+    """Granularities and schemes that a method may use for one kind of operand; the first of each is the default."""
+
+    granularity: list[Granularity] = Field(min_length=1)
+    scheme: list[Scheme] = Field(min_length=1)
+
+
+class MethodSettings(Strict):
+    """Settings that every method has."""
+
+    weights: Choices
+    activations: Choices
+    matmuls: Choices
+    linear_weights: Choices | None = Field(default=None, description="weights of linear layers; default: as `weights`")
+    grouped_activations: Choices | None = Field(default=None, description="activations of grouped convolutions; default: as `activations`")
+    output_scale: Literal["minmax", "mse", "ptf"] | None = Field(
+        default=None,
+        description="scale of what full mode quantizes in addition to the operands of products. minmax: covers the range; mse: has the"
+        " least squared error; ptf: as minmax, with power-of-two factors per channel before norms and log2 steps after softmax;"
+        " null: the method has no full mode",
+    )
+
+    @property
+    def modes(self) -> list[Mode]:
+        """Modes that the method defines."""
+        return ["partial", "full"] if self.output_scale else ["partial"]
+
+
+class MinmaxMethod(MethodSettings):
+    """Scales computed directly from the observed ranges."""
+
+    algorithm: Literal["minmax"]
+    percentile: float = Field(ge=99.9, le=100, description="percent of an activation tensor below (above) the upper (lower) end")
+
+
+class FqvitMethod(MethodSettings):
+    """Full observed range, with log2 steps for attention maps (FQ-ViT)."""
+
+    algorithm: Literal["fqvit"]
+    zero_point: Literal["widened", "saturated"] = Field(
+        description="of an activation on one side of 0. widened: the range is widened to contain 0; saturated: the zero point of the range"
+        " itself, clamped to the grid"
+    )
+
+
+class RepqvitMethod(MethodSettings):
+    """Ranges clipped at the best percentile, and norms that absorb the scales of channels (RepQ-ViT)."""
+
+    algorithm: Literal["repqvit"]
+    percentiles: list[Annotated[float, Field(ge=99.9, le=100)]] = Field(
+        min_length=1, description="percent of the values below (above) the upper (lower) end; the one with the least squared error is taken"
+    )
+
+
+class HyqMethod(MethodSettings):
+    """Full observed range, with learnt scales for the input channels of some pointwise convolutions (HyQ)."""
+
+    algorithm: Literal["hyq"]
+    steps: int = Field(ge=1, description="of Adam, per convolution")
+    learning_rate: float = Field(gt=0, description="initial; it falls to 0 as a cosine")
+
+
+class SearchSettings(MethodSettings):
+    """Settings of every method that searches scales."""
+
+    objective: Literal["fisher", "cosine", "mse"] = Field(
+        description="fisher: Fisher-weighted error of the site's product; cosine: cosine distance of the site's product; mse: squared error"
+        " of the operand itself"
+    )
+    scale_min: float = Field(gt=0, description="the smallest candidate scale, as a multiple of the one that covers the full range")
+    scale_max: float = Field(gt=0, description="the largest candidate scale, likewise")
+    candidates: int = Field(ge=2, description="number of candidate scales")
+    rounds: int = Field(ge=1, description="rounds of alternating between the two operands")
+    gradients: Literal["fisher", "fisher-quantized", "kl"] = Field(
+        default="fisher",
+        description="gradients that the Fisher objective squares. fisher: of the log-likelihood of labels sampled from the FP32 softmax, at"
+        " the FP32 network; fisher-quantized: the same at the default-quantized network; kl: of the KL divergence of the FP32 network from"
+        " itself",
+    )
+    cross_validated: bool = Field(
+        default=False,
+        description="evaluate candidates for an activation on each batch of calibration images with a range no wider than that of the"
+        " other batches",
+    )
+
+
+class ScaleSearchMethod(SearchSettings):
+    """Scale, granularity and scheme by an objective, per site."""
+
+    algorithm: Literal["scale_search"]
+
+
+class Ptq4vitMethod(SearchSettings):
+    """Scale by an objective, per site, and twin uniform quantizers after softmax, GELU and SiLU (PTQ4ViT)."""
+
+    algorithm: Literal["ptq4vit"]
+    defects: list[Literal["gelu-minimum", "added-halves", "stacked-groups"]] = Field(
+        default=[],
+        description="of the released code. gelu-minimum: the minimum of GELU is used for SiLU too; added-halves: probabilities are the sum"
+        " of both grids; stacked-groups: weight candidates of grouped convolutions meet the inputs of other groups",
+    )
+
+
+class QhyvitMethod(SearchSettings):
+    """Scale search per site, then the sites of each bridge block jointly, by the error at the block's output (Q-HyViT)."""
+
+    algorithm: Literal["qhyvit"]
+    candidates_per_block: int = Field(ge=1, description="candidate scales per granularity and scheme in the search of a block")
+
+
+class QhyvitReleasedMethod(SearchSettings):
+    """Q-HyViT's released code: granularity by a rule, and bridge sites that stay quantized while later sites are calibrated."""
+
+    algorithm: Literal["qhyvit_released"]
+    gradients: Literal["kl"] = Field(default="kl", description="at the network that is quantized at the earlier bridge sites only")
+
+
+Method = Annotated[
+    MinmaxMethod | FqvitMethod | ScaleSearchMethod | Ptq4vitMethod | QhyvitMethod | QhyvitReleasedMethod | RepqvitMethod | HyqMethod,
+    Field(discriminator="algorithm"),
+]
+
+METHODS = TypeAdapter(dict[MethodName, Method])
