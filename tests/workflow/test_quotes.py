@@ -3,7 +3,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from workflow.scripts.quotes import evaluate, find, refreshed
+from workflow.scripts.quotes import evaluate, find, refreshed, typed_numbers
 
 ROWS = pd.DataFrame(
     {
@@ -78,3 +78,15 @@ def test_edit_that_git_does_not_have_changes_nothing(repository):
 def test_quotation_of_an_absent_file_names_it(repository):
     with pytest.raises(LookupError, match="absent"):
         refreshed("<!-- reports/absent.md -->\n<!-- end -->\n", repository)
+
+
+@pytest.mark.parametrize(
+    ("page", "numbers"),
+    [
+        ("It loses 7.10 points, not -0.5.", ["7.10", "-0.5"]),
+        (PAGE.format(table="7.1", number="1.50"), []),
+        ("`0.5` of [1.5](page-2.5.md), arXiv 2303.12557, Section 3.2, Python >= 3.11", ["1.5"]),
+    ],
+)
+def test_typed_numbers_are_those_that_quote_nothing(page, numbers):
+    assert typed_numbers(page) == numbers

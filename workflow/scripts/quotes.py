@@ -29,6 +29,7 @@ import pandas as pd
 ROOT = Path(__file__).parents[2]
 TABLE = re.compile(r"<!-- (?P<source>\S+) -->\n(?P<text>.*?)<!-- end -->", flags=re.DOTALL)
 NUMBER = re.compile(r"<!-- (?P<source>\S+\.(?:csv|md)) (?P<query>[^>]+?) -->(?P<text>.*?)<!-- end -->")
+HELD_ELSEWHERE = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)|arXiv \d+\.\d+|(?:Python >=|Section) [\d.]+|<!--.*?-->", flags=re.DOTALL)
 REDUCTIONS = {"mean": pd.Series.mean, "sum": pd.Series.sum, "min": pd.Series.min, "max": pd.Series.max, "count": pd.Series.count}
 INTERVALS = {"drop": ("drop_low", "drop_high"), "gain": ("low", "high")}
 
@@ -60,6 +61,12 @@ def _with_number(match: re.Match[str], root: Path) -> str:
     except (LookupError, ValueError) as error:
         raise LookupError(f"{source} {query}: {error}") from error
     return f"<!-- {source} {query} -->{number}<!-- end -->"
+
+
+def typed_numbers(page: str) -> list[str]:
+    """The decimals of a page's prose that quote no report; code, links and names of versions aside."""
+    prose = HELD_ELSEWHERE.sub("", NUMBER.sub("", TABLE.sub("", page)))
+    return re.findall(r"-?\d+\.\d+", prose)
 
 
 def evaluate(rows: pd.DataFrame, query: str) -> str:
