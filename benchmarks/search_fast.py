@@ -1,6 +1,7 @@
 """The search of `qhyvit-scale` as the method runs it, with the CPU-seconds of each site."""
 
 import json
+from dataclasses import replace
 from time import process_time
 
 import typer
@@ -9,9 +10,11 @@ from rich.progress import track
 from benchmarks.common import IMAGES, SEED, SIZE
 from benchmarks.site_search import folder, load, same_labels, settings
 from qhyvit.calibration.capture import capture
+from qhyvit.calibration.losses import fisher_loss
 from qhyvit.config.base import parse_bits
 from qhyvit.files import atomic_write
-from qhyvit.methods.scale_search import candidates_of, loss_and_rounding
+from qhyvit.methods.recalibration import default_quantizers
+from qhyvit.methods.scale_search import candidates_of
 from qhyvit.methods.task import Calibration, Task
 from qhyvit.quantizers.serialization import save_quantizers
 from qhyvit.search.alternating import alternate
@@ -25,15 +28,16 @@ def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = 
     positions = config.experiment.calibration.sampled_positions
     statistics = capture(network.graph_module, network.sites, batches, positions, SEED)
     task = Task(network, statistics, {}, Calibration(lambda: batches, positions, SEED), method, *parse_bits(bits))
-    loss, rounding = loss_and_rounding(task)
-    task = task.recalibrated(same_labels(loss), rounding)
+    quantized = default_quantizers(task)
+    statistics = capture(network.graph_module, network.sites, batches, positions, SEED, same_labels(fisher_loss), quantized)
+    task = replace(task, statistics=statistics)
     captured = process_time() - started
     quantizers, seconds = {}, {}
     for site in track(network.sites[:sites], f"fast search, {bits}"):
         started = process_time()
         quantizers[site.name] = alternate(candidates_of(task, site), method.rounds)
         seconds[site.name] = process_time() - started
-    save_quantizers(work / "rounding.safetensors", rounding, {})
+    save_quantizers(work / "default.safetensors", quantized, {})
     save_quantizers(work / "fast.safetensors", quantizers, {})
     with atomic_write(work / "fast.json") as path:
         path.write_text(json.dumps({"capture": captured, "sites": seconds}))

@@ -40,7 +40,7 @@ def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = 
     left = [site for site in network.sites[:sites] if site.name not in _done(work)]
     if not left:
         return
-    rounding, _ = load_quantizers(work / "rounding.safetensors")
+    rounding, _ = load_quantizers(work / "default.safetensors")
     found = cast(Mapping[str, Mapping[str, UniformQuantizer]], load_quantizers(work / "fast.safetensors")[0])
     fast_seconds = json.loads((work / "fast.json").read_text())["sites"]
     task = Task(network, {}, {}, Calibration(lambda: batches, None, SEED), settings(config), *parse_bits(bits))

@@ -46,7 +46,7 @@ def test_each_site_alone_and_all_but_it():
     images = 3 * torch.randn(200, 3, 6, 6)
     graph_module = trace(model, images)
     labels = model(images).argmax(1)
-    table = site_sensitivity(make_task(graph_module, [images], None).network, GRIDS, images, labels).set_index("site")
+    table = site_sensitivity(make_task(graph_module, [images], None).model, GRIDS, images, labels).set_index("site")
     assert list(table.index) == list(GRIDS)
     for site in GRIDS:
         alone = costs(model, graph_module, images, labels, {site: GRIDS[site]})

@@ -64,8 +64,8 @@ def quantized(model, x, method, mode, weight_bits=8, activation_bits=6):
     """The quantizers and the network with them, which stands for ``model`` on the calibration images ``x``."""
     task = make_task(trace(model, x), [x[:2], x[2:]], method, weight_bits, activation_bits, positions=4)
     quantizers = find_quantizers(task, mode)
-    insert_quantizers(task.network.graph_module, [*task.network.sites, *task.network.output_sites], quantizers)
-    return {name.lstrip("."): operands for name, operands in quantizers.items()}, task.network.graph_module
+    insert_quantizers(task.model.graph_module, [*task.model.sites, *task.model.output_sites], quantizers)
+    return {name.lstrip("."): operands for name, operands in quantizers.items()}, task.model.graph_module
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ class Maps(nn.Module):
 
 def test_an_operand_comes_from_a_softmax_if_nothing_computes_with_its_elements_between():
     x = torch.randn(2, 6, 6)
-    sites = make_task(trace(Maps(), x), [x], FQVIT, positions=2).network.sites
+    sites = make_task(trace(Maps(), x), [x], FQVIT, positions=2).model.sites
     found = {(site.name.lstrip("."), operand) for site in sites for operand in site.operands if from_softmax(site, operand)}
     assert found == {("matmul1", "right"), ("mix", "input"), ("matmul2", "left")}
 

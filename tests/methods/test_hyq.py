@@ -100,14 +100,14 @@ def test_learnt_scales_lower_the_error_where_the_ranges_of_channels_differ(bits,
     model, x, task = uneven_task(positions, weight_bits=bits, activation_bits=bits)
     weight = model.expand.weight.detach()
     learnt = find_quantizers(task, "partial")["expand"]
-    plain = ScaledConvolution(task, task.network.sites[0]).quantizers(torch.ones(6))
+    plain = ScaledConvolution(task, task.model.sites[0]).quantizers(torch.ones(6))
     before, after = (output_error(x, weight, pair) for pair in (plain, (learnt["input"], learnt["weight"])))
     assert after < 0.7 * before
 
 
 def test_the_error_is_that_of_the_output_and_an_estimate_of_it_from_some_rows():
     model, x, task = uneven_task(weight_bits=5, activation_bits=5)
-    convolution = ScaledConvolution(task, task.network.sites[0])
+    convolution = ScaledConvolution(task, task.model.sites[0])
     alpha = torch.tensor([0.2, 0.5, 0.7, 1.0, 1.5, 2.0])
     want = output_error(x, model.expand.weight.detach(), convolution.quantizers(alpha))
     assert float(convolution.error(alpha)) == pytest.approx(want, rel=1e-4)
@@ -115,7 +115,7 @@ def test_the_error_is_that_of_the_output_and_an_estimate_of_it_from_some_rows():
 
 def test_alpha_of_one_is_minmax():
     model, x, task = uneven_task()
-    inputs, weights = ScaledConvolution(task, task.network.sites[0]).quantizers(torch.ones(6))
+    inputs, weights = ScaledConvolution(task, task.model.sites[0]).quantizers(torch.ones(6))
     scale = float(x.max() - x.min()) / 255
     assert inputs.scale.tolist() == pytest.approx([scale] * 6, rel=1e-6)
     assert inputs.zero_point.tolist() == [round(float(-x.min()) / scale)] * 6
@@ -127,7 +127,7 @@ def test_alpha_of_one_is_minmax():
 def test_the_gradient_is_that_of_the_scales_alone():
     """One channel has the range of the input and another that of each weight: no other has a gradient."""
     _, _, task = uneven_task(weight_bits=4, activation_bits=4)
-    convolution = ScaledConvolution(task, task.network.sites[0])
+    convolution = ScaledConvolution(task, task.model.sites[0])
     convolution.weight = torch.full((8, 6), 0.1)
     convolution.weight[:, 1] = 1.0
     convolution.low, convolution.high = torch.full((6,), -0.1), torch.tensor([0.1, 0.1, 0.1, 0.1, 0.1, 2.0])

@@ -73,7 +73,7 @@ def halves(x, split, entry):
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_the_split_of_a_softmax_is_the_best_of_twenty_beside_the_values_and_these_are_searched_beside_it(entry):
     task = task_of(SoftmaxProduct(), torch.randn(2, 3, 6, 6), settings(entry, rounds=1))
-    site = task.network.sites[-1]
+    site = task.model.sites[-1]
     found = find_quantizers(task, "partial")[site.name]
     problem, rows = task.problem(site), task.statistics[site.name].rows
     left, right = exact(problem.tensors["left"]), exact(problem.tensors["right"])  # [heads, images, N, N] and [heads, images, N, M]
@@ -117,7 +117,7 @@ def test_the_scale_after_an_activation_is_the_best_of_a_hundred_beside_the_weigh
     entry, activation, lowest
 ):
     task = task_of(ActivatedLinear(activation), torch.randn(40, 8), settings(entry, rounds=1))
-    (site,) = task.network.sites
+    (site,) = task.model.sites
     found = find_quantizers(task, "partial")[site.name]
     problem, rows = task.problem(site), task.statistics[site.name].rows
     x, weight = exact(problem.tensors["input"]), exact(problem.tensors["weight"])  # [1, T, K] and [1, K, O]
@@ -186,7 +186,7 @@ def stacked_losses(layer, x, scales, gradient):
 def test_the_stacked_search_takes_for_each_channel_what_a_convolution_with_stacked_weights_finds_best(name):
     layer, x = LAYERS[name](), torch.randn(2, 6, 7, 7) * torch.arange(1.0, 7.0).view(6, 1, 1)
     task = task_of(nn.Sequential(layer, nn.Flatten()), x, settings("ptq4vit-released", rounds=1, candidates=10))
-    (site,) = task.network.sites
+    (site,) = task.model.sites
     gradient = exact(task.statistics[site.name].rows.gradient)  # [G, B * H * W, O / G], of all positions in order
     side = layer(x).shape[-1]
     gradient = gradient.reshape(layer.groups, 2, side * side, -1).transpose(1, 0, 3, 2).reshape(2, -1, side, side)
@@ -209,7 +209,7 @@ def test_the_stacked_search_takes_for_each_channel_what_a_convolution_with_stack
 
 def test_a_convolution_without_groups_has_no_other_group_to_mix_up():
     task = task_of(nn.Sequential(LAYERS["dense"](), nn.Flatten()), torch.randn(2, 6, 7, 7), settings("ptq4vit"))
-    candidates = candidates_of(task, task.network.sites[0])
+    candidates = candidates_of(task, task.model.sites[0])
     (family,), start = candidates["weight"], candidates["input"][0].start()
     assert type(family) is UniformCandidates
     index = torch.arange(100)[:, None].expand(-1, 4)
@@ -218,7 +218,7 @@ def test_a_convolution_without_groups_has_no_other_group_to_mix_up():
 
 def test_groups_meet_their_own_inputs_in_the_corrected_search():
     task = task_of(nn.Sequential(LAYERS["depthwise"](), nn.Flatten()), torch.randn(2, 6, 7, 7), settings("ptq4vit"))
-    assert type(candidates_of(task, task.network.sites[0])["weight"][0]) is UniformCandidates
+    assert type(candidates_of(task, task.model.sites[0])["weight"][0]) is UniformCandidates
 
 
 class Dead(nn.Module):
@@ -234,7 +234,7 @@ class Dead(nn.Module):
 
 def test_without_any_gradient_the_full_range_stays():
     task = task_of(nn.Linear(5, 6), torch.randn(4, 5), settings("ptq4vit", scale_min=0.01, scale_max=1.0))
-    (site,) = task.network.sites
+    (site,) = task.model.sites
     task.statistics[site.name].rows.gradient.zero_()
     scale = find_quantizers(task, "partial")[site.name]["weight"].scale
     assert float(scale) == pytest.approx(covering(exact(task.problem(site).weight)), rel=1e-5)

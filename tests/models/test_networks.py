@@ -51,7 +51,7 @@ def check(spec):
         expected, folded = model(x), graph_module(x)
     assert float((folded - expected).abs().max()) < 1e-4 * float(expected.abs().max())
     task = make_task(graph_module, [x], MINMAX, positions=2)
-    sites = task.network.sites
+    sites = task.model.sites
     assert {"conv", "linear"} <= {site.kind for site in sites}
     assert [site["name"] for site in description["sites"]] == [site.name for site in sites]
     insert_quantizers(graph_module, sites, find_quantizers(task, "partial"))

@@ -10,7 +10,7 @@ from qhyvit.search.alternating import reconstruction_error
 def site_errors(task: Task, quantizers: Quantizers) -> pd.DataFrame:
     """Tabulate per site the quantizers of both operands and the Fisher-weighted squared error, also relative to the output's energy."""
     rows = []
-    for site in task.network.sites:
+    for site in task.model.sites:
         problem = task.problem(site)
         energy = float((problem.reference * problem.gradient).square().sum())
         error = reconstruction_error(problem, quantizers[site.name])

@@ -1,16 +1,19 @@
-"""The calibration artifact: ranges and sampled rows of every site, samples of every tensor site and the provenance, in safetensors."""
+"""Files of a calibration and of a recalibration, with their provenance, in safetensors."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from qhyvit.calibration.block_inputs import BlockStatistics
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.output_samples import OutputStatistics
 from qhyvit.calibration.ranges import TENSORS, Range
+from qhyvit.calibration.recalibration import Recalibration
 from qhyvit.files import atomic_write
 from qhyvit.provenance import Provenance
 
@@ -27,12 +30,10 @@ def save_statistics(
 
     Tensor sites, where there are any, have ``<site>/output/<name>`` and ``<site>/sample``.
     """
-    tensors, counts = {}, {}
+    tensors: dict[str, Tensor] = {}
+    counts = {}
     for site, entry in statistics.items():
-        for name in _ROW_TENSORS:
-            tensor = getattr(entry.rows, name)
-            if tensor is not None:
-                tensors[f"{site}/rows/{name}"] = tensor.contiguous()
+        tensors |= _row_tensors(site, entry.rows)
         counts[site] = {operand: found.counts for operand, found in entry.ranges.items()}
         for operand, found in entry.ranges.items():
             tensors |= _range_tensors(f"{site}/{operand}", found)
@@ -41,8 +42,7 @@ def save_statistics(
         for site, seen in output_statistics.items():
             tensors |= {f"{site}/sample": seen.sample.contiguous()} | _range_tensors(f"{site}/output", seen.range)
         header["tensor_counts"] = {site: seen.range.counts for site, seen in output_statistics.items()}
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata={"header": json.dumps(header, sort_keys=True)})
+    _save(path, tensors, header)
 
 
 def load_statistics(path: Path) -> tuple[dict[str, SiteStatistics], Provenance]:
@@ -52,9 +52,8 @@ def load_statistics(path: Path) -> tuple[dict[str, SiteStatistics], Provenance]:
         header = json.loads(file.metadata()["header"])
         present = set(file.keys())
         for site, counts in header["counts"].items():
-            rows = {name: file.get_tensor(key) for name in _ROW_TENSORS if (key := f"{site}/rows/{name}") in present}
             ranges = {operand: _read_range(file, f"{site}/{operand}", of_batches) for operand, of_batches in counts.items()}
-            statistics[site] = SiteStatistics(ranges, SampledRows(**rows))
+            statistics[site] = SiteStatistics(ranges, _read_rows(file, site, present))
     return statistics, header["provenance"]
 
 
@@ -66,6 +65,50 @@ def load_output_statistics(path: Path) -> dict[str, OutputStatistics]:
             site: OutputStatistics(_read_range(file, f"{site}/output", of_batches), file.get_tensor(f"{site}/sample"))
             for site, of_batches in counts.items()
         }
+
+
+def save_recalibration(path: Path, recalibration: Recalibration, provenance: Provenance) -> None:
+    """Write tensors ``<site>/rows/<name>``, and for each bridge block ``<last site>/block/<gradient or number of the input>``.
+
+    The header holds the inputs that are numbers.
+    """
+    tensors: dict[str, Tensor] = {}
+    inputs: dict[str, list[int | None]] = {}
+    for site, rows in recalibration.rows.items():
+        tensors |= _row_tensors(site, rows)
+    for name, block in recalibration.blocks.items():
+        inputs[name] = [None if isinstance(value, Tensor) else value for value in block.inputs]
+        numbered = {str(number): value for number, value in enumerate(block.inputs) if isinstance(value, Tensor)}
+        tensors |= {f"{name}/block/{key}": value.contiguous() for key, value in {**numbered, "gradient": block.gradient}.items()}
+    _save(path, tensors, {"sites": list(recalibration.rows), "blocks": inputs, "provenance": provenance})
+
+
+def load_recalibration(path: Path) -> tuple[Recalibration, Provenance]:
+    """Read the recalibration that `save_recalibration` wrote, and the provenance."""
+    with safe_open(path, framework="pt") as file:
+        header, present = json.loads(file.metadata()["header"]), set(file.keys())
+        rows = {site: _read_rows(file, site, present) for site in header["sites"]}
+        blocks = {name: _read_block(file, name, inputs) for name, inputs in header["blocks"].items()}
+    return Recalibration(rows, blocks), header["provenance"]
+
+
+def _save(path: Path, tensors: dict[str, Tensor], header: Mapping[str, object]) -> None:
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata={"header": json.dumps(header, sort_keys=True)})
+
+
+def _row_tensors(site: str, rows: SampledRows) -> dict[str, Tensor]:
+    tensors = {name: getattr(rows, name) for name in _ROW_TENSORS}
+    return {f"{site}/rows/{name}": tensor.contiguous() for name, tensor in tensors.items() if tensor is not None}
+
+
+def _read_rows(file: safe_open, site: str, present: set[str]) -> SampledRows:
+    return SampledRows(**{name: file.get_tensor(key) for name in _ROW_TENSORS if (key := f"{site}/rows/{name}") in present})
+
+
+def _read_block(file: safe_open, name: str, inputs: list[int | None]) -> BlockStatistics:
+    values = [file.get_tensor(f"{name}/block/{number}") if value is None else value for number, value in enumerate(inputs)]
+    return BlockStatistics(values, file.get_tensor(f"{name}/block/gradient"))
 
 
 def _range_tensors(key: str, found: Range) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """Methods file: quantization methods and their settings."""
 
+import hashlib
+import json
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
@@ -33,6 +35,11 @@ class MethodSettings(Strict):
     def modes(self) -> list[Mode]:
         """Modes that the method defines."""
         return ["partial", "full"] if self.output_scale else ["partial"]
+
+    @property
+    def recalibration_key(self) -> str | None:
+        """Eight hexadecimal digits, equal for methods that share a recalibration; None for a method that needs none."""
+        return None
 
 
 class MinmaxMethod(MethodSettings):
@@ -92,6 +99,24 @@ class SearchSettings(MethodSettings):
         " other batches",
     )
 
+    @property
+    def recalibration_key(self) -> str | None:
+        """Hash of the settings that the gradients depend on; None where those of the calibration are used."""
+        return None if self.gradients == "fisher" else self._gradients_hash()
+
+    def _gradients_hash(self) -> str:
+        """Hash of the kind of gradients, and of the first granularity and scheme per operand if the network is quantized with them."""
+        operands = {
+            "weights": self.weights,
+            "linear_weights": self.linear_weights or self.weights,
+            "activations": self.activations,
+            "grouped_activations": self.grouped_activations or self.activations,
+            "matmuls": self.matmuls,
+        }
+        defaults = {name: (choices.granularity[0], choices.scheme[0]) for name, choices in operands.items()}
+        settings = [self.gradients, defaults if self.gradients == "fisher-quantized" else None]
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+
 
 class ScaleSearchMethod(SearchSettings):
     """Scale, granularity and scheme by an objective, per site."""
@@ -116,12 +141,22 @@ class QhyvitMethod(SearchSettings):
     algorithm: Literal["qhyvit"]
     candidates_per_block: int = Field(ge=1, description="candidate scales per granularity and scheme in the search of a block")
 
+    @property
+    def recalibration_key(self) -> str:
+        """Hash of the settings that the gradients depend on; never None, as the inputs of bridge blocks are needed too."""
+        return self._gradients_hash()
+
 
 class QhyvitReleasedMethod(SearchSettings):
     """Q-HyViT's released code: granularity by a rule, and bridge sites that stay quantized while later sites are calibrated."""
 
     algorithm: Literal["qhyvit_released"]
     gradients: Literal["kl"] = Field(default="kl", description="at the network that is quantized at the earlier bridge sites only")
+
+    @property
+    def recalibration_key(self) -> None:
+        """None: the gradients depend on the quantizers of earlier sites."""
+        return None
 
 
 Method = Annotated[

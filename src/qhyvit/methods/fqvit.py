@@ -1,26 +1,29 @@
-"""FQ-ViT (Lin et al., IJCAI 2022, arXiv 2111.13824): the whole range of everything but what a softmax computes, which has log2 steps.
+"""FQ-ViT (Lin et al., IJCAI 2022, arXiv 2111.13824): full ranges everywhere, and log2 quantization after softmax.
 
 Full mode adds its power-of-two factors before norms (`qhyvit.methods.outputs`).
 """
+
+from dataclasses import replace
 
 from qhyvit.config.methods import FqvitMethod
 from qhyvit.graph.sites import Site
 from qhyvit.methods.log2_attention import from_softmax, log2_attention
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers
-from qhyvit.quantizers.uniform import UniformQuantizer
+from qhyvit.quantizers.uniform import saturated_grid
 
 
 def find_quantizers(task: Task) -> Quantizers:
-    """One quantizer for each operand of each site, of the first granularity and scheme of the settings where it is uniform."""
-    return {site.name: {operand: _quantizer(task, site, operand) for operand in site.operands} for site in task.network.sites}
+    """Return one quantizer per operand; uniform ones have the first granularity and scheme of the settings."""
+    return {site.name: {operand: _quantizer(task, site, operand) for operand in site.operands} for site in task.model.sites}
 
 
 def _quantizer(task: Task, site: Site, operand: str) -> Quantizer:
     if from_softmax(site, operand):
         return log2_attention()
-    choices, bits = task.choices(site, operand), task.bits(operand)
-    granularity, scheme = choices.granularity[0], choices.scheme[0]
-    axis = None if granularity == "per_tensor" else site.axis(operand)
-    make = UniformQuantizer.saturated if task.settings(FqvitMethod).zero_point == "saturated" else UniformQuantizer.covering
-    return make(*task.problem(site).range(operand, granularity), bits, scheme, axis)
+    low, high = task.default_range(site, operand)
+    quantizer = task.covering(site, operand, low, high)
+    if task.settings(FqvitMethod).zero_point == "widened":
+        return quantizer
+    scale, zero_point = saturated_grid(low, high, quantizer.bits, quantizer.scheme)
+    return replace(quantizer, scale=scale, zero_point=zero_point)

@@ -23,7 +23,6 @@ from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.twin import SILU_MINIMUM
 from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
-from qhyvit.search.site_problem import Problem
 
 aten = torch.ops.aten
 ROWS = 512  # on which alpha is learnt: four times as many lower the error by a few percent
@@ -33,9 +32,9 @@ SMALLEST_ALPHA = 1e-3  # Adam's steps are as large as the learning rate, however
 def find_quantizers(task: Task) -> Quantizers:
     """The quantizers of every site."""
     settings = task.settings(HyqMethod)
-    scaled = find_scaled_convolutions(task.network.graph_module, task.network.sites)
+    scaled = find_scaled_convolutions(task.model.graph_module, task.model.sites)
     quantizers: dict[str, dict[str, Quantizer]] = {}
-    for site in track(task.network.sites, "scaling"):
+    for site in track(task.model.sites, "scaling"):
         if site in scaled:
             convolution = ScaledConvolution(task, site)
             inputs, weights = convolution.quantizers(convolution.learn(settings.steps, settings.learning_rate))
@@ -77,7 +76,7 @@ class ScaledConvolution:
         self.site, self.problem = site, task.problem(site).sampled("weight", ROWS)
         assert self.problem.weight is not None
         self.weight = self.problem.weight.flatten(1)
-        self.low, self.high = _range(self.problem, "input", "per_channel")
+        self.low, self.high = _down_to_minimum(site, "input", *self.problem.range("input", "per_channel"))
         self.bits = {operand: task.bits(operand) for operand in site.operands}
         self.schemes = {operand: task.choices(site, operand).scheme[0] for operand in site.operands}
 
@@ -135,16 +134,12 @@ class ScaledConvolution:
 def _minmax(task: Task, site: Site, operand: str) -> Quantizer:
     if from_softmax(site, operand):
         return log2_attention()
-    choices, bits = task.choices(site, operand), task.bits(operand)
-    granularity, scheme = choices.granularity[0], choices.scheme[0]
-    axis = None if granularity == "per_tensor" else site.axis(operand)
-    return UniformQuantizer.covering(*_range(task.problem(site), operand, granularity), bits, scheme, axis)
+    return task.covering(site, operand, *_down_to_minimum(site, operand, *task.default_range(site, operand)))
 
 
-def _range(problem: Problem, operand: str, granularity: str) -> tuple[Tensor, Tensor]:
-    """The range of an operand; what a SiLU computes is taken to reach down to its minimum, as in the released code."""
-    low, high = problem.range(operand, granularity)
-    silu = operand != "weight" and source_of(problem.site, operand).target is aten.silu.default
+def _down_to_minimum(site: Site, operand: str, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower the ranges of an operand that a SiLU computes to the function's minimum, as in the released code."""
+    silu = operand != "weight" and source_of(site, operand).target is aten.silu.default
     return torch.full_like(low, SILU_MINIMUM) if silu else low, high
 
 

@@ -1,4 +1,4 @@
-"""The plain baselines: scales straight from the ranges that calibration saw, whole (min-max) or cut at a percentile."""
+"""Plain baselines: scales straight from the observed ranges, full (min-max) or clipped at a percentile."""
 
 from torch import Tensor
 
@@ -6,23 +6,17 @@ from qhyvit.config.methods import MinmaxMethod
 from qhyvit.graph.sites import Site
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizers
-from qhyvit.quantizers.uniform import UniformQuantizer
 
 
 def find_quantizers(task: Task) -> Quantizers:
-    """One quantizer for each operand of each site, of the first granularity and scheme of the settings."""
-    return {site.name: {operand: _quantizer(task, site, operand) for operand in site.operands} for site in task.network.sites}
+    """Return one uniform quantizer per operand, with the first granularity and scheme of the settings."""
+    return {
+        site.name: {operand: task.covering(site, operand, *_range(task, site, operand)) for operand in site.operands}
+        for site in task.model.sites
+    }
 
 
-def _quantizer(task: Task, site: Site, operand: str) -> UniformQuantizer:
-    choices = task.choices(site, operand)
-    granularity, scheme, bits = choices.granularity[0], choices.scheme[0], task.bits(operand)
-    low, high = _range(task, site, operand, granularity)
-    axis = None if granularity == "per_tensor" else site.axis(operand)
-    return UniformQuantizer.covering(low, high, bits, scheme, axis)
-
-
-def _range(task: Task, site: Site, operand: str, granularity: str) -> tuple[Tensor, Tensor]:
-    if granularity == "per_tensor" and operand != "weight":
+def _range(task: Task, site: Site, operand: str) -> tuple[Tensor, Tensor]:
+    if operand != "weight" and task.choices(site, operand).granularity[0] == "per_tensor":
         return task.statistics[site.name].ranges[operand].percentile(task.settings(MinmaxMethod).percentile)
-    return task.problem(site).range(operand, granularity)
+    return task.default_range(site, operand)

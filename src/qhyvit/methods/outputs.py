@@ -10,14 +10,14 @@ from qhyvit.methods.log2_attention import log2_attention
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.power_of_two import power_of_two_factor
-from qhyvit.quantizers.uniform import UniformQuantizer
+from qhyvit.quantizers.uniform import UniformQuantizer, saturated_grid
 
 FACTORS = torch.linspace(1.0, 0.11, 90)  # of the range, down by 1 % as FQ-ViT's code does it for OMSE: of equal errors the widest wins
 
 
 def find_output_quantizers(task: Task) -> Quantizers:
     """The quantizer of every tensor site: asymmetric, as all activations of fully quantized networks are, or log2 after a softmax."""
-    return {tensor.name: {"output": _quantizer(task, tensor)} for tensor in task.network.output_sites}
+    return {tensor.name: {"output": _quantizer(task, tensor)} for tensor in task.model.output_sites}
 
 
 def _quantizer(task: Task, tensor: OutputSite) -> Quantizer:
@@ -29,7 +29,7 @@ def _quantizer(task: Task, tensor: OutputSite) -> Quantizer:
         assert tensor.axis is not None
         return power_of_two_factor(found.sample, low, high, bits, tensor.axis)
     factor = _least_squared_error(found.sample, low, high, bits) if rule == "mse" else torch.tensor(1.0)
-    return UniformQuantizer.saturated(factor * low, factor * high, bits, "asymmetric")
+    return UniformQuantizer(bits, "asymmetric", *saturated_grid(factor * low, factor * high, bits, "asymmetric"))
 
 
 def _range(method: Method, found: OutputStatistics) -> tuple[Tensor, Tensor]:

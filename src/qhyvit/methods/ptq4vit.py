@@ -16,6 +16,7 @@ from qhyvit.graph.output_sites import source_of
 from qhyvit.graph.sites import Site
 from qhyvit.methods import scale_search
 from qhyvit.methods.log2_attention import from_softmax
+from qhyvit.methods.recalibration import recalibrated
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.twin import (
@@ -39,9 +40,9 @@ SPLITS = [2.0**-octave for octave in range(20)]
 
 def find_quantizers(task: Task) -> Quantizers:
     """The quantizers of every site."""
-    task = scale_search.with_gradients(task)
+    task = recalibrated(task)
     rounds = task.settings(Ptq4vitMethod).rounds
-    return {site.name: alternating.alternate(candidates_of(task, site), rounds) for site in track(task.network.sites, "searching")}
+    return {site.name: alternating.alternate(candidates_of(task, site), rounds) for site in track(task.model.sites, "searching")}
 
 
 def candidates_of(task: Task, site: Site) -> dict[str, Sequence[Candidates]]:

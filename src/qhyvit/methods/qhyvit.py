@@ -3,9 +3,9 @@
 from rich.progress import track
 
 from qhyvit.config.methods import QhyvitMethod
-from qhyvit.graph.bridge import find_bridge_blocks
-from qhyvit.graph.bridge_subgraph import Block, extract_block
+from qhyvit.graph.bridge_subgraph import Block
 from qhyvit.methods import scale_search
+from qhyvit.methods.recalibration import bridge_blocks, recalibrated
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
@@ -16,12 +16,11 @@ MAX_OPTION_RATIO = 1.5  # times the least error of a site by itself
 
 def find_quantizers(task: Task) -> Quantizers:
     """The quantizers of every site."""
-    method, graph_module = task.settings(QhyvitMethod), task.network.graph_module
-    blocks = [extract_block(graph_module, found) for found in find_bridge_blocks(graph_module, task.network.sites)]
-    task = task.recalibrated(*scale_search.loss_and_rounding(task), blocks)
+    method, task = task.settings(QhyvitMethod), recalibrated(task)
+    assert task.recalibration is not None
     quantizers = dict(scale_search.search_sites(task))
-    for block in track(blocks, "searching bridge blocks"):
-        found = task.block_statistics[block.name]
+    for block in track(bridge_blocks(task.model), "searching bridge blocks"):
+        found = task.recalibration.blocks[block.name]
         problem = QuantizedBlock(block, found.inputs, found.gradient)
         quantizers |= search_block(problem, quantizers, _options(task, block, quantizers, method), method.rounds)
     return quantizers

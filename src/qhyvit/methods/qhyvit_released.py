@@ -32,10 +32,10 @@ from qhyvit.search.site_problem import Problem
 
 def find_quantizers(task: Task) -> Quantizers:
     """The quantizers of every site."""
-    bridge = {site.name for block in find_bridge_blocks(task.network.graph_module, task.network.sites) for site in block.sites}
+    bridge = {site.name for block in find_bridge_blocks(task.model.graph_module, task.model.sites) for site in block.sites}
     batches = task.calibration.read_batches()
     found: dict[str, dict[str, Quantizer]] = {}
-    for segment in track(_segments(task.network.sites, bridge), "searching"):
+    for segment in track(_segments(task.model.sites, bridge), "searching"):
         rounding = {name: quantizers for name, quantizers in found.items() if name in bridge}
         recalibrated = _recalibrated(task, segment, rounding, batches)
         found |= {site.name: _search(recalibrated, site) for site in segment}
@@ -54,7 +54,7 @@ def _segments(sites: Sequence[Site], bridge: set[str]) -> list[list[Site]]:
 
 def _recalibrated(task: Task, segment: list[Site], rounding: Quantizers, batches: list[Tensor]) -> Task:
     """The task with the statistics of a segment's sites in the network with the quantizers ``rounding``."""
-    network, images = task.network, task.calibration
+    network, images = task.model, task.calibration
     statistics = capture(
         network.graph_module, network.sites, batches, images.positions, images.seed, kl_loss, rounding, watched=segment, values="rounded"
     )

@@ -43,9 +43,9 @@ aten = torch.ops.aten
 def find_quantizers(task: Task) -> Quantizers:
     """The quantizers of every site."""
     inputs = {
-        site.name: shared for layers in absorbed_layers(task.network.sites) for shared in [_by_channel(task, layers[0])] for site in layers
+        site.name: shared for layers in absorbed_layers(task.model.sites) for shared in [_by_channel(task, layers[0])] for site in layers
     }
-    return {site.name: _quantize_site(task, site, inputs.get(site.name)) for site in track(task.network.sites, "searching")}
+    return {site.name: _quantize_site(task, site, inputs.get(site.name)) for site in track(task.model.sites, "searching")}
 
 
 def absorbed_layers(sites: Sequence[Site]) -> list[list[Site]]:

@@ -7,11 +7,11 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from qhyvit.calibration.losses import Loss, fisher_loss, kl_loss
 from qhyvit.config.methods import SearchSettings
 from qhyvit.graph.sites import Site
+from qhyvit.methods.recalibration import recalibrated
 from qhyvit.methods.task import Task
-from qhyvit.quantizers.base import NO_QUANTIZERS, Quantizers
+from qhyvit.quantizers.base import Quantizers
 from qhyvit.search.alternating import alternate
 from qhyvit.search.candidates import UniformCandidates
 from qhyvit.search.objectives import OBJECTIVES, by_gram_matrix
@@ -20,32 +20,13 @@ from qhyvit.search.site_problem import Problem
 
 def find_quantizers(task: Task) -> Quantizers:
     """The quantizers of every site, each site searched by itself."""
-    return search_sites(with_gradients(task))
+    return search_sites(recalibrated(task))
 
 
 def search_sites(task: Task) -> Quantizers:
-    """The same with the gradients that the task has."""
+    """Search every site with the gradients that the task has."""
     rounds = task.settings(SearchSettings).rounds
-    return {site.name: alternate(candidates_of(task, site), rounds) for site in track(task.network.sites, "searching")}
-
-
-def with_gradients(task: Task) -> Task:
-    """The task with the gradients that its settings ask for; those of the calibration are Fisher's."""
-    return task if task.settings(SearchSettings).gradients == "fisher" else task.recalibrated(*loss_and_rounding(task))
-
-
-def loss_and_rounding(task: Task) -> tuple[Loss, Quantizers]:
-    """Whose gradients the settings ask for, and with which quantizers in place: the first granularity and scheme at the full range."""
-    gradients = task.settings(SearchSettings).gradients
-    loss = kl_loss if gradients == "kl" else fisher_loss
-    return loss, default_quantizers(task) if gradients == "fisher-quantized" else NO_QUANTIZERS
-
-
-def default_quantizers(task: Task) -> Quantizers:
-    """Every operand at the full range, with the first granularity and scheme of the settings."""
-    return {
-        site.name: {operand: families[0].start() for operand, families in candidates_of(task, site).items()} for site in task.network.sites
-    }
+    return {site.name: alternate(candidates_of(task, site), rounds) for site in track(task.model.sites, "searching")}
 
 
 def candidates_of(task: Task, site: Site) -> dict[str, list[UniformCandidates]]:

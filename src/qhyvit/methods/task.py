@@ -1,21 +1,19 @@
 """What every method is given, and the choices that its settings leave for each operand."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import Tensor
 
-from qhyvit.calibration.block_inputs import BlockCollector, BlockStatistics
-from qhyvit.calibration.capture import SiteStatistics, capture
-from qhyvit.calibration.losses import Loss
+from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.output_samples import OutputStatistics
+from qhyvit.calibration.recalibration import Recalibration
 from qhyvit.config.methods import Choices, Method
-from qhyvit.graph.bridge_subgraph import Block
 from qhyvit.graph.fake_quant import site_weight
 from qhyvit.graph.sites import Site
 from qhyvit.graph.traced_model import TracedModel
-from qhyvit.quantizers.base import Quantizers
+from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.site_problem import Problem
 
 T = TypeVar("T")
@@ -32,16 +30,16 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Task:
-    """Quantize ``network`` with ``method`` to the given bits, from the ``statistics`` of every site and tensor site."""
+    """Quantize ``model`` with ``method`` to the given bits, from the ``statistics`` of every site and tensor site."""
 
-    network: TracedModel
+    model: TracedModel
     statistics: dict[str, SiteStatistics]
     output_statistics: dict[str, OutputStatistics]
     calibration: Calibration
     method: Method
     weight_bits: int
     activation_bits: int
-    block_statistics: Mapping[str, BlockStatistics] = field(default_factory=dict)
+    recalibration: Recalibration | None = None
 
     def settings(self, kind: type[T]) -> T:
         """The settings of the method, which are of the given kind."""
@@ -50,7 +48,7 @@ class Task:
 
     def problem(self, site: Site) -> Problem:
         """The reconstruction problem of a site."""
-        return Problem(site, site_weight(self.network.graph_module, site), self.statistics[site.name])
+        return Problem(site, site_weight(self.model.graph_module, site), self.statistics[site.name])
 
     def bits(self, operand: str) -> int:
         """The bits of an operand."""
@@ -65,20 +63,12 @@ class Task:
         choices = method.matmuls if site.kind == "matmul" else of_layers
         return choices if site.axis(operand) is not None else choices.model_copy(update={"granularity": ["per_tensor"]})
 
-    def recalibrated(self, loss: Loss, rounding: Quantizers, blocks: Sequence[Block] = ()) -> "Task":
-        """The same task with gradients of another ``loss``, at the network with the quantizers ``rounding``, and those of some blocks."""
-        images, network = self.calibration, self.network
-        ranges = {name: statistics.ranges for name, statistics in self.statistics.items()}
-        of_blocks = BlockCollector(blocks)
-        found = capture(
-            network.graph_module,
-            network.sites,
-            images.read_batches(),
-            images.positions,
-            images.seed,
-            loss,
-            rounding,
-            ranges=ranges,
-            collectors=[of_blocks],
-        )
-        return replace(self, statistics=found, block_statistics=of_blocks.statistics())
+    def default_range(self, site: Site, operand: str) -> tuple[Tensor, Tensor]:
+        """Return the full range of an operand by the first granularity of the settings: low and high, [] or one per channel [C]."""
+        return self.problem(site).range(operand, self.choices(site, operand).granularity[0])
+
+    def covering(self, site: Site, operand: str, low: Tensor, high: Tensor) -> UniformQuantizer:
+        """Return the quantizer of the range [low, high], with the first granularity and scheme of the settings."""
+        choices = self.choices(site, operand)
+        axis = None if choices.granularity[0] == "per_tensor" else site.axis(operand)
+        return UniformQuantizer.covering(low, high, self.bits(operand), choices.scheme[0], axis)

@@ -43,11 +43,6 @@ class UniformQuantizer(Quantizer):
         """Return the quantizer whose grids cover the ranges [low, high], [] or one per channel [C] along ``axis``, and 0."""
         return cls(bits, scheme, *range_to_grid(low, high, bits, scheme), axis)
 
-    @classmethod
-    def saturated(cls, low: Tensor, high: Tensor, bits: int, scheme: Scheme, axis: int | None = None) -> Self:
-        """Return the quantizer of `saturated_grid`, which does not cover a range on one side of 0; shapes as for `covering`."""
-        return cls(bits, scheme, *saturated_grid(low, high, bits, scheme), axis)
-
     def describe(self) -> str:
         """Name the granularity and the scheme."""
         return f"{'per-tensor' if self.axis is None else 'per-channel'} {self.scheme}"

@@ -1,0 +1,113 @@
+"""Recalibration: its file, and the search from the file against the search that makes it."""
+
+import pytest
+import torch
+from conftest import make_task
+from pydantic import TypeAdapter
+from torch import nn
+
+from qhyvit.calibration.serialization import load_recalibration, save_recalibration
+from qhyvit.config.methods import Method
+from qhyvit.graph.trace import trace
+from qhyvit.methods import find_quantizers
+from qhyvit.methods.recalibration import recalibrate
+from qhyvit.quantizers.base import same_quantizer
+
+SYMMETRIC = {"granularity": ["per_tensor"], "scheme": ["symmetric"]}
+SETTINGS = {
+    "algorithm": "qhyvit",
+    "weights": {"granularity": ["per_channel"], "scheme": ["symmetric"]},
+    "activations": {"granularity": ["per_tensor", "per_channel"], "scheme": ["asymmetric", "symmetric"]},
+    "matmuls": SYMMETRIC,
+    "objective": "fisher",
+    "scale_min": 0.5,
+    "scale_max": 1.1,
+    "candidates": 5,
+    "rounds": 2,
+    "gradients": "fisher-quantized",
+    "candidates_per_block": 2,
+}
+
+
+def method_of(**changes):
+    return TypeAdapter(Method).validate_python(SETTINGS | changes)
+
+
+class Hybrid(nn.Module):
+    """A map, then tokens whose number depends on the batch, so that a number enters the block next to the map."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.conv = nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.Conv2d(4, 8, 1)
+        self.project, self.head = nn.Linear(8, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        patches = self.conv(self.stem(x).relu()).unflatten(2, (2, 2)).movedim(2, 1)
+        tokens = self.project(patches.reshape(x.shape[0] * 2, 8, -1).transpose(1, 2))
+        return self.head(tokens.reshape(tokens.shape[0] // 2, -1, 6).mean(1))
+
+
+@pytest.fixture(scope="module")
+def task():
+    torch.manual_seed(0)
+    images = torch.randn(4, 3, 8, 8)
+    return make_task(trace(Hybrid(), images), images.split(2), method_of(), positions=3)
+
+
+def test_recalibration_from_file_finds_equal_quantizers(task, tmp_path):
+    recalibration = recalibrate(task)
+    save_recalibration(tmp_path / "file", recalibration, {"seed": 0})
+    loaded, provenance = load_recalibration(tmp_path / "file")
+    assert provenance == {"seed": 0}
+    assert {name: len(block.inputs) for name, block in loaded.blocks.items()} == {"project": 2}
+    expected, found = (find_quantizers(one, "partial") for one in (task, task.__class__(**vars(task) | {"recalibration": loaded})))
+    assert expected.keys() == found.keys()
+    for site, operands in expected.items():
+        assert all(same_quantizer(quantizer, found[site][operand]) for operand, quantizer in operands.items())
+    save_recalibration(tmp_path / "again", loaded, provenance)
+    assert (tmp_path / "file").read_bytes() == (tmp_path / "again").read_bytes()
+
+
+def test_given_recalibration_spares_the_second_pass(task):
+    recalibration = recalibrate(task)
+
+    def read_batches():
+        raise AssertionError("images are read again")
+
+    calibration = task.calibration.__class__(read_batches, task.calibration.positions, 0)
+    given = task.__class__(**vars(task) | {"recalibration": recalibration, "calibration": calibration})
+    assert find_quantizers(given, "partial").keys() == {"stem", "conv", "project", "head"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cross_validated": True},
+        {"candidates": 7, "scale_min": 0.1, "rounds": 1, "candidates_per_block": 4},
+        {"linear_weights": {"granularity": ["per_channel", "per_tensor"], "scheme": ["symmetric"]}},
+        {"activations": {"granularity": ["per_tensor"], "scheme": ["asymmetric"]}},
+    ],
+)
+def test_methods_with_equal_defaults_share_a_recalibration(changes):
+    assert method_of(**changes).recalibration_key == method_of().recalibration_key
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gradients": "kl"},
+        {"gradients": "fisher"},
+        {"weights": {"granularity": ["per_channel"], "scheme": ["asymmetric"]}},
+        {"grouped_activations": SYMMETRIC},
+        {"matmuls": {"granularity": ["per_channel"], "scheme": ["symmetric"]}},
+    ],
+)
+def test_other_defaults_or_gradients_have_another_key(changes):
+    assert method_of(**changes).recalibration_key != method_of().recalibration_key
+
+
+def test_calibration_gradients_need_no_recalibration_without_blocks():
+    settings = {key: value for key, value in SETTINGS.items() if key != "candidates_per_block"}
+    plain = TypeAdapter(Method).validate_python(settings | {"algorithm": "scale_search", "gradients": "fisher"})
+    assert plain.recalibration_key is None
+    assert method_of(gradients="fisher").recalibration_key is not None
