@@ -1,6 +1,8 @@
 """Reading of an experiment and of the files that it names."""
 
 import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,6 +110,13 @@ def _typed(path: Path, content: Any, schema: TypeAdapter[T]) -> T:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']} (found {fault['input']!r})" for fault in error.errors())
         raise InputError(f"{path}: {faults}") from error
+
+
+def nearest_names(name: str, known: Iterable[str]) -> str:
+    """End of a message on an unknown name: the known names that are nearest to it, or all if none is near."""
+    names = list(known)
+    nearest = get_close_matches(name, names, n=3)
+    return f"; did you mean {' or '.join(nearest)}?" if nearest else f"; known: {', '.join(names)}"
 
 
 def _named(path: Path, kind: str, names: list[str], known: dict[str, T], source: Path) -> dict[str, T]:

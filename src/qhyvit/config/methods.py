@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from qhyvit.config.base import Granularity, MethodName, Mode, Scheme, Strict
 
@@ -19,6 +19,12 @@ class Choices(Strict):
 class MethodSettings(Strict):
     """Settings that every method has."""
 
+    label: str | None = Field(default=None, min_length=1, description="name in figures; default: the name in this file")
+    published_as: MethodName | None = Field(default=None, description="name of the published cells of this method; null: none")
+    ablation_of: MethodName | None = Field(
+        default=None, description="method whose ablation has this one as a step, in the order of the file"
+    )
+    ablation_label: str | None = Field(default=None, description="name in the ablation; default: as `label`")
     weights: Choices
     activations: Choices
     matmuls: Choices
@@ -40,6 +46,11 @@ class MethodSettings(Strict):
     def recalibration_key(self) -> str | None:
         """Eight hexadecimal digits, equal for methods that share a recalibration; None for a method that needs none."""
         return None
+
+    @property
+    def quantizer_settings(self) -> dict[str, Any]:
+        """Settings that decide the quantizers, as plain data: all but names and labels."""
+        return self.model_dump(mode="json", exclude={"label", "published_as", "ablation_of", "ablation_label"})
 
 
 class MinmaxMethod(MethodSettings):
@@ -164,4 +175,16 @@ Method = Annotated[
     Field(discriminator="algorithm"),
 ]
 
-METHODS = TypeAdapter(dict[MethodName, Method])
+
+def _check_names(methods: dict[str, Method]) -> dict[str, Method]:
+    names = [method.published_as for method in methods.values() if method.published_as]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"published_as: {', '.join(twice)} is stated for two methods; published cells belong to one")
+    for name, method in methods.items():
+        if method.ablation_of not in (None, *methods):
+            raise ValueError(f"{name}.ablation_of: there is no method {method.ablation_of!r}; name one of this file")
+    return methods
+
+
+METHODS: TypeAdapter[dict[str, Method]] = TypeAdapter(Annotated[dict[MethodName, Method], AfterValidator(_check_names)])

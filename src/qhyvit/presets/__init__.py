@@ -1,0 +1,23 @@
+"""Quantization methods that come with the package, with every constant and its source: `methods.yaml`."""
+
+from functools import cache
+from pathlib import Path
+
+from qhyvit.config.loading import nearest_names, read_yaml
+from qhyvit.config.methods import METHODS, Method
+from qhyvit.errors import InputError
+
+METHODS_FILE = Path(__file__).with_name("methods.yaml")
+
+
+def load_preset(name: str) -> Method:
+    """Load the settings of the method ``name``, such as "qhyvit". Raises InputError for a name that is not in `methods.yaml`."""
+    methods = _read_presets()
+    if name not in methods:
+        raise InputError(f"unknown method {name!r}{nearest_names(name, methods)}")
+    return methods[name]
+
+
+@cache
+def _read_presets() -> dict[str, Method]:
+    return read_yaml(METHODS_FILE, METHODS)
