@@ -5,10 +5,11 @@ import pytest
 import torch
 from conftest import REPOSITORY, TINY_EXPERIMENT, write_data, write_images
 
-from qhyvit.cli import calibrate, quantize
+from qhyvit.cli import calibrate, task
 from qhyvit.cli.aggregate import aggregate
 from qhyvit.cli.evaluate import evaluate
 from qhyvit.cli.predict import predict
+from qhyvit.cli.quantize import quantize
 from qhyvit.config.loading import load_config
 from qhyvit.data.labelled_folder import Entry
 from qhyvit.data.manifest import write_manifest
@@ -73,7 +74,7 @@ def experiment(tmp_path, monkeypatch):
         return Path("config.yaml")
 
     network = load_model(load_config(with_shards(1)), MODEL)
-    for module in (calibrate, evaluation_set, quantize):  # tracing it in each step would take most of the time
+    for module in (calibrate, evaluation_set, task):  # tracing it in each step would take most of the time
         monkeypatch.setattr(module, "load_model", lambda *_: network)
     return with_shards
 
@@ -84,7 +85,7 @@ def test_the_results_of_shards_are_those_of_one_job_byte_for_byte(experiment):
     write_manifest(load_config(config).experiment.dataset, images)
     calibrate.calibrate(config, MODEL, 0, images, calibration)
     for bits, path in zip(BITS, quantized, strict=True):
-        quantize.quantize(config, MODEL, "minmax", "partial", bits, images, calibration, path, Path(f"{bits}.csv"))
+        quantize(config, MODEL, "minmax", "partial", bits, images, calibration, path, Path(f"{bits}.csv"))
 
     def predicted(shards: int, networks: list[Path], name: str) -> list[Path]:
         paths = [Path(f"{shards}/{name}{number}") for number in range(1, shards + 1)]

@@ -24,6 +24,7 @@ SUMMARIES = {
     "Workflow steps": {
         "train": "Train a model from scratch and write its weights in half precision; resumes after an interruption.",
         "calibrate": "Record ranges, sampled rows and Fisher gradients of every site; all methods share them.",
+        "recalibrate": "Record sampled rows with other gradients, and bridge blocks; methods with equal default settings share the file.",
         "predict": "Run networks on one shard of the evaluation images, for `qhyvit evaluate` to merge.",
         "challenges": "Measure what makes a network hard to quantize: channel ranges, zero-point overflow, norms, residual branches.",
         "sensitivity": "Measure the cost of each site for the whole network, quantized alone and as the only one in FP32.",

@@ -9,7 +9,7 @@ from qhyvit.calibration.capture import capture
 from qhyvit.calibration.output_samples import OutputCollector
 from qhyvit.calibration.serialization import save_statistics
 from qhyvit.cli import options
-from qhyvit.config.loading import load_config
+from qhyvit.cli.experiment import load_experiment
 from qhyvit.data.calibration_set import calibration_entries, load_batches
 from qhyvit.device import choose_device
 from qhyvit.models.loading import load_model
@@ -27,7 +27,7 @@ def calibrate(
 ) -> None:
     """Record ranges, sampled rows and Fisher gradients of every site; all methods share them."""
     torch.set_num_threads(threads)
-    settings = load_config(config)
+    settings = load_experiment(config, model)
     experiment = settings.experiment
     device = choose_device(experiment.device)
     loaded = load_model(settings, model, device)

@@ -12,7 +12,7 @@ from qhyvit.analysis.challenges import activation_table, channel_table, network_
 from qhyvit.analysis.norms import find_norms, norm_table
 from qhyvit.calibration.serialization import load_statistics
 from qhyvit.cli import options
-from qhyvit.config.loading import load_config
+from qhyvit.cli.experiment import load_experiment
 from qhyvit.files import atomic_write
 from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.fold import fold_batch_norm
@@ -33,7 +33,7 @@ def challenges(
 ) -> None:
     """Measure what makes a network hard to quantize: channel ranges, zero-point overflow, norms, residual branches."""
     torch.set_num_threads(threads)
-    settings = load_config(config)
+    settings = load_experiment(config, model)
     dataset = settings.experiment.dataset
     network = build(settings.models[model], dataset.classes, dataset.input_size)  # the calibration holds all that depends on the weights
     graph_module = trace(network, example_input(network, dataset))

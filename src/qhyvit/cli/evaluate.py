@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from qhyvit.cli import options
+from qhyvit.cli.experiment import load_experiment
 from qhyvit.config.base import parse_bits
-from qhyvit.config.loading import Config, load_config
+from qhyvit.config.loading import Config
 from qhyvit.errors import InputError
 from qhyvit.evaluation.accuracy import mean_kl, signal_to_noise, top_k_correct
 from qhyvit.evaluation.evaluation_set import input_files, predict_images
@@ -40,7 +41,7 @@ def evaluate(
     networks = quantized or []
     if len(output) != len(networks or [None]):
         raise InputError(f"{len(output)} --output for {len(networks)} --quantized; give one for each")
-    settings = load_config(config)
+    settings = load_experiment(config, model)
     predictions, labels = _predictions(settings, model, images, networks, shard or [])
     if networks:
         _write_quantized(settings, model, networks, output, load_file(logits)["logits"], predictions, labels)

@@ -6,7 +6,7 @@ import torch
 import typer
 
 from qhyvit.cli import options
-from qhyvit.config.loading import load_config
+from qhyvit.cli.experiment import load_experiment
 from qhyvit.evaluation.evaluation_set import input_files, predict_images
 from qhyvit.evaluation.shards import save_shard
 
@@ -22,7 +22,7 @@ def predict(
 ) -> None:
     """Run networks on one shard of the evaluation images, for `qhyvit evaluate` to merge."""
     torch.set_num_threads(threads)
-    settings, networks = load_config(config), quantized or []
+    settings, networks = load_experiment(config, model), quantized or []
     logits, labels = predict_images(settings, model, images, networks, shard)
     inputs = input_files(settings, model, images, networks)
     save_shard(output, logits, labels, shard, settings.experiment.evaluation.shards, inputs)

@@ -8,7 +8,7 @@ import typer
 
 from qhyvit.analysis.sensitivity import site_sensitivity
 from qhyvit.cli import options
-from qhyvit.config.loading import load_config
+from qhyvit.cli.experiment import load_experiment
 from qhyvit.data.calibration_set import calibration_entries
 from qhyvit.data.labelled_folder import LabelledImages, sample_entries
 from qhyvit.data.manifest import read_manifest
@@ -31,7 +31,7 @@ def sensitivity(
     The images are calibration images that the calibration did not use.
     """
     torch.set_num_threads(threads)
-    settings = load_config(config)
+    settings = load_experiment(config, model)
     experiment = settings.experiment
     quantizers, record = load_quantizers(quantized)
     if record["settings"]["mode"] != "partial":

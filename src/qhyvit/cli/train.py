@@ -8,7 +8,7 @@ import torch
 import typer
 
 from qhyvit.cli import options
-from qhyvit.config.loading import load_config
+from qhyvit.cli.experiment import load_experiment
 from qhyvit.data import cifar10
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
@@ -26,7 +26,7 @@ def train(
 ) -> None:
     """Train a model from scratch and write its weights in half precision; resumes after an interruption."""
     torch.set_num_threads(threads)
-    settings = load_config(config)
+    settings = load_experiment(config, model)
     cycles, dataset = settings.experiment.training.get(model), settings.experiment.dataset
     if not cycles:
         raise InputError(f"{model}: the section `training` of {config} lacks this model; config/config.yaml has an example")

@@ -3,7 +3,8 @@
 import json
 
 from qhyvit.cli import options
-from qhyvit.config.loading import Config, load_config
+from qhyvit.cli.experiment import load_experiment
+from qhyvit.config.loading import Config
 from qhyvit.data.dvc import pull, tracked_hash
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
@@ -17,7 +18,7 @@ def fetch_weights(config: options.Config, model: options.Model, output: options.
 
     Weights tracked by DVC are pulled. Others are downloaded unless they are there, and must keep the hash that they had the first time.
     """
-    settings = load_config(config)
+    settings = load_experiment(config, model)
     configured, path = settings.configured_weights(model), settings.weights_path(model)
     if tracked_hash(path):
         pull(path)

@@ -1,0 +1,32 @@
+"""Task of quantizing a model of an experiment with one method."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from qhyvit.calibration.serialization import load_output_statistics, load_statistics
+from qhyvit.config.base import parse_bits
+from qhyvit.config.loading import Config
+from qhyvit.data.calibration_set import calibration_entries, load_batches
+from qhyvit.methods.task import Calibration, Task
+from qhyvit.models.loading import load_model
+from qhyvit.provenance import Provenance
+
+
+def load_task(config: Config, model: str, method: str, bits: str, images: Path, calibration: Path) -> tuple[Task, Provenance]:
+    """Return the task, from the statistics in the file ``calibration``, and the provenance of that file.
+
+    A method that needs more than the calibration recorded runs the same images, of the manifest ``images``, again.
+    """
+    weight_bits, activation_bits = parse_bits(bits)
+    loaded = load_model(config, model)
+    statistics, calibrated = load_statistics(calibration)
+    used = calibrated["settings"]
+
+    def read_batches() -> list[Tensor]:
+        entries = calibration_entries(config.experiment, images, used["seed"], len(used["images"]))
+        return load_batches(config.experiment, entries, loaded.transform)
+
+    source = Calibration(read_batches, used["sampled_positions"], used["seed"])
+    outputs = load_output_statistics(calibration)
+    return Task(loaded.traced, statistics, outputs, source, config.methods[method], weight_bits, activation_bits), calibrated
