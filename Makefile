@@ -1,5 +1,5 @@
 # make reproduce | resume | status | test | test-slurm | bench | diff REV=... | format | lock | weights MODEL=... ; see README.md
-# A variable given to make is in the environment of the run: IMAGENET_MINI=/path for config/imagenet-mini.yaml.
+# A variable given to make is in the environment of the run: IMAGENET_MINI=/path for config/experiments/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
 REV ?= HEAD
 # A terminal shows the progress of each rule, in the place of a line a job; .snakemake/log has those anyhow.

@@ -16,7 +16,7 @@ from qhyvit.config.loading import Config, load_config
 from qhyvit.files import atomic_write
 from qhyvit.reporting.tables.accuracy import to_markdown
 
-EXPERIMENT = Path("config/all-methods.yaml")
+EXPERIMENT = Path("config/experiments/all-methods.yaml")
 MODEL = "mobilevit_xxs"
 SEED = 0
 SIZE = 256  # pixels a side: those for which the network was made

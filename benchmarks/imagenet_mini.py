@@ -1,7 +1,7 @@
 """Every method on two convolutional networks and 1,800 photographs with ImageNet's classes, each fold calibrated on the other's images.
 
 The images cannot come with the project, so the folds run where they are, each by itself, and what this pools are their reports:
-`make reproduce CONFIG=config/imagenet-mini.yaml IMAGENET_MINI=/path`, and the same with imagenet-mini-swapped.yaml.
+`make reproduce CONFIG=config/experiments/imagenet-mini.yaml IMAGENET_MINI=/path`, and the same with imagenet-mini-swapped.yaml.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from qhyvit.reporting.folds import pooled
 from qhyvit.reporting.runs import KEY, read_results, tabulated
 from qhyvit.reporting.tables.accuracy import accuracy_table, to_markdown
 
-FOLDS = [Path("config/imagenet-mini.yaml"), Path("config/imagenet-mini-swapped.yaml")]
+FOLDS = [Path("config/experiments/imagenet-mini.yaml"), Path("config/experiments/imagenet-mini-swapped.yaml")]
 NOTES = (
     "Top-1 in percent on {images:,} images, the drop in points with its 95 % paired-bootstrap interval over images. Two folds:"
     " calibrated on images of the one half, evaluated on the other. Both halves are easier than ImageNet's whole validation set:"

@@ -28,7 +28,7 @@ from qhyvit.config.loading import Config, load_config
 from qhyvit.reporting.tables.accuracy import to_markdown
 from workflow.scripts.snakemake_log import Job, read_jobs
 
-EMBEDDED, TARGET = Path("config/config.yaml"), Path("config/imagenet.yaml")
+EMBEDDED, TARGET = Path("config/config.yaml"), Path("config/experiments/imagenet.yaml")
 EMBEDDED_IMAGES, TARGET_IMAGES, CLASSES = 2000, 50000, 1000
 WORKERS = [1, 8, 64, 512]
 CHECKED = ["mobilevitv2_100", "efficientformer_l3", "efficientformerv2_s2"]

@@ -1,4 +1,3 @@
-import re
 from pathlib import Path
 
 import jsonschema
@@ -11,7 +10,7 @@ from qhyvit.config.loading import load_config
 from qhyvit.config.schemas import SCHEMAS, schema_text
 from qhyvit.errors import InputError
 
-EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "config").glob("*.yaml") if re.search(r"^(base|dataset):", path.read_text(), re.M))
+EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "config/experiments").glob("*.yaml"))
 
 CONFIG = REPOSITORY / "config"
 
@@ -125,7 +124,7 @@ def test_a_variable_that_only_the_weights_name_is_missed_too(experiment, monkeyp
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_other_experiments_can_be_planned(experiment, name):
-    config = load_config(Path(f"config/{name}.yaml"), allow_unset_env=True)
+    config = load_config(Path(f"config/experiments/{name}.yaml"), allow_unset_env=True)
     assert list(config.models) == config.experiment.models
 
 

@@ -11,9 +11,9 @@ PAPER = {"accuracy-partial", "drops-partial"}
     ("config", "figures"),
     [
         ("config", PAPER),
-        ("all-methods", PAPER | {"ablation-partial"}),
-        ("full-mode", {"accuracy-full", "drops-full"}),  # the steps of the ablation have no full mode
-        ("ablation", PAPER | {"ablation-partial", "seeds-partial"}),
+        ("experiments/all-methods", PAPER | {"ablation-partial"}),
+        ("experiments/full-mode", {"accuracy-full", "drops-full"}),  # the steps of the ablation have no full mode
+        ("experiments/ablation", PAPER | {"ablation-partial", "seeds-partial"}),
     ],
 )
 def test_figures_of_results(clone, config, figures):

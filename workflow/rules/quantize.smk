@@ -19,7 +19,7 @@ rule quantize:
         mem_mb=mem_per_attempt(2000),
     params:
         partial=lambda wildcards, input: f"--partial {input.partial}" if input.partial else "",
-        settings=lambda wildcards: settings(SETTINGS.methods[wildcards.method]),
+        settings=lambda wildcards: SETTINGS.methods[wildcards.method].quantizer_settings,
         runtime=runtime("quantize"),
         code=model_code("qhyvit.cli.quantize"),
         method_code=lambda wildcards: code_fingerprint(f"qhyvit.methods.{SETTINGS.methods[wildcards.method].algorithm}"),

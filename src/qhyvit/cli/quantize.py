@@ -44,7 +44,7 @@ def quantize(
     settings = load_experiment(config, model, method)
     settings.check_mode(method, mode)
     task, calibrated = load_task(settings, model, method, bits, images, calibration)
-    run = {"method": method, "mode": mode, "bits": bits, **task.method.model_dump()}
+    run = {"method": method, "mode": mode, "bits": bits, **task.method.quantizer_settings}
     record = provenance({"calibration": calibration}, run) | {"calibrated": calibrated}
     operands = None if partial is None else _operands(partial, record)
     if recalibration is not None:

@@ -45,4 +45,5 @@ class MethodCatalog:
 @cache
 def read_catalog(path: Path) -> MethodCatalog:
     """Read the catalogue of a methods file. Raises InputError for a file that is missing or invalid."""
-    return MethodCatalog.of(read_yaml(path, METHODS))
+    methods = read_yaml(path, METHODS)
+    return MethodCatalog.of(methods)
