@@ -20,3 +20,31 @@ rule calibrate:
     shell:
         "qhyvit calibrate --model {wildcards.model} {params.arguments}"
         " --images {input.images} --output {output} --threads {threads} > {log} 2>&1"
+
+
+# Gradients of the network quantized by default, for all methods with the same default settings: {key} stands for these. Which of the methods
+# names them to the command is derived, so that it reruns nothing.
+rule recalibrate:
+    input:
+        images=f"{RESULTS}/images.csv",
+        calibration=rules.calibrate.output,
+    output:
+        f"{RESULTS}/{{model}}/seed{{seed}}/recalibration-{{key}}-{{bits}}.safetensors",
+    log:
+        f"{LOGS}/recalibrate/{{model}}-seed{{seed}}-{{key}}-{{bits}}.log",
+    benchmark:
+        f"{BENCHMARKS}/recalibrate/{{model}}-seed{{seed}}-{{key}}-{{bits}}.tsv"
+    wildcard_constraints:
+        key="[0-9a-f]+",
+    threads: 1
+    resources:
+        mem_mb=mem_per_attempt(4000),
+    params:
+        method=lambda wildcards, input: next(
+            name for name, method in SETTINGS.methods.items() if method.recalibration_key == wildcards.key
+        ),
+        runtime=runtime("recalibrate"),
+        code=model_code("qhyvit.cli.recalibrate"),
+    shell:
+        "qhyvit recalibrate --model {wildcards.model} --method {params.method} --bits {wildcards.bits}"
+        " --images {input.images} --calibration {input.calibration} --output {output} --threads {threads} > {log} 2>&1"

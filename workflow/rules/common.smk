@@ -1,5 +1,6 @@
 import os
 import sys
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,10 +10,11 @@ from qhyvit.config.environment import env_variables
 from qhyvit.config.loading import load_config
 from qhyvit.data.dvc import tracked_hash
 from qhyvit.errors import InputError
-from qhyvit.reporting.search_steps import STEPS
+from qhyvit.reporting.catalog import read_catalog
+from qhyvit.reporting.registry import FIGURES, RESULTS as RESULTS_PAGE, TABLES
 from workflow.scripts.fingerprint import CodeFingerprints
 
-# The jobs read the configuration file themselves, so there must be exactly one and nothing beside it.
+# The jobs read the configuration file themselves, so there must be exactly one, and no other source of settings.
 if len(workflow.configfiles) != 1 or workflow.config_settings.config:
     raise WorkflowError("give one --configfile and no --config: settings are changed in a configuration file")
 
@@ -28,8 +30,11 @@ RESULTS = f"{EXPERIMENT.results}/{EXPERIMENT.dataset.name}"
 BENCHMARKS = f"{EXPERIMENT.results}/benchmarks/{EXPERIMENT.dataset.name}"
 LOGS = f"logs/{EXPERIMENT.dataset.name}"
 REPORTS = str(EXPERIMENT.reports)
+METHODS = asdict(read_catalog(EXPERIMENT.methods_file))  # what tables and figures say of them
+EXPERIMENT_TABLES = [table for table in TABLES.values() if table.available(SETTINGS)]
+EXPERIMENT_FIGURES = [figure for figure in FIGURES.values() if figure.instances(SETTINGS)]
 GPU = int(EXPERIMENT.device != "cpu")  # what jobs that run networks ask a cluster for
-CODE = CodeFingerprints("qhyvit", by_value=["qhyvit.config"])
+CODE = CodeFingerprints("qhyvit", by_value=["qhyvit.config", "qhyvit.reporting.registry"])
 
 # Jobs use the commands of the environment that Snakemake runs in, and its configuration: which file that is is no parameter, since results
 # do not depend on it. They keep freed buffers, in huge pages where there are any: page faults cost more than the memory.
@@ -102,14 +107,14 @@ def mem_per_attempt(mem_mb):
     return lambda wildcards, attempt: mem_mb * attempt
 
 
-def expand_runs(template, seeds=EXPERIMENT.seeds):
+def expand_runs(template, seeds=EXPERIMENT.seeds, models=EXPERIMENT.models):
     """``template`` for every model, seed, method, mode that the method defines, and bit-width of the experiment."""
     return [
         path
         for method in EXPERIMENT.methods
         for path in expand(
             template,
-            model=EXPERIMENT.models,
+            model=models,
             seed=seeds,
             method=method,
             mode=[mode for mode in EXPERIMENT.modes if mode in SETTINGS.methods[method].modes],
@@ -130,26 +135,31 @@ def untracked_inputs(*paths):
     return [str(path) for path in paths if tracked_hash(path) is None and not env_variables(path) and path.exists()]
 
 
-def modes():
-    """The modes of the experiment that one of its methods defines."""
-    return [mode for mode in EXPERIMENT.modes if any(mode in method.modes for method in SETTINGS.methods.values())]
+def reconstructs(method):
+    """Tell if a method reconstructs bridge blocks, as Q-HyViT does."""
+    return SETTINGS.methods[method].algorithm == "qhyvit"
 
 
-def ablated(mode):
-    """Whether the experiment has all steps of Q-HyViT's search in ``mode``."""
-    return STEPS.keys() <= {name for name, method in SETTINGS.methods.items() if mode in method.modes}
+def either(names):
+    """Wildcard constraint: one of the names, or nothing at all where there are none."""
+    return "|".join(names) or "(?!)"
 
 
-def result_figures():
-    """The figures of results.csv that the experiment has the runs for, as in accuracy-partial."""
-    for mode in modes():
-        yield from (f"accuracy-{mode}", f"drops-{mode}")
-        if len(EXPERIMENT.seeds) > 1:
-            yield f"seeds-{mode}"
-        if ablated(mode):
-            yield f"ablation-{mode}"
+def recalibration(wildcards):
+    """Recalibration that a method reads, if it needs one. Full mode adds to partial mode, and searches nothing again."""
+    key = SETTINGS.methods[wildcards.method].recalibration_key
+    return (
+        f"{RESULTS}/{{model}}/seed{{seed}}/recalibration-{key}-{{bits}}.safetensors"
+        if key and wildcards.mode == "partial"
+        else []
+    )
 
 
-def report_text(name):
-    """A caption of the HTML report, for a result that shares its rule with others."""
-    return " ".join(Path(workflow.source_path(f"../report/{name}.rst")).read_text().split())
+def table_files(table):
+    """Files of a table of the registry."""
+    return [f"{REPORTS}/{table.path}.{suffix}" for suffix in table.formats]
+
+
+def figure_files(figure):
+    """Files of all instances of a figure of the registry that the experiment has."""
+    return [f"{REPORTS}/{figure.path.format(**instance)}.svg" for instance in figure.instances(SETTINGS)]

@@ -2,6 +2,9 @@ COUNT = EXPERIMENT.evaluation.shards
 SHARDS = range(1, COUNT + 1) if COUNT > 1 else []
 
 
+RESULT = f"{RUN}.json"
+
+
 # With several shards these jobs run the networks, and those below only merge what they found.
 rule predict:
     input:
@@ -63,14 +66,10 @@ rule evaluate:
     input:
         images=f"{RESULTS}/images.csv",
         logits=f"{RESULTS}/{{model}}/fp32.safetensors",
-        quantized=expand(rules.quantize.output.quantized, bits=EXPERIMENT.bits, allow_missing=True),
+        quantized=expand(QUANTIZED, bits=EXPERIMENT.bits, allow_missing=True),
         shards=expand(rules.predict.output, run="seed{seed}/{method}-{mode}", shard=SHARDS, allow_missing=True),
     output:
-        expand(
-            f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.json",
-            bits=EXPERIMENT.bits,
-            allow_missing=True,
-        ),
+        expand(RESULT, bits=EXPERIMENT.bits, allow_missing=True),
     log:
         f"{LOGS}/evaluate/{{model}}-seed{{seed}}-{{method}}-{{mode}}.log",
     benchmark:

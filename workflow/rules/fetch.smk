@@ -22,7 +22,9 @@ rule fetch_images:
 rule fetch_weights:
     input:
         lambda wildcards: (
-            [] if SETTINGS.models[wildcards.model].source else untracked_inputs(SETTINGS.configured_weights(wildcards.model))
+            []
+            if SETTINGS.models[wildcards.model].source
+            else untracked_inputs(SETTINGS.configured_weights(wildcards.model))
         ),
     output:
         f"{RESULTS}/{{model}}/weights.json",

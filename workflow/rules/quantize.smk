@@ -1,28 +1,46 @@
-# What full mode rounds beside the operands does not change these: they are those of partial mode, and searched once.
-rule quantize:
+RUN = f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}"
+QUANTIZED = f"{RUN}.safetensors"
+SITE_ERRORS = f"{RUN}.sites.csv"
+
+
+# Full mode keeps the operands' quantizers of partial mode, which are searched once.
+rule quantize_baseline:
     input:
         images=f"{RESULTS}/images.csv",
         calibration=rules.calibrate.output,
+        recalibration=recalibration,
         partial=branch(
             lambda wildcards: wildcards.mode == "full",
             then=f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-partial-{{bits}}.safetensors",
         ),
     output:
-        quantized=f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.safetensors",
-        errors=f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-{{mode}}-{{bits}}.sites.csv",
+        quantized=QUANTIZED,
+        errors=SITE_ERRORS,
     log:
         f"{LOGS}/quantize/{{model}}-seed{{seed}}-{{method}}-{{mode}}-{{bits}}.log",
     benchmark:
         f"{BENCHMARKS}/quantize/{{model}}-seed{{seed}}-{{method}}-{{mode}}-{{bits}}.tsv"
+    wildcard_constraints:
+        method=either(name for name in SETTINGS.methods if not reconstructs(name)),
     threads: 1
     resources:
         mem_mb=mem_per_attempt(2000),
     params:
+        recalibration=lambda wildcards, input: f"--recalibration {input.recalibration}" if input.recalibration else "",
         partial=lambda wildcards, input: f"--partial {input.partial}" if input.partial else "",
         settings=lambda wildcards: SETTINGS.methods[wildcards.method].quantizer_settings,
-        runtime=runtime("quantize"),
+        runtime=runtime("quantize_baseline"),
         code=model_code("qhyvit.cli.quantize"),
         method_code=lambda wildcards: code_fingerprint(f"qhyvit.methods.{SETTINGS.methods[wildcards.method].algorithm}"),
     shell:
         "qhyvit quantize --model {wildcards.model} --method {wildcards.method} --mode {wildcards.mode}"
-        " --bits {wildcards.bits} --images {input.images} --calibration {input.calibration} {params.partial} --output {output.quantized} --errors {output.errors} --threads {threads} > {log} 2>&1"
+        " --bits {wildcards.bits} --images {input.images} --calibration {input.calibration} {params.recalibration}"
+        " {params.partial} --output {output.quantized} --errors {output.errors} --threads {threads} > {log} 2>&1"
+
+
+# Q-HyViT: the same command, which reconstructs bridge blocks too.
+use rule quantize_baseline as reconstruct with:
+    wildcard_constraints:
+        method=either(name for name in SETTINGS.methods if reconstructs(name)),
+    params:
+        runtime=runtime("reconstruct"),

@@ -48,7 +48,7 @@ def evaluate(
         return
     with atomic_write(logits) as temporary:
         save_file({"logits": predictions[0], "labels": labels}, temporary)
-    record = provenance({"weights": settings.weights_path(model), "images": images}, {})
+    record = provenance({"weights": settings.weights_path(model), "images": images}, {}, settings.experiment.device)
     run = _describe(settings, model, "fp32", "", (32, 32), 0)
     _write(output[0], run | _accuracy(predictions[0], labels) | {"provenance": record})
 

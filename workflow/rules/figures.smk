@@ -1,0 +1,41 @@
+def figure_options(figure):
+    """Name of a figure and options that its wildcards give."""
+    mode = " --mode {mode}" if "mode" in figure.per else ""
+    title = f" --title '{figure.heading}'" if figure.heading else ""
+    return f"{figure.name}{mode}{title}"
+
+
+def caption(entry):
+    """Param: caption in the HTML report. It is derived, so that a better one reruns nothing."""
+    return lambda wildcards, output: entry.caption.format(**wildcards)
+
+
+for FIGURE in EXPERIMENT_FIGURES:
+
+    rule:
+        name:
+            f"figure_{FIGURE.name}"
+        input:
+            **sources(FIGURE, ["{model}"] if "model" in FIGURE.per else EXPERIMENT.models),
+        output:
+            svg=report(
+                f"{REPORTS}/{FIGURE.path}.svg",
+                caption="../report/caption.rst",
+                category=FIGURE.category,
+                labels={"result": FIGURE.title},
+            ),
+            png=f"{REPORTS}/{FIGURE.path}.png",
+        log:
+            f"{LOGS}/figure/{FIGURE.path}.log",
+        group:
+            "figures"
+        resources:
+            mem_mb=1000,
+        params:
+            figure=figure_options(FIGURE),
+            inputs=input_options(FIGURE),
+            caption=caption(FIGURE),
+            methods=METHODS,
+            code=code_fingerprint("qhyvit.cli.figure", FIGURE.module),
+        shell:
+            "qhyvit figure {params.figure} {params.inputs} --svg {output.svg} --png {output.png} > {log} 2>&1"

@@ -1,0 +1,32 @@
+# Tables of the HTML report as pages that sort and filter, each with its caption.
+PAGES = {"results": (RESULTS_PAGE, rules.aggregate.output.results)} | {
+    table.name: (table, f"{REPORTS}/{table.path}.csv") for table in EXPERIMENT_TABLES
+}
+
+
+rule report:
+    input:
+        [path for _, path in PAGES.values()],
+    output:
+        *[
+            report(
+                f"{REPORTS}/pages/{name}.html",
+                caption="../report/page.rst",
+                category=entry.category,
+                labels={"result": entry.title},
+            )
+            for name, (entry, _) in PAGES.items()
+        ],
+    log:
+        f"{LOGS}/report.log",
+    group:
+        "tables"
+    resources:
+        mem_mb=1000,
+    params:
+        folder=f"{REPORTS}/pages",
+        tables=[f"{name}={path}" for name, (_, path) in PAGES.items()],
+        texts=[(entry.title, entry.caption) for entry, _ in PAGES.values()],
+        code=code_fingerprint("qhyvit.cli.report"),
+    shell:
+        "qhyvit report {params.tables} --output {params.folder} > {log} 2>&1"

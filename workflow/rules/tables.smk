@@ -1,0 +1,69 @@
+RESIZED = [f"{seed}-{count}images" for count in EXPERIMENT.calibration_sizes for seed in EXPERIMENT.seeds]
+FIRST_SEED = EXPERIMENT.seeds[:1]
+
+
+def challenges_of(models, name):
+    """An output of `qhyvit challenges` for each model, with the first seed."""
+    return expand(rules.challenges.output[name], model=models, seed=FIRST_SEED)
+
+
+# Files of each kind of input that the registry names, those of runs for the given models.
+SOURCES = {
+    "results": lambda models: rules.aggregate.output.results,
+    "correct": lambda models: rules.aggregate.output.correct,
+    "challenges": lambda models: f"{REPORTS}/{TABLES['challenges'].path}.csv",
+    "timings": lambda models: f"{REPORTS}/{TABLES['timings'].path}.csv",
+    "calibration_size": lambda models: f"{REPORTS}/{TABLES['calibration_size'].path}.csv",
+    "evaluations": lambda models: [
+        *rules.aggregate.input.fp32,
+        *expand_runs(RESULT, [*EXPERIMENT.seeds, *RESIZED], models),
+    ],
+    "quantized": lambda models: expand_runs(QUANTIZED, EXPERIMENT.seeds, models),
+    "site_errors": lambda models: expand_runs(SITE_ERRORS, FIRST_SEED, models),
+    "activations": lambda models: challenges_of(models, "activations"),
+    "channel_ranges": lambda models: challenges_of(models, "channels"),
+    "networks": lambda models: challenges_of(models, "summary"),
+    "sensitivity": lambda models: expand(rules.sensitivity.output, model=models, seed=FIRST_SEED, allow_missing=True),
+}
+
+
+def sources(entry, models):
+    """Inputs of the rule of a table or figure, by kind. Benchmark files are none: Snakemake writes them next to outputs, untracked."""
+    published = {kind: f"resources/{kind}.csv" for kind in entry.inputs if kind.startswith("published/")}
+    return published | {kind: SOURCES[kind](models) for kind in entry.inputs if kind in SOURCES}
+
+
+def input_options(entry):
+    """Param: the inputs as options of `qhyvit table` and `qhyvit figure`."""
+    benchmarks = [f"--input benchmarks={BENCHMARKS}"] if "benchmarks" in entry.inputs else []
+    return lambda wildcards, input: benchmarks + [
+        f"--input {kind}={path}"
+        for kind, paths in input.items()
+        for path in ([paths] if isinstance(paths, str) else paths)
+    ]
+
+
+for TABLE in EXPERIMENT_TABLES:
+
+    rule:
+        name:
+            f"table_{TABLE.name}"
+        input:
+            **sources(TABLE, EXPERIMENT.models),
+        output:
+            table_files(TABLE),
+        log:
+            f"{LOGS}/table/{TABLE.name}.log",
+        group:
+            "tables"
+        resources:
+            mem_mb=1000,
+        params:
+            table=f"{TABLE.name} --output {REPORTS}/{TABLE.path}",
+            inputs=input_options(TABLE),
+            caption=TABLE.caption,
+            methods=METHODS,
+            settings=None if TABLE.inputs else settings(SETTINGS),
+            code=code_fingerprint("qhyvit.cli.table", TABLE.module),
+        shell:
+            "qhyvit table {params.table} {params.inputs} > {log} 2>&1"
