@@ -1,8 +1,8 @@
 # make reproduce | resume | status | test | test-slurm | bench | diff REV=... | format | lock | weights MODEL=... ; see README.md
-# A variable given to make is in the environment of the run: IMAGENET_MINI=/path for config/experiments/imagenet-mini.yaml.
+# Variables given to make are in the environment of the run: IMAGENET_MINI=/path for config/experiments/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
 REV ?= HEAD
-# A terminal shows the progress of each rule, in the place of a line a job; .snakemake/log has those anyhow.
+# A terminal shows the progress of each rule instead of one line per job; .snakemake/log has the lines in any case.
 LIVE := $(if $(MAKE_TERMOUT),--logger rich)
 PYTHON ?= python3
 PROFILE ?=
@@ -14,19 +14,22 @@ CLUSTER_INSTALLED := .venv/.cluster-installed
 
 .PHONY: reproduce resume status test test-slurm slurm kill-and-resume bench diff lint format lock images weights
 
-# With PROFILE=profiles/slurm the jobs go to a cluster (docs/cluster.md). A run that was stopped or killed goes on by the same command, under
-# either name: what it left behind is cleared first.
+# With PROFILE=profiles/slurm the jobs go to a cluster (docs/cluster.md). Both names resume a run that was stopped or killed, and both end
+# with a table of how far the results agree with the committed ones.
 reproduce resume: $(INSTALLED) $(if $(PROFILE),$(CLUSTER_INSTALLED))
-	$(BIN)/python workflow/scripts/run.py $(if $(PROFILE),--profile $(PROFILE)) --configfile $(CONFIG) --report reports/report.html --report-after-run $(LIVE)
+	report=$$($(BIN)/python -m workflow.scripts.report_path $(CONFIG)) && \
+	  $(BIN)/python workflow/scripts/run.py $(if $(PROFILE),--profile $(PROFILE)) --configfile $(CONFIG) \
+	  --report $$report --report-after-run $(LIVE)
+	$(BIN)/qhyvit reproduced --config $(CONFIG)
 
-# How far that is, from another terminal too.
+# Progress of the run, from any terminal.
 status: $(INSTALLED)
 	$(BIN)/python -m workflow.scripts.status
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest
 
-# On a Slurm of their own, for which they need root: a cluster, its faults, and runs that are killed. Most of its time is waiting.
+# Runs on a Slurm of one node, which needs root: faults of a cluster, and runs that are killed. Most of the time is waiting.
 test-slurm: slurm
 	$(BIN)/python -m pytest tests/slurm -m '$(SLURM_TESTS)' -n 0 -vv
 
@@ -37,14 +40,14 @@ slurm: $(CLUSTER_INSTALLED)
 kill-and-resume: $(CLUSTER_INSTALLED)
 	$(BIN)/python tests/slurm/kill_and_resume.py
 
-# Plans of up to 50,000 jobs, and each method and other tools beside it, in minutes; then the fast search against the naive one, which takes
-# half an hour and goes on where it was stopped.
+# Plans of up to 50,000 jobs, then each method and other tools, in minutes; then the fast search against the naive one, in half an hour. The
+# latter resumes after an interruption.
 bench: $(BENCH_INSTALLED)
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.methods
 	$(BIN)/python -m benchmarks.search
 
-# What changed in results.csv since a commit: fails where a run got worse by more than chance explains.
+# Compares results.csv with that of a commit; fails if a run got significantly worse.
 diff: $(INSTALLED)
 	$(BIN)/qhyvit diff --config $(CONFIG) $(REV)
 
@@ -60,14 +63,14 @@ format: $(INSTALLED)
 	$(BIN)/ruff format
 	$(BIN)/snakefmt Snakefile workflow
 
-# One lock for all platforms; versions that it has stay, so delete it to renew them. The CUDA libraries of PyTorch are pinned by PyTorch
-# itself, where its build needs them.
+# One lock for all platforms. Versions that it has stay, so delete it to renew them. PyTorch pins its CUDA libraries itself, where its build
+# needs them.
 lock:
 	uv pip compile pyproject.toml --extra dev --extra bench --extra cluster --universal --python-version 3.11 --no-annotate --no-header \
 	  --no-emit-package torch --output-file requirements.lock --quiet
 	grep -v -E '^(nvidia-|cuda-|triton)' requirements.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
 
-# The embedded images and weights, made anew and put under DVC: no part of a run, which pulls them.
+# Makes the embedded images and weights again and puts them under DVC. A run only pulls them.
 images: $(INSTALLED)
 	$(BIN)/python workflow/scripts/run.py --configfile $(CONFIG) -- fetch_cifar10
 	rm -rf data/cifar10 && mkdir -p data/cifar10 && cp -r results/cifar10-sample/*/ data/cifar10

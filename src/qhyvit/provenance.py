@@ -1,4 +1,4 @@
-"""Where a result comes from: package version, git commit, and hashes of everything that went in."""
+"""Origin of a result: hashes of all inputs and settings, the code's version and commit, and what else may change it."""
 
 import hashlib
 import json
@@ -7,14 +7,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 Provenance = dict[str, Any]
 
 
-def provenance(inputs: dict[str, Path], settings: dict[str, Any]) -> Provenance:
-    """The record that every artifact carries: sha256 of the input files, the settings and their hash, package version, commit."""
+def provenance(inputs: dict[str, Path], settings: dict[str, Any], device: str = "cpu") -> Provenance:
+    """Return the record that every artifact carries; the hashes of the ``inputs`` and of the ``settings`` are sha256.
+
+    ``device`` is where the networks ran. The version of PyTorch, the device and the number of threads can change the last digits.
+    """
     return {
         "package": version("qhyvit"),
         "commit": git_commit(),
+        "torch": str(torch.__version__),
+        "device": device,
+        "threads": torch.get_num_threads(),
         "inputs": {name: file_sha256(path) for name, path in inputs.items()},
         "settings": settings,
         "settings_sha256": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
@@ -22,12 +30,16 @@ def provenance(inputs: dict[str, Path], settings: dict[str, Any]) -> Provenance:
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, in hex."""
+    """Return the sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def git_commit() -> str:
-    """The commit of the working tree, or "unknown" outside a git checkout."""
-    result = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    """Return the commit of the working tree, or "unknown" without git or outside a checkout."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "unknown"
     return result.stdout.strip() or "unknown"
