@@ -15,7 +15,7 @@ from qhyvit.config.base import parse_bits
 from qhyvit.files import atomic_write
 from qhyvit.methods.recalibration import default_quantizers
 from qhyvit.methods.scale_search import candidates_of
-from qhyvit.methods.task import Calibration, Task
+from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.quantizers.serialization import save_quantizers
 from qhyvit.search.alternating import alternate
 
@@ -27,7 +27,7 @@ def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = 
     started = process_time()
     positions = config.experiment.calibration.sampled_positions
     statistics = capture(network.graph_module, network.sites, batches, positions, SEED)
-    task = Task(network, statistics, {}, Calibration(lambda: batches, positions, SEED), method, *parse_bits(bits))
+    task = Task(network, statistics, {}, CalibrationImages(lambda: batches, positions, SEED), method, *parse_bits(bits))
     quantized = default_quantizers(task)
     statistics = capture(network.graph_module, network.sites, batches, positions, SEED, same_labels(fisher_loss), quantized)
     task = replace(task, statistics=statistics)

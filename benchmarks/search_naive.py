@@ -24,7 +24,7 @@ from qhyvit.config.methods import SearchSettings
 from qhyvit.graph.fake_quant import site_weight
 from qhyvit.graph.sites import Site
 from qhyvit.graph.traced_model import TracedModel
-from qhyvit.methods.task import Calibration, Task
+from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.quantizers.base import Quantizers
 from qhyvit.quantizers.serialization import load_quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
@@ -43,7 +43,7 @@ def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = 
     rounding, _ = load_quantizers(work / "default.safetensors")
     found = cast(Mapping[str, Mapping[str, UniformQuantizer]], load_quantizers(work / "fast.safetensors")[0])
     fast_seconds = json.loads((work / "fast.json").read_text())["sites"]
-    task = Task(network, {}, {}, Calibration(lambda: batches, None, SEED), settings(config), *parse_bits(bits))
+    task = Task(network, {}, {}, CalibrationImages(lambda: batches, None, SEED), settings(config), *parse_bits(bits))
     _record(network, left, batches, rounding, work / "operands")
     for site in track(left, f"naive search, {bits}"):
         operator = _operator(network, site, work / "operands", len(batches))

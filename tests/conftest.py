@@ -21,7 +21,7 @@ from qhyvit.calibration.output_samples import OutputCollector
 from qhyvit.graph.output_sites import find_output_sites
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.traced_model import TracedModel
-from qhyvit.methods.task import Calibration, Task
+from qhyvit.methods.task import CalibrationImages, Task
 
 REPOSITORY = Path(__file__).parents[1]
 settings.register_profile("untimed", deadline=None)  # tests hold on a busy machine too
@@ -33,7 +33,7 @@ def make_task(graph_module, batches, method, weight_bits=8, activation_bits=8, p
     network = TracedModel(graph_module, find_sites(graph_module), find_output_sites(graph_module))
     tensors = OutputCollector(network.output_sites, len(batches), seed=0)
     statistics = capture(graph_module, network.sites, batches, positions, seed=0, collectors=[tensors])
-    calibration = Calibration(lambda: list(batches), positions, seed=0)
+    calibration = CalibrationImages(lambda: list(batches), positions, seed=0)
     return Task(network, statistics, tensors.statistics(), calibration, method, weight_bits, activation_bits)
 
 

@@ -8,7 +8,7 @@ from qhyvit.calibration.serialization import load_output_statistics, load_statis
 from qhyvit.config.base import parse_bits
 from qhyvit.config.loading import Config
 from qhyvit.data.calibration_set import calibration_entries, load_batches
-from qhyvit.methods.task import Calibration, Task
+from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.models.loading import load_model
 from qhyvit.provenance import Provenance
 
@@ -27,6 +27,6 @@ def load_task(config: Config, model: str, method: str, bits: str, images: Path, 
         entries = calibration_entries(config.experiment, images, used["seed"], len(used["images"]))
         return load_batches(config.experiment, entries, loaded.transform)
 
-    source = Calibration(read_batches, used["sampled_positions"], used["seed"])
+    source = CalibrationImages(read_batches, used["sampled_positions"], used["seed"])
     outputs = load_output_statistics(calibration)
     return Task(loaded.traced, statistics, outputs, source, config.methods[method], weight_bits, activation_bits), calibrated

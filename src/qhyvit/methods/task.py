@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """The images of a calibration, to be read by whoever needs more than the statistics, and how the statistics were drawn of them."""
+class CalibrationImages:
+    """Calibration images, for methods that need further passes over them, and the settings with which rows were sampled."""
 
     read_batches: Callable[[], list[Tensor]]
     positions: int | None
@@ -35,7 +35,7 @@ class Task:
     model: TracedModel
     statistics: dict[str, SiteStatistics]
     output_statistics: dict[str, OutputStatistics]
-    calibration: Calibration
+    calibration: CalibrationImages
     method: Method
     weight_bits: int
     activation_bits: int
