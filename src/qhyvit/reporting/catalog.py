@@ -27,9 +27,9 @@ class MethodCatalog:
     def of(cls, methods: Mapping[str, Method]) -> "MethodCatalog":
         """Make the catalogue of a methods file's content."""
         return cls(
-            labels={name: method.label or name for name, method in methods.items()},
+            labels={name: method.label for name, method in methods.items()},
             published_as={name: method.published_as for name, method in methods.items() if method.published_as},
-            steps={name: method.ablation_label or method.label or name for name, method in methods.items() if method.ablation_of},
+            steps={name: method.ablation_label or method.label for name, method in methods.items() if method.ablation_of},
         )
 
     def order(self, names: Iterable[str]) -> list[str]:
@@ -45,5 +45,5 @@ class MethodCatalog:
 @cache
 def read_catalog(path: Path) -> MethodCatalog:
     """Read the catalogue of a methods file. Raises InputError for a file that is missing or invalid."""
-    methods = read_yaml(path, METHODS)
+    methods: dict[str, Method] = read_yaml(path, METHODS)
     return MethodCatalog.of(methods)

@@ -1,43 +1,44 @@
-"""The hits of every run, image by image and small enough to commit: with them, results of two revisions are compared in pairs."""
+"""Correctness of every run, image by image and small enough to commit: it allows paired comparisons of runs and of revisions."""
 
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from qhyvit.reporting.runs import KEY, hits, in_order, read_result
+from qhyvit.reporting.catalog import MethodCatalog
+from qhyvit.reporting.runs import KEY, correct_images, in_order
 
 DIGITS = 16  # of the hash of the images
-COLUMNS = [*KEY, "images", "images_hash", "hits"]
+COLUMNS = [*KEY, "images", "images_hash", "correct"]
 
 
-def hits_table(paths: list[Path], manifest: Path) -> pd.DataFrame:
-    """One row a result file: its key, how many images of the ``manifest`` it is of, their hash, and the hits in hex."""
-    results = [read_result(path) for path in paths]
+def correct_table(results: list[dict[str, Any]], manifest: Path, methods: MethodCatalog) -> pd.DataFrame:
+    """Return one row per result: its key, the number of images of the ``manifest``, their hash, and the correct ones in hex."""
     images = images_hash(manifest)
-    rows = [result | {"images_hash": images, "hits": encode(hits(result))} for result in results]
-    return in_order(pd.DataFrame(rows, columns=COLUMNS))
+    rows = [result | {"images_hash": images, "correct": encode(correct_images(result))} for result in results]
+    return in_order(pd.DataFrame(rows, columns=COLUMNS), methods)
 
 
 def images_hash(manifest: Path) -> str:
-    """The hash of labels and pixels of the evaluation images, in order: hits are paired only where it is the same."""
+    """Return a hash of labels and pixels of the evaluation images, in order. Runs are paired only on images of equal hash."""
     table = pd.read_csv(manifest, dtype=str)
     evaluated = table.loc[table.split == "evaluation", ["label", "pixels_sha256"]]
     return sha256(evaluated.to_csv(index=False).encode()).hexdigest()[:DIGITS]
 
 
 def encode(correct: np.ndarray) -> str:
-    """Hits bool [N] as hex digits of four images each, the first image in the highest bit."""
+    """Return bool [N] as hex digits of four images each, the first image in the highest bit."""
     return np.packbits(correct).tobytes().hex()
 
 
 def decode(digits: str, images: int) -> np.ndarray:
-    """The hits bool [N] that `encode` wrote."""
+    """Return the bool [N] that `encode` wrote, N = ``images``."""
     return np.unpackbits(np.frombuffer(bytes.fromhex(digits), np.uint8), count=images).astype(bool)
 
 
-def read_hits(source: Path | StringIO) -> pd.DataFrame:
-    """Read back a `hits_table` from CSV."""
-    return pd.read_csv(source, dtype={"mode": "string", "images_hash": "string", "hits": "string"}).fillna({"mode": ""})
+def read_correct(source: Path | StringIO) -> pd.DataFrame:
+    """Read correct.csv, a `correct_table`."""
+    return pd.read_csv(source, dtype={"mode": "string", "images_hash": "string", "correct": "string"}).fillna({"mode": ""})

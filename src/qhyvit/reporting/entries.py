@@ -63,7 +63,7 @@ class FigureEntry(Entry):
     """
 
     category: Category = "Figures"
-    per: tuple[Literal["mode", "model", "method", "bits"], ...] = ()
+    per: tuple[str, ...] = ()  # of mode, model, method, bits
     folder: str = "figures"
     heading: str = ""
     available: Callable[[Config, Instance], bool] = lambda *_: True

@@ -1,6 +1,6 @@
-"""The published numbers, as reports/paper holds them."""
+"""Published numbers, as resources/published holds them."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -9,15 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qhyvit.config.base import Mode, Name
 from qhyvit.errors import InputError
-from qhyvit.reporting.runs import FP32
-
-CELL = ["model", "mode", "method", "w_bits", "a_bits"]
-# The FP32 column of Table IV is not known. Its last cell is one of Table II, so it shares that table's.
-FP32_OF = {"table_iv": "table_ii"}
+from qhyvit.reporting.catalog import FP32
+from qhyvit.reporting.runs import CELL
 
 
 class _Number(BaseModel):
-    """Where a number stands and where it was read."""
+    """Cell of a published number, and where it was read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,52 +28,58 @@ class _Number(BaseModel):
 
 
 class Accuracy(_Number):
-    """A cell of a table of accuracies."""
+    """Cell of a table of accuracies."""
 
     top1: float = Field(ge=0, le=100, description="ImageNet-1k, in percent")
 
 
 class Mean(_Number):
-    """A mean over networks: points of accuracy, or seconds."""
+    """Mean over networks: points of accuracy, or seconds."""
 
     model: Literal["mean"]
     value: float
 
 
 def read_accuracies(path: Path) -> pd.DataFrame:
-    """A published table of accuracies, a row a cell. Raises InputError for a file that is missing or at fault."""
+    """Read a published table of accuracies, one row per cell. Raises InputError for a file that is missing or invalid."""
     return _read(path, Accuracy)
 
 
 def read_means(path: Path) -> pd.DataFrame:
-    """Published means, a row each. Raises InputError for a file that is missing or at fault."""
+    """Read published means, one row each. Raises InputError for a file that is missing or invalid."""
     return _read(path, Mean)
 
 
-def published(folder: Path, name: str) -> pd.DataFrame:
-    """The quantized cells of a table with their FP32 accuracy and drop: columns `CELL`, top1, top1_fp32, drop, source and trust.
+def read_cells(path: Path, fp32: Path | None = None) -> pd.DataFrame:
+    """Read the quantized cells of a table with their FP32 accuracy and drop: `CELL`, top1, top1_fp32, drop, source and trust.
 
-    The FP32 accuracy is NaN where it is not known. Raises InputError as `read_accuracies` does.
+    ``fp32`` is the table of the FP32 accuracies, by default the same; they are NaN where they are not known. Raises InputError for a file
+    that is missing or invalid.
     """
-    cells = read_accuracies(folder / f"{name}.csv")
-    references = read_accuracies(folder / f"{FP32_OF.get(name, name)}.csv")
-    fp32 = references[references.method == FP32].set_index("model").top1
-    quantized = cells[cells.method != FP32].assign(top1_fp32=lambda rows: rows.model.map(fp32))
+    cells, references = read_accuracies(path), read_accuracies(fp32 or path)
+    of_model = references[references.method == FP32].set_index("model").top1
+    quantized = cells[cells.method != FP32].assign(top1_fp32=lambda rows: rows.model.map(of_model))
     return quantized.assign(drop=quantized.top1_fp32 - quantized.top1)
+
+
+def under_our_names(published: pd.DataFrame, published_as: Mapping[str, str]) -> pd.DataFrame:
+    """Return published rows under the names of our methods, one per method that is ``published_as`` theirs; others are left out."""
+    names = pd.DataFrame({"ours": list(published_as), "method": list(published_as.values())}, dtype=object)
+    return published.merge(names, on="method").drop(columns="method").rename(columns={"ours": "method"})
 
 
 def _read(path: Path, kind: type[_Number]) -> pd.DataFrame:
     try:
         rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the folder of the published numbers") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a file of resources/published") from error
     except ValueError as error:
         raise InputError(f"{path}: not CSV ({' '.join(str(error).split())})") from error
     numbers = [_checked(row, kind, where=f"{path}: line {line}") for line, row in enumerate(rows, start=2)]
     table = pd.DataFrame([number.model_dump() for number in numbers], columns=list(kind.model_fields))
     if table.duplicated(CELL).any():
         line = table.index[table.duplicated(CELL)][0] + 2
-        raise InputError(f"{path}: line {line}: this cell is there before; remove one of the two")
+        raise InputError(f"{path}: line {line}: this cell is there twice; remove one of the two")
     return table
 
 

@@ -1,6 +1,7 @@
-"""All results of a run as one table, with intervals, and as metrics for `dvc metrics diff`."""
+"""Results of runs as one table, with intervals, in one order, and as metrics for `dvc metrics diff`."""
 
 import json
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,60 +11,104 @@ import pandas as pd
 
 from qhyvit.errors import InputError
 from qhyvit.evaluation.statistics import drop_interval
+from qhyvit.reporting.catalog import FP32, MethodCatalog
 
+BITS = ["w_bits", "a_bits"]
+CELL = ["model", "mode", "method", *BITS]  # names a cell of a table, published or ours
+KEY = ["dataset", *CELL, "seed"]  # names a run
 COLUMNS = [
     *("dataset", "model", "family", "method", "mode", "w_bits", "a_bits", "seed", "images"),
     *("top1", "top5", "top1_fp32", "drop", "drop_low", "drop_high", "kl"),
 ]
-FP32 = "fp32"
-KEY = ["dataset", "model", "mode", "method", "w_bits", "a_bits", "seed"]  # names a run
-
-
-def results_table(paths: list[Path]) -> pd.DataFrame:
-    """One row a result file; accuracies and drops in percent, the drop against the FP32 result of the same model."""
-    return tabulated([read_result(path) for path in paths])
+MEANS = ["top1", "top1_fp32", "drop", "drop_low", "drop_high"]
+MODES = ["", "partial", "full"]
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """What `qhyvit evaluate` wrote to ``path``. Raises InputError for any other file."""
+    """Read the result of a run that `qhyvit evaluate` wrote. Raises InputError for any other file."""
     try:
         result: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); give what `qhyvit evaluate` wrote") from error
+        raise InputError(f"{path}: cannot be read as JSON ({error}); give an output of `qhyvit evaluate`") from error
     if not isinstance(result, dict) or "correct" not in result:
-        raise InputError(f"{path}: not the result of a run; give what `qhyvit evaluate` wrote")
+        raise InputError(f"{path}: not the result of a run; give an output of `qhyvit evaluate`")
     return result
 
 
-def tabulated(results: list[dict[str, Any]]) -> pd.DataFrame:
-    """The same of what the files hold. Raises InputError where the FP32 result of a model is missing."""
+def correct_images(result: dict[str, Any]) -> np.ndarray:
+    """Return which images a run classified correctly: bool [N]."""
+    return np.array([digit == "1" for digit in result["correct"]])
+
+
+def tabulate(results: list[dict[str, Any]], methods: MethodCatalog) -> pd.DataFrame:
+    """Return one row per result, with COLUMNS; accuracies and drops in percent, the drop against the FP32 result of the same model.
+
+    Raises InputError if the FP32 result of a model is missing.
+    """
     references = {(result["dataset"], result["model"]): result for result in results if result["method"] == FP32}
     for result in results:
         if (result["dataset"], result["model"]) not in references:
-            raise InputError(f"{result['model']} on {result['dataset']}: no FP32 result among those given; give its fp32.json too")
+            raise InputError(f"{result['model']} on {result['dataset']}: no FP32 result among the given files; give its fp32.json too")
     rows = [_row(result, references[result["dataset"], result["model"]]) for result in results]
-    return in_order(pd.DataFrame(rows, columns=COLUMNS))
+    return in_order(pd.DataFrame(rows, columns=COLUMNS), methods)
 
 
-def in_order(runs: pd.DataFrame) -> pd.DataFrame:
-    """Sorted by their key, the widest bits first."""
-    return runs.sort_values(KEY, ascending=[True, True, True, True, False, False, True], ignore_index=True)
+def in_order(rows: pd.DataFrame, methods: MethodCatalog, by: Sequence[str] = KEY) -> pd.DataFrame:
+    """Sort by the columns ``by``: methods as in their file, partial mode before full, the widest bits first, all else ascending."""
+
+    def rank(column: "pd.Series[Any]") -> "pd.Series[Any]":
+        if column.name in ("method", "baseline"):
+            return column.map({name: place for place, name in enumerate(methods.order(column))})
+        return column.map(MODES.index) if column.name == "mode" else column
+
+    ascending = [name not in BITS for name in by]
+    return rows.sort_values(list(by), ascending=ascending, key=rank, kind="stable", ignore_index=True)
 
 
 def write_results(table: pd.DataFrame, path: Path) -> None:
-    """Write the table as CSV, numbers with six significant digits."""
+    """Write results.csv, numbers with six significant digits."""
     table.to_csv(path, index=False, float_format="%.6g")
 
 
-def read_results(path: Path | StringIO) -> pd.DataFrame:
-    """Read back what `write_results` wrote."""
-    return pd.read_csv(path, keep_default_na=True, dtype={"mode": "string"}).fillna({"mode": ""})
+def read_results(source: Path | StringIO) -> pd.DataFrame:
+    """Read results.csv."""
+    return pd.read_csv(source, dtype={"mode": "string"}).fillna({"mode": ""})
+
+
+def quantized_runs(results: pd.DataFrame, mode: str) -> pd.DataFrame:
+    """Return the quantized runs in ``mode``, with their bit-width as text in the column ``bits``. Raises InputError if there are none."""
+    rows = results[(results.method != FP32) & (results["mode"] == mode)]
+    if rows.empty:
+        raise InputError(f"results.csv: no run is in mode {mode!r}; choose another mode, or add it to the experiment")
+    return rows.assign(bits=bits_shown(rows))
+
+
+def seed_means(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per data set and CELL of the quantized ``runs``: MEANS over seeds, where intervals' ends are averaged too."""
+    quantized = runs[runs.method != FP32]
+    return quantized.groupby(["dataset", *CELL], as_index=False)[MEANS].mean()
+
+
+def cells(results: pd.DataFrame, mode: str) -> pd.DataFrame:
+    """Return one row per network, method and bit-width in ``mode``, averaged over seeds: `quantized_runs` with MEANS and ``images``."""
+    runs = quantized_runs(results, mode)
+    return runs.groupby(["family", *CELL, "bits"], as_index=False)[[*MEANS, "images"]].mean()
+
+
+def bits_shown(rows: pd.DataFrame) -> "pd.Series[str]":
+    """Return the bit-widths of ``rows`` as text: W8A8."""
+    return "W" + rows.w_bits.astype(str) + "A" + rows.a_bits.astype(str)
+
+
+def bit_widths(rows: pd.DataFrame) -> list[Any]:
+    """Return the distinct ``bits`` of rows, the widest first."""
+    return list(rows.sort_values(BITS, ascending=False).bits.unique())
 
 
 def metrics_tree(table: pd.DataFrame) -> dict[str, Any]:
-    """``{dataset: {model: {method-mode: {w8a8: {top1, drop}}}}}``, the mean over seeds, with ``{fp32: {top1}}`` beside the methods."""
+    """Return ``{dataset: {model: {method-mode: {w8a8: {top1, drop}}}}}``, means over seeds, with ``{fp32: {top1}}`` next to the methods."""
     tree: dict[str, Any] = {}
-    means = table.groupby(["dataset", "model", "method", "mode", "w_bits", "a_bits"], as_index=False)[["top1", "drop"]].mean().round(4)
+    means = table.groupby(["dataset", *CELL], as_index=False)[["top1", "drop"]].mean().round(4)
     for row in means.to_dict("records"):
         methods = tree.setdefault(row["dataset"], {}).setdefault(row["model"], {})
         if row["method"] == FP32:
@@ -78,10 +123,5 @@ def _row(result: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
     row = {name: result.get(name) for name in COLUMNS} | {"top1_fp32": reference["top1"]}
     if result["method"] == FP32:
         return row
-    low, high = drop_interval(hits(reference), hits(result))
+    low, high = drop_interval(correct_images(reference), correct_images(result))
     return row | {"drop": reference["top1"] - result["top1"], "drop_low": low, "drop_high": high}
-
-
-def hits(result: dict[str, Any]) -> np.ndarray:
-    """Whether each image was classified correctly: bool [N]."""
-    return np.array([hit == "1" for hit in result["correct"]])

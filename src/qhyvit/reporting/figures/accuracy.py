@@ -1,4 +1,4 @@
-"""The figure of accuracy against bit-width."""
+"""Accuracy by bit-width and method."""
 
 import matplotlib as mpl
 import numpy as np
@@ -6,49 +6,59 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from qhyvit.reporting.cells import bit_widths, cells
-from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, marker_styles, panel_grid
+from qhyvit.reporting.catalog import MethodCatalog
+from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, method_styles, panel_grid
+from qhyvit.reporting.runs import bit_widths, cells, read_results
+from qhyvit.reporting.sources import Sources
 
-MARKS = 90  # as many can be told apart beside one another on a page
-COLUMNS = 3  # panels beside one another, where that many marks have the room
+MARKS = 90  # marks in one line of panels that can be told apart
+COLUMNS = 3  # panels in one line, if there is room for their marks
+MARGIN = 0.04  # of the axis, above and below all marks: half a marker takes 0.03 of it
 
 
-def accuracy_figure(results: pd.DataFrame, mode: str) -> Figure:
-    """Top-1 by bit-width in ``mode``: a panel a network, by family, with a mark a method.
+def make(sources: Sources) -> Figure:
+    """Make the figure from results.csv."""
+    return accuracy_figure(read_results(sources.one("results")), sources.mode, sources.methods)
+
+
+def accuracy_figure(results: pd.DataFrame, mode: str, methods: MethodCatalog) -> Figure:
+    """Draw top-1 by bit-width in ``mode``: one panel per network, by family, with one mark per method.
 
     ``results`` is results.csv. The dashed line is FP32; bars span the 95 % paired interval of the drop, and several seeds are averaged.
     """
     shown = cells(results, mode)
-    bits, methods = bit_widths(shown), sorted(shown.method.unique())
+    bits, styles = bit_widths(shown), method_styles(shown.method, methods)
     networks = list(shown.groupby(["family", "model"]))
-    columns = max(1, min(COLUMNS, MARKS // (len(bits) * len(methods))))
+    columns = max(1, min(COLUMNS, MARKS // (len(bits) * len(styles))))
     with mpl.rc_context(STYLE):
         figure, panels = panel_grid(len(networks), columns, height=1.6, above=0.7, shared=True)
         for axes, ((family, model), rows) in zip(panels, networks, strict=True):
-            _draw_network(axes, rows, bits, methods)
-            axes.set_title(f"{family}: {model}", loc="left", fontsize=7)
-            axes.tick_params(labelbottom=True)
+            axes.axhline(rows.top1_fp32.iloc[0], color="black", linestyle="--", linewidth=0.8, label="FP32")
+            for shift, (method, style) in zip(dodge(len(styles)), styles.items(), strict=True):
+                cell = rows[rows.method == method].set_index("bits").reindex(bits)
+                bars = error_bars(cell.top1_fp32 - cell.drop_high, cell.top1, cell.top1_fp32 - cell.drop_low)
+                axes.errorbar(np.arange(len(bits)) + shift, cell.top1, yerr=bars, **style, linestyle="none", elinewidth=0.8)
+            _label(axes, bits, f"{family}: {model}")
         panels[0].set_ylim(*_limits(shown))
         figure.supylabel(f"top-1 accuracy (%) on {int(shown.images.iloc[0]):,} images")
         add_legend(figure, panels[0])
     return figure
 
 
-def _draw_network(axes: Axes, rows: pd.DataFrame, bits: list[str], methods: list[str]) -> None:
-    axes.axhline(rows.top1_fp32.iloc[0], color="black", linestyle="--", linewidth=0.8, label="FP32")
-    for shift, (method, look) in zip(dodge(len(methods)), marker_styles(methods).items(), strict=True):
-        cell = rows[rows.method == method].set_index("bits").reindex(bits)
-        low, high = cell.top1_fp32 - cell.drop_high, cell.top1_fp32 - cell.drop_low
-        bars = error_bars(low, cell.top1, high)
-        axes.errorbar(np.arange(len(bits)) + shift, cell.top1, yerr=bars, **look, linestyle="none", elinewidth=0.8, label=method)
+def _label(axes: Axes, bits: list[str], title: str) -> None:
     for boundary in range(1, len(bits)):
         axes.axvline(boundary - 0.5, color="0.8", linewidth=0.8)
     axes.set_xticks(range(len(bits)), bits)
     axes.set_xlim(-0.5, len(bits) - 0.5)
     axes.grid(visible=False, axis="x")
+    axes.set_title(title, loc="left", fontsize=7)
+    axes.tick_params(labelbottom=True)
 
 
 def _limits(shown: pd.DataFrame) -> tuple[float, float]:
-    """Tens that contain all marks and their bars."""
-    low, high = (shown.top1_fp32 - shown.drop_high).min(), (shown.top1_fp32 - shown.drop_low).max()
-    return 10 * np.floor(low / 10), 10 * np.ceil(max(high, shown.top1_fp32.max()) / 10)
+    """Return tens that contain all marks and their bars, with MARGIN above and below them."""
+    low = (shown.top1_fp32 - shown.drop_high).min()
+    high = max((shown.top1_fp32 - shown.drop_low).max(), shown.top1_fp32.max())
+    tens = 10 * np.floor(low / 10), 10 * np.ceil(high / 10)
+    margin = MARGIN * (tens[1] - tens[0])
+    return min(tens[0], low - margin), max(tens[1], high + margin)

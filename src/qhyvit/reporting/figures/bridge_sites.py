@@ -1,4 +1,4 @@
-"""The figure of channel ranges and zero points at the sites of bridge blocks against all others: challenges C1 and C2."""
+"""Channel ranges and zero-point overflow at the sites of bridge blocks against all others: challenges C1 and C2."""
 
 from typing import Literal
 
@@ -10,17 +10,23 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from qhyvit.reporting.figures.style import BRIDGE, HATCH, OTHER, PAGE, STYLE
+from qhyvit.reporting.sources import Sources
 
-SPREAD = 0.32  # of a network's line, that the sites of one kind take
+SPREAD = 0.32  # of a network's line, for the sites of one kind
+
+
+def make(sources: Sources) -> Figure:
+    """Make the figure from the channels of all networks, outputs of `qhyvit challenges`, and challenges.csv."""
+    channels = pd.concat([pd.read_csv(path) for path in sources.all("channel_ranges")], ignore_index=True)
+    return bridge_figure(channels, pd.read_csv(sources.one("challenges")))
 
 
 def bridge_figure(channels: pd.DataFrame, activations: pd.DataFrame) -> Figure:
-    """A line a network, sites of bridge blocks above all others. Inputs of convolutions and linear layers alone have channels and count.
+    """Draw one line per network, sites of bridge blocks above all others, for the inputs of convolutions and linear layers.
 
-    On the left how the ranges of the channels are spread about the median one of their site (C1), in powers of ten; constant channels have
-    no place there. On the right the share of the channels of each site whose 8-bit zero point overflows (C2), and the share of all.
-    ``channels`` has the columns model, site, operand, bridge, low and high, ``activations`` model, operand, bridge, channels and
-    overflowing_channels.
+    Left: ranges of the channels relative to the median one of their site (C1), in powers of ten, without constant channels. Right: share of
+    the channels of each site whose 8-bit zero point overflows (C2), and share of all. ``channels`` has the columns model, site, operand,
+    bridge, low and high, ``activations`` model, operand, bridge, channels and overflowing_channels.
     """
     models = list(activations.model.unique())
     spreads, overflows = _spreads(channels), activations[activations.operand == "input"]

@@ -1,17 +1,23 @@
-"""The figure of what single sites cost."""
+"""Cost of single sites."""
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
 from qhyvit.reporting.figures.style import COLOURS, PAGE, STYLE
+from qhyvit.reporting.sources import Sources
 
-SITES = 20  # as many as a page shows
-PANELS = {"alone_kl": "this site alone quantized", "without_kl": "all quantized but this site"}
+SITES = 20  # as many as one page shows
+PANELS = {"alone_kl": "only this site quantized", "without_kl": "all quantized except this site"}
+
+
+def make(sources: Sources) -> Figure:
+    """Make the figure from an output of `qhyvit sensitivity`."""
+    return sensitivity_figure(pd.read_csv(sources.one("sensitivity")), sources.title)
 
 
 def sensitivity_figure(sensitivity: pd.DataFrame, title: str) -> Figure:
-    """The sites that cost most when they alone are quantized, the worst at the top, beside what is left when they alone are not.
+    """Draw the sites that cost most when they alone are quantized, the worst at the top, next to the cost of all others without them.
 
     ``sensitivity`` has the columns of `qhyvit.analysis.sensitivity`.
     """

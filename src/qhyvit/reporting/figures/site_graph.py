@@ -1,4 +1,4 @@
-"""The flow of data between the sites of a network, with the bridge blocks marked."""
+"""Flow of data between the sites of a network, with its bridge blocks marked."""
 
 from math import dist
 from pathlib import Path
@@ -21,7 +21,7 @@ Places = dict[str, tuple[float, float]]
 
 
 def site_graph(description: dict[str, Any]) -> nx.DiGraph:
-    """The sites of a ``description`` by name, in order of execution, each with its kind; edges run from a site to those that read it."""
+    """Return the sites of a ``description`` by name, in order of execution, each with its kind; edges run from a site to its readers."""
     graph = nx.DiGraph()
     for site in description["sites"]:
         graph.add_node(site["name"], kind=site["kind"])
@@ -30,9 +30,9 @@ def site_graph(description: dict[str, Any]) -> nx.DiGraph:
 
 
 def plot_site_graph(description: dict[str, Any], svg: Path) -> None:
-    """Write a figure of a ``description`` (`qhyvit.graph.describe`): its sites, each as late as its readers allow, and its bridge blocks.
+    """Draw a ``description`` (`qhyvit.graph.describe`) to ``svg``: its sites, each as late as its readers allow, and its bridge blocks.
 
-    The flow turns round at the end of each column. Of the edges that a longer way covers, as residual connections do, the first one from
+    The flow turns round at the end of each column. Of the edges that a longer path covers, such as residual connections, the first one from
     each site is drawn.
     """
     graph, blocks = site_graph(description), description["bridge_blocks"]
@@ -53,7 +53,7 @@ def plot_site_graph(description: dict[str, Any], svg: Path) -> None:
 
 
 def _arrange(graph: nx.DiGraph) -> tuple[Places, tuple[float, float]]:
-    """Where each site stands, and the width and height of the whole, in inches. The longest way to a row's sites leads to its first."""
+    """Return the place of each site, and width and height of the figure, in inches. The longest path to a row leads to its first site."""
     age = {name: depth for depth, names in enumerate(nx.topological_generations(graph)) for name in names}
     depths = [sorted(names, key=age.__getitem__, reverse=True) for names in nx.topological_generations(graph.reverse())][::-1]
     columns = -(-len(depths) // MAX_ROWS)

@@ -1,6 +1,6 @@
-"""What all figures share: a page's width, a look that survives greyscale and colour blindness, and files of the same bytes each time."""
+"""Style of all figures: the width of a page, markers that survive greyscale and colour blindness, and reproducible files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from qhyvit.files import atomic_write
+from qhyvit.reporting.catalog import MethodCatalog
 
 # Okabe and Ito, "Color Universal Design", 2008.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-BRIDGE, OTHER, HATCH = "#D55E00", "#56B4E9", "////"  # sites of bridge blocks, hatched too, and all others
+BRIDGE, OTHER, HATCH = "#D55E00", "#56B4E9", "////"  # sites of bridge blocks, also hatched, and all others
 LINEAR = 2  # points of drop; beyond, an axis of drops is logarithmic, so that small ones show beside collapsed networks
 DROP = f"drop of top-1 (points; linear up to {LINEAR}, then logarithmic)"
 DROPS = (0, 1, 3, 10, 30, 100)
-PAGE = 7.2  # inches, the width of a printed page between its margins: figures need no scaling, so the fonts are as large as they say
+PAGE = 7.2  # inches, the width of a printed page between its margins: figures are not scaled, so font sizes are true
 SITES = 50  # as many names as can be read below the width of a page
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "qhyvit",  # the same bytes at every run
@@ -44,21 +45,33 @@ STYLE: dict[Any, Any] = {
 
 
 def marker_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Colour and marker of each of ``names``. The shape of the marker and whether it is filled tell 16 of them apart without the colour."""
-    return {name: _look(position) for position, name in enumerate(names)}
+    """Return colour, marker and label of each of ``names``, networks, by their place."""
+    return {name: _look(place) | {"label": name} for place, name in enumerate(names)}
 
 
-def _look(position: int) -> dict[str, Any]:
-    colour = COLOURS[position % len(COLOURS)]
-    filled = position // len(MARKERS) % 2 == 0
+def method_styles(names: Iterable[str], methods: MethodCatalog) -> dict[str, dict[str, Any]]:
+    """Return colour, marker and label of each of ``names``, in the order of the methods file.
+
+    They depend on the place in that file alone, so that a method looks the same in every figure; unknown methods follow its last.
+    """
+    known = list(methods.labels)
+    order = methods.order(names)
+    places = [*known, *(name for name in order if name not in known)]
+    return {name: _look(places.index(name)) | {"label": methods.label(name)} for name in order}
+
+
+def _look(place: int) -> dict[str, Any]:
+    """Return a style; the shape of the marker and whether it is filled tell 16 places apart without the colour."""
+    colour = COLOURS[place % len(COLOURS)]
+    filled = place // len(MARKERS) % 2 == 0
     face = colour if filled else "white"
-    return {"color": colour, "marker": MARKERS[position % len(MARKERS)], "markerfacecolor": face, "markeredgewidth": 0.8}
+    return {"color": colour, "marker": MARKERS[place % len(MARKERS)], "markerfacecolor": face, "markeredgewidth": 0.8}
 
 
 def panel_grid(count: int, columns: int, height: float, above: float, *, shared: bool) -> tuple[Figure, list[Axes]]:
-    """A figure of a page's width with ``count`` panels, at most ``columns`` beside one another, with ``shared`` axes or not.
+    """Make a figure as wide as a page with ``count`` panels in at most ``columns`` columns, with ``shared`` axes or not.
 
-    A panel is ``height`` inches high; ``above`` are for the legend.
+    A panel is ``height`` inches high; ``above`` inches are for the legend.
     """
     columns = min(count, columns)
     lines = -(-count // columns)
@@ -70,36 +83,36 @@ def panel_grid(count: int, columns: int, height: float, above: float, *, shared:
 
 
 def dodge(count: int, width: float = 0.8) -> NDArray[np.float64]:
-    """Offsets of ``count`` marks that share one place on an axis, in order and centred, over ``width`` of it."""
+    """Return offsets of ``count`` marks that share one place on an axis, in order and centred, over ``width`` of it."""
     return width * (np.arange(count) - (count - 1) / 2) / count
 
 
 def error_bars(low: pd.Series, middle: pd.Series, high: pd.Series) -> list[pd.Series]:
-    """How far bars reach below and above ``middle``: never less than 0, though the mean of equal values may lie outside by rounding."""
+    """Return the lengths of bars below and above ``middle``, at least 0: rounding may put the mean of equal values outside them."""
     return [(middle - low).clip(lower=0), (high - middle).clip(lower=0)]
 
 
 def tick_drops(axis: Axis) -> None:
-    """Label an axis of drops whose scale is symlog with LINEAR."""
+    """Label an axis of drops, whose scale is symlog with LINEAR."""
     axis.set_ticks(DROPS, [str(drop) for drop in DROPS])
     axis.set_minor_locator(NullLocator())
 
 
 def label_sites(axes: Axes, sites: Sequence[str]) -> None:
-    """Write the names of evenly spaced ``sites``, whose places are 0, 1, ..., below the axis."""
+    """Write the names of evenly chosen ``sites``, whose places are 0, 1, ..., below the axis."""
     shown = range(0, len(sites), -(-len(sites) // SITES))
     axes.set_xticks(shown, [sites[index] for index in shown], rotation=90, fontsize=6)
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
-    """One legend for all panels, of the marks in ``axes``, above them: a legend at the side would cost width."""
+    """Add one legend of the marks in ``axes`` above all panels: a legend at the side would cost width."""
     handles, labels = axes.get_legend_handles_labels()
     columns = int(PAGE / (0.45 + 0.07 * max(map(len, labels))))  # inches that a handle and a letter take
     figure.legend(handles, labels, loc="outside upper center", ncols=min(columns, len(labels)))
 
 
 def save_figure(figure: Figure, svg: Path, png: Path) -> None:
-    """Write the figure in both formats, with nothing in them that changes from run to run."""
+    """Write the figure in both formats, with the same bytes at every run."""
     with mpl.rc_context(STYLE), atomic_write(svg) as vector, atomic_write(png) as raster:
         figure.savefig(vector, format="svg", metadata={"Date": None})
         figure.savefig(raster, format="png", metadata={"Software": None}, dpi=200)

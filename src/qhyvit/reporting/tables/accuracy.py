@@ -1,29 +1,30 @@
-"""Tables for people: accuracy by method and bit-width, as CSV and Markdown."""
+"""Accuracy by method and bit-width."""
 
 import pandas as pd
 
-from qhyvit.reporting.runs import FP32
+from qhyvit.reporting.catalog import FP32, MethodCatalog
+from qhyvit.reporting.runs import bit_widths, bits_shown, in_order, read_results, seed_means
+from qhyvit.reporting.sources import Sources
+from qhyvit.reporting.write import Table, decimals, interval_shown
+
+NETWORK = ["model", "mode", "method"]
 
 
-def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
-    """A row for each model, mode and method, a column for each bit-width: top-1 in percent and the drop with its 95 % interval.
+def make(sources: Sources) -> Table:
+    """Make the table from results.csv."""
+    table = accuracy_table(read_results(sources.one("results")), sources.methods)
+    return Table(table, table)
+
+
+def accuracy_table(results: pd.DataFrame, methods: MethodCatalog) -> pd.DataFrame:
+    """Return one row per model, mode and method, one column per bit-width: top-1 in percent and the drop with its 95 % interval.
 
     Several seeds are averaged, and so are the ends of their intervals.
     """
-    quantized = results[results.method != FP32]
-    keys = ["model", "mode", "method", "w_bits", "a_bits"]
-    means = quantized.groupby(keys, as_index=False)[["top1", "drop", "drop_low", "drop_high"]].mean()
-    means["bits"] = [f"W{w_bits}A{a_bits}" for w_bits, a_bits in zip(means.w_bits, means.a_bits, strict=True)]
-    means["cell"] = [
-        f"{row.top1:.2f} (drop {row.drop:.2f} [{row.drop_low:.2f}, {row.drop_high:.2f}])" for row in means.itertuples(index=False)
-    ]
-    widest_first = means.sort_values(["w_bits", "a_bits"], ascending=False).bits.unique()
-    table = means.pivot(index=["model", "mode", "method"], columns="bits", values="cell")[widest_first].reset_index()
+    means = seed_means(results)
+    drops = interval_shown(means["drop"], means.drop_low, means.drop_high)
+    cells = means.assign(bits=bits_shown(means), cell=decimals(means.top1) + " (drop " + drops + ")")
+    table = cells.pivot(index=NETWORK, columns="bits", values="cell")[bit_widths(cells)].reset_index().rename_axis(columns=None)
     fp32 = results[results.method == FP32].set_index("model").top1
-    table.insert(1, "FP32", [f"{fp32[model]:.2f}" for model in table.model])
-    return table.rename_axis(columns=None)
-
-
-def to_markdown(table: pd.DataFrame) -> str:
-    """The table in GitHub's Markdown."""
-    return table.to_markdown(index=False, disable_numparse=True) + "\n"
+    table.insert(1, "FP32", decimals(table.model.map(fp32)))
+    return in_order(table, methods, NETWORK)

@@ -1,47 +1,12 @@
-"""The four challenges of all networks side by side, for people."""
-
-from typing import Any
+"""Ranges and zero-point overflow of the activations of all networks."""
 
 import pandas as pd
 
-
-def challenge_table(activations: pd.DataFrame, networks: list[dict[str, Any]]) -> pd.DataFrame:
-    """A row a network of ``networks`` (what `qhyvit challenges` summarizes), with ranges and overflow from ``activations``.
-
-    Only inputs of convolutions and linear layers count: the operands of a matrix product have no channels, but heads. Range ratios are
-    medians over the inputs; so are the errors, over those with an overflowing channel.
-    """
-    inputs = activations[activations.operand == "input"]
-    return pd.DataFrame([_row(network, inputs[inputs.model == network["model"]]) for network in networks])
+from qhyvit.reporting.sources import Sources
+from qhyvit.reporting.write import Table
 
 
-def _row(network: dict[str, Any], inputs: pd.DataFrame) -> dict[str, str]:
-    bridge, other = inputs[inputs.bridge], inputs[~inputs.bridge]
-    overflowing = inputs[inputs.overflowing_channels > 0]
-    return {
-        "model": network["model"],
-        "parameters": f"{network['parameters']:,}",
-        "sites (MACs) in branches": f"{network['residual_site_share']:.0%} ({network['residual_mac_share']:.0%})",
-        "BatchNorms (folded)": _norms(network, "batch_norm"),
-        "LayerNorms": _norms(network, "layer_norm"),
-        "GroupNorms": _norms(network, "group_norm"),
-        "range ratio, bridge": _median(bridge.ratio, ".2f"),
-        "range ratio, other": _median(other.ratio, ".2f"),
-        "overflow, bridge": _overflowing(bridge),
-        "overflow, other": _overflowing(other),
-        "error, clipped": _median(overflowing.channel_error_clipped, ".2g"),
-        "error, widened": _median(overflowing.channel_error_widened, ".2g"),
-    }
-
-
-def _norms(network: dict[str, Any], name: str) -> str:
-    counts = network["norms"].get(name, {"all": 0, "folded": 0})
-    return f"{counts['all']} ({counts['folded']})" if name == "batch_norm" else str(counts["all"])
-
-
-def _overflowing(inputs: pd.DataFrame) -> str:
-    return f"{inputs.overflowing_channels.sum():,} of {inputs.channels.sum():,}"
-
-
-def _median(values: "pd.Series[float]", form: str) -> str:
-    return format(values.median(), form) if len(values) else "none"
+def make(sources: Sources) -> Table:
+    """Make the table from the activations of each network, outputs of `qhyvit challenges`."""
+    rows = pd.concat([pd.read_csv(path) for path in sources.all("activations")])
+    return Table(rows, rows)

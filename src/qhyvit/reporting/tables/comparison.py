@@ -1,62 +1,47 @@
-"""Our accuracies beside those of the paper's tables."""
+"""Accuracies next to those of one table of the paper."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import pandas as pd
 
-from qhyvit.config.base import Mode
-from qhyvit.reporting.published import CELL
-from qhyvit.reporting.runs import FP32
-from qhyvit.reporting.search_steps import PARTS, STEPS
+from qhyvit.config import Mode
+from qhyvit.reporting.catalog import MethodCatalog
+from qhyvit.reporting.published import read_cells, under_our_names
+from qhyvit.reporting.runs import BITS, CELL, bits_shown, in_order, read_results, seed_means
+from qhyvit.reporting.sources import Sources
+from qhyvit.reporting.tables.headline import HEADLINE
+from qhyvit.reporting.write import Table, decimals, interval_shown
 
-BITS = (8, 6)
+PAPER_BITS = (8, 6)
 PAPER = {"top1_fp32": "paper_fp32", "top1": "paper_top1", "drop": "paper_drop", "source": "source", "trust": "trust"}
 
 
-@dataclass(frozen=True)
-class PaperTable:
-    """What a table of the paper covers: a mode, at W8A8 and W6A6."""
-
-    title: str
-    mode: Mode
-    ablation: bool = False
-
-    def covers(self, rows: pd.DataFrame) -> "pd.Series[bool]":
-        """Which rows belong into the table. An ablation has the steps of the search, the others all methods but its parts."""
-        of_methods = rows.method.isin(STEPS.keys()) if self.ablation else ~rows.method.isin(PARTS.keys())
-        return (rows["mode"] == self.mode) & rows.w_bits.isin(BITS) & (rows.w_bits == rows.a_bits) & of_methods
+def comparison_table(sources: Sources, name: str, mode: Mode, methods: Collection[str], fp32: str | None = None) -> Table:
+    """Compare the runs of ``methods`` in ``mode`` with the published table ``name``; ``fp32`` names the table of its FP32 accuracies."""
+    published = read_cells(sources.one(f"published/{name}"), sources.one(f"published/{fp32}") if fp32 else None)
+    means = seed_means(read_results(sources.one("results")))
+    covered = means[(means["mode"] == mode) & means.w_bits.isin(PAPER_BITS) & (means.w_bits == means.a_bits) & means.method.isin(methods)]
+    rows = compare(covered, under_our_names(published, sources.methods.published_as))
+    rows = in_order(rows, sources.methods, ["dataset", *BITS, "model", "method"])
+    return Table(rows, comparison_shown(rows), _coverage(rows))
 
 
-TABLES = {
-    "table_ii": PaperTable("Partial quantization, beside Table II of the paper", "partial"),
-    "table_iii": PaperTable("Full quantization, beside Table III of the paper", "full"),
-    "table_iv": PaperTable("Ablation, beside Table IV of the paper", "partial", ablation=True),
-}
+def compare(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per cell of ``ours`` (`seed_means`), with the ``published`` cell of the same name where it is known.
 
-
-def seed_means(results: pd.DataFrame) -> pd.DataFrame:
-    """The quantized rows of results.csv, averaged over seeds: accuracies, drops and the ends of their intervals."""
-    quantized = results[results.method != FP32]
-    return quantized.groupby(["dataset", *CELL], as_index=False)[["top1_fp32", "top1", "drop", "drop_low", "drop_high"]].mean()
-
-
-def comparison(results: pd.DataFrame, table: PaperTable, published: pd.DataFrame) -> pd.DataFrame:
-    """A row for each of our cells that ``table`` covers, with the ``published`` one of the same network where it is known.
-
-    Accuracies and drops in points. The differences, ours less the paper's, are NaN on all images but ImageNet's: accuracies on different
-    images cannot be subtracted.
+    Accuracies are in percent, drops in points. Differences, ours minus the paper's, are NaN on all images but ImageNet's: accuracies on
+    different images cannot be subtracted.
     """
-    means = seed_means(results)
     paper = published.rename(columns=PAPER)[[*CELL, *PAPER.values()]]
-    rows = means[table.covers(means)].merge(paper, how="left", on=CELL, validate="many_to_one")
+    rows = ours.merge(paper, how="left", on=CELL, validate="many_to_one")
     same_images = rows.dataset.str.startswith("imagenet")
     rows["top1_difference"] = (rows.top1 - rows.paper_top1).where(same_images)
     rows["drop_difference"] = (rows["drop"] - rows.paper_drop).where(same_images)
-    return rows.sort_values(["dataset", "w_bits", "model", "method"], ascending=[True, False, True, True], ignore_index=True)
+    return rows
 
 
 def comparison_shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """What `comparison` returns, for people: two decimals, blank where a number is not known."""
+    """Return the rows of `compare` as text: two decimals, blanks for unknown numbers."""
     return pd.DataFrame(
         {
             "data set": rows.dataset,
@@ -65,33 +50,20 @@ def comparison_shown(rows: pd.DataFrame) -> pd.DataFrame:
             "bits": bits_shown(rows),
             "FP32": decimals(rows.top1_fp32),
             "top-1": decimals(rows.top1),
-            "drop": decimals(rows["drop"]) + " [" + decimals(rows.drop_low) + ", " + decimals(rows.drop_high) + "]",
+            "drop": interval_shown(rows["drop"], rows.drop_low, rows.drop_high),
             "paper: FP32": decimals(rows.paper_fp32),
             "paper: top-1": decimals(rows.paper_top1),
             "paper: drop": decimals(rows.paper_drop),
-            "top-1, less the paper's": decimals(rows.top1_difference),
-            "drop, less the paper's": decimals(rows.drop_difference),
+            "top-1, minus the paper's": decimals(rows.top1_difference),
+            "drop, minus the paper's": decimals(rows.drop_difference),
         }
     )
 
 
-def caption(table: PaperTable, rows: pd.DataFrame) -> str:
-    """What the table shows, how many of its cells have a published counterpart, and whether these may be subtracted."""
-    if rows.empty:
-        return f"{table.title}. This run has none of its cells."
-    coverage = f"The published accuracy on the same network is known for {rows.paper_top1.notna().sum()} of these {len(rows)} cells."
-    if rows.dataset.str.startswith("imagenet").all():
-        return f"{table.title}. {coverage}"
-    return (
-        f"{table.title}. {coverage} The paper's are of ImageNet, ours of other images: they stand side by side, and nothing is subtracted."
-    )
+def _coverage(rows: pd.DataFrame) -> str:
+    return f"{rows.paper_top1.notna().sum()} of these {len(rows)} cells have a published counterpart." if len(rows) else ""
 
 
-def bits_shown(rows: pd.DataFrame) -> "pd.Series[str]":
-    """The bit-widths as in W8A8."""
-    return "W" + rows.w_bits.astype(str) + "A" + rows.a_bits.astype(str)
-
-
-def decimals(values: "pd.Series[float]") -> "pd.Series[str]":
-    """Two decimals, with no sign before 0, blank for NaN."""
-    return values.map(lambda value: "" if pd.isna(value) else f"{value:z.2f}").astype(str)
+def whole_methods(methods: MethodCatalog) -> set[str]:
+    """Return all methods except the steps of the ablation that are no method of their own."""
+    return set(methods.labels) - (set(methods.steps) - set(HEADLINE))

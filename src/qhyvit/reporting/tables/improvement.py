@@ -1,46 +1,53 @@
-"""How much better Q-HyViT is than each baseline: our means over networks beside the paper's."""
+"""Mean improvement over each baseline: over the networks of a run, and over those of the paper."""
 
 import pandas as pd
 
-from qhyvit.reporting.tables.comparison import bits_shown, decimals, seed_means
+from qhyvit.reporting.catalog import MethodCatalog
+from qhyvit.reporting.published import read_cells, read_means, under_our_names
+from qhyvit.reporting.runs import BITS, bits_shown, in_order, read_results, seed_means
+from qhyvit.reporting.sources import Sources
+from qhyvit.reporting.tables.headline import HEADLINE, headline_note
+from qhyvit.reporting.write import Table, decimals
 
-# Points of a baseline's own drop. Nobody would deploy a network that lost as many: a gain over it tells how broken the baseline is, not
-# how good the search.
+# Points of a baseline's own drop. Nobody would deploy a network with such a loss: a gain over it tells how broken the baseline is, not
+# how good the search is.
 COLLAPSED = 10.0
-HEADLINE = ("easyquant", "ptq4vit", "repqvit")  # the abstract's 17.73 and 29.75 are means over these (v3)
-RUN = ["mode", "w_bits", "a_bits"]
+ABSTRACT = ("easyquant", "ptq4vit", "repqvit")  # the abstract's 17.73 and 29.75 are means over these (v3)
+RUN = ["mode", *BITS]
 WITHOUT_COLLAPSED = "_without_collapsed"
-CAPTION = (
-    "Mean points by which the top-1 of qhyvit is above that of a baseline, with the number of cells that the mean is over. Collapsed is a"
-    f" baseline that itself loses more than {COLLAPSED:g} points. The paper's means are over the published cells that are known;"
-    " what it states is over all of its networks."
-)
 
 
-def improvement(results: pd.DataFrame, published: pd.DataFrame, stated: pd.DataFrame) -> pd.DataFrame:
-    """A row for each data set, mode, bit-width and baseline of ours.
+def make(sources: Sources) -> Table:
+    """Make the table from results.csv, the published Tables II and III, and the improvements that the paper states."""
+    results, methods = read_results(sources.one("results")), sources.methods
+    published = pd.concat([read_cells(sources.one(f"published/{name}")) for name in ("table_ii", "table_iii")])
+    rows = improvement(results, published, read_means(sources.one("published/improvements")), methods)
+    return Table(rows, improvement_shown(rows), headline_note(results.method))
+
+
+def improvement(results: pd.DataFrame, published: pd.DataFrame, stated: pd.DataFrame, methods: MethodCatalog) -> pd.DataFrame:
+    """Return one row per data set, mode, bit-width, method of the headline and baseline of the run.
 
     ``published`` has the quantized cells of the paper, ``stated`` the means that it states. A mean is plain, over networks, as the paper's;
-    its second form leaves collapsed baselines out. Improvements are in points of top-1, NaN where there is no cell.
+    its second form leaves collapsed baselines out. Improvements are in points of top-1, NaN if there is no cell.
     """
-    baseline = [*RUN, "method"]
+    row = [*RUN, "method", "baseline"]
     ours = _means(seed_means(results), ["dataset", *RUN]).reset_index()
-    paper = _means(published, RUN).add_prefix("paper_").reset_index()
-    paper_stated = stated.rename(columns={"value": "paper_stated"})[[*baseline, "paper_stated"]]
-    rows = ours.merge(paper, how="left", on=baseline).merge(paper_stated, how="left", on=baseline)
+    paper = _means(under_our_names(published, methods.published_as), RUN).add_prefix("paper_").reset_index()
+    rows = ours.merge(paper, how="left", on=row).merge(_stated(stated, methods), how="left", on=row)
     counts = {name: "Int64" for name in rows.columns if "cells" in name}
-    order = ["dataset", "mode", "w_bits", "a_bits", "method"]
-    return rows.astype(counts).sort_values(order, ascending=[True, False, False, False, True], ignore_index=True)
+    return in_order(rows.astype(counts), methods, ["dataset", *row])
 
 
 def improvement_shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """What `improvement` returns, for people: a mean with the number of its cells, blank where it has none."""
+    """Return the rows of `improvement` as text: a mean with the number of its cells, blank if it has none."""
     return pd.DataFrame(
         {
             "data set": rows.dataset,
             "mode": rows["mode"],
             "bits": bits_shown(rows),
-            "baseline": rows.method,
+            "method": rows.method,
+            "baseline": rows.baseline,
             "ours": _mean_shown(rows, "", ""),
             "ours, without collapsed": _mean_shown(rows, "", WITHOUT_COLLAPSED),
             "paper": _mean_shown(rows, "paper_", ""),
@@ -53,21 +60,30 @@ def improvement_shown(rows: pd.DataFrame) -> pd.DataFrame:
 def _means(accuracies: pd.DataFrame, run: list[str]) -> pd.DataFrame:
     pairs = _pairs(accuracies, run)
     every, standing = (
-        cells.groupby([*run, "method"]).improvement.agg(improvement="mean", cells="size")
+        cells.groupby([*run, "method", "baseline"]).improvement.agg(improvement="mean", cells="size")
         for cells in (pairs, pairs[pairs["drop"] <= COLLAPSED])
     )
     return every.join(standing.add_suffix(WITHOUT_COLLAPSED)).fillna({f"cells{WITHOUT_COLLAPSED}": 0})
 
 
 def _pairs(accuracies: pd.DataFrame, run: list[str]) -> pd.DataFrame:
-    """Each baseline's cell with the improvement over it; those of the headline's baselines again under their joint name."""
-    whole_method = accuracies[accuracies.method == "qhyvit"][[*run, "model", "top1"]]
-    baselines = accuracies[~accuracies.method.str.startswith("qhyvit")]
-    pairs = baselines.merge(whole_method, on=[*run, "model"], suffixes=("", "_qhyvit"))
-    pairs["improvement"] = pairs.top1_qhyvit - pairs.top1
-    of_headline = pairs[pairs.method.isin(HEADLINE)]
-    complete = of_headline.groupby(run).method.transform("nunique") == len(HEADLINE)
-    return pd.concat([pairs, of_headline[complete].assign(method="+".join(HEADLINE))])
+    """Return each baseline's cell with the improvement over it; those of the abstract's baselines also under their joint name."""
+    headline = accuracies[accuracies.method.isin(HEADLINE)][[*run, "model", "method", "top1"]]
+    baselines = accuracies[~accuracies.method.str.startswith("qhyvit")].rename(columns={"method": "baseline"})
+    pairs = baselines.merge(headline, on=[*run, "model"], suffixes=("", "_headline"))
+    pairs["improvement"] = pairs.top1_headline - pairs.top1
+    abstract = pairs[pairs.baseline.isin(ABSTRACT)]
+    complete = abstract.groupby(run).baseline.transform("nunique") == len(ABSTRACT)
+    return pd.concat([pairs, abstract[complete].assign(baseline="+".join(ABSTRACT))])
+
+
+def _stated(stated: pd.DataFrame, methods: MethodCatalog) -> pd.DataFrame:
+    names = dict(methods.published_as)
+    if names.keys() >= {*ABSTRACT}:
+        names["+".join(ABSTRACT)] = "+".join(names[name] for name in ABSTRACT)
+    ours = under_our_names(stated, names).rename(columns={"method": "baseline", "value": "paper_stated"})
+    headline = pd.DataFrame({"method": [name for name in HEADLINE if name in names]}, dtype=object)
+    return ours.merge(headline, how="cross")[[*RUN, "method", "baseline", "paper_stated"]]
 
 
 def _mean_shown(rows: pd.DataFrame, prefix: str, suffix: str) -> "pd.Series[str]":

@@ -1,0 +1,41 @@
+"""Ranges of the channels at the input of each layer of one network."""
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from qhyvit.reporting.figures.site_colours import add_site_legend, site_colours
+from qhyvit.reporting.figures.style import PAGE, STYLE, label_sites
+from qhyvit.reporting.sources import Sources
+
+
+def make(sources: Sources) -> Figure:
+    """Make the figure from the channels of one network, an output of `qhyvit challenges`."""
+    return channel_range_figure(pd.read_csv(sources.one("channel_ranges")))
+
+
+def channel_range_figure(channels: pd.DataFrame) -> Figure:
+    """Draw the widths of the channels' ranges at the input of each layer of one network, in order of execution.
+
+    ``channels`` has the columns model, site, operand, bridge, low and high. The thin line spans all channels, the thick one the middle
+    half, and the dot is the median. Constant channels have no place on the logarithmic axis and are left out.
+    """
+    inputs = channels[channels.operand == "input"].assign(width=channels.high - channels.low)
+    inputs = inputs[inputs.width > 0]
+    quartiles = inputs.groupby("site", sort=False).width.describe()
+    colours = site_colours(inputs.groupby("site", sort=False).bridge.first())
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 4.5), layout="constrained")
+        axes = figure.subplots()
+        positions = range(len(quartiles))
+        axes.vlines(positions, quartiles["min"], quartiles["max"], color=colours, linewidth=0.6)
+        axes.vlines(positions, quartiles["25%"], quartiles["75%"], color=colours, linewidth=2.5)
+        axes.scatter(positions, quartiles["50%"], color="white", edgecolor="black", linewidth=0.4, s=5, zorder=3)
+        axes.set_yscale("log")
+        axes.set_ylabel("range of a channel (high - low)")
+        axes.set_title(f"{channels.model.iloc[0]}: {len(inputs):,} channels at {len(quartiles)} sites")
+        label_sites(axes, list(quartiles.index))
+        axes.set_xlim(-1, len(quartiles))
+        axes.grid(visible=False, axis="x")
+        add_site_legend(figure)
+    return figure

@@ -1,0 +1,49 @@
+"""Drop against running time."""
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from qhyvit.reporting.catalog import MethodCatalog
+from qhyvit.reporting.figures.style import DROP, LINEAR, STYLE, add_legend, method_styles, panel_grid, tick_drops
+from qhyvit.reporting.runs import CELL, bit_widths, cells, read_results
+from qhyvit.reporting.sources import Sources
+
+
+def make(sources: Sources) -> Figure:
+    """Make the figure from results.csv and timings.csv."""
+    return timing_figure(read_results(sources.one("results")), pd.read_csv(sources.one("timings")), sources.mode, sources.methods)
+
+
+def timing_figure(results: pd.DataFrame, timings: pd.DataFrame, mode: str, methods: MethodCatalog) -> Figure:
+    """Draw the drop of top-1 against calibration and quantization time in ``mode``: one panel per bit-width.
+
+    Large marks are the means of methods over networks, small marks the networks. ``timings`` is the table of
+    `qhyvit.reporting.tables.timings`; runs whose time is not known have no mark.
+    """
+    timed = cells(results, mode).merge(timings, on=CELL)
+    rows = timed.assign(seconds=timed.calibrate + timed.quantize)
+    bits, styles = bit_widths(rows), method_styles(rows.method, methods)
+    with mpl.rc_context(STYLE):
+        figure, panels = panel_grid(len(bits), columns=2, height=2.4, above=1, shared=True)
+        for axes, width in zip(panels, bits, strict=True):
+            for method, style in styles.items():
+                networks = rows[(rows.bits == width) & (rows.method == method)]
+                small = style | {"markersize": 2, "alpha": 0.5, "label": "_nolegend_"}
+                axes.plot(networks.seconds, networks["drop"], **small, linestyle="none")
+                axes.plot(networks.seconds.mean(), networks["drop"].mean(), **style | {"markersize": 6}, linestyle="none")
+            axes.axhline(0, color="black", linewidth=0.8)
+            axes.set_title(width, loc="left")
+        if rows.seconds.notna().any():  # a logarithmic axis without data cannot be saved
+            panels[0].set_xscale("log")
+            panels[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panels[0].xaxis.set_major_formatter("{x:g}")
+            panels[0].xaxis.set_minor_locator(NullLocator())
+        panels[0].set_yscale("symlog", linthresh=LINEAR)
+        tick_drops(panels[0].yaxis)
+        panels[0].set_ylim(min(-1, 1.2 * rows["drop"].min()), 1.3 * max(LINEAR, rows["drop"].max()))
+        figure.supxlabel("calibration and quantization (seconds)")
+        figure.supylabel(DROP)
+        add_legend(figure, panels[0])
+    return figure

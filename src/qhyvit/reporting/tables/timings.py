@@ -1,0 +1,43 @@
+"""Seconds of the jobs of each run, from Snakemake's benchmark files. They differ from run to run, so no result has them."""
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from qhyvit.reporting.catalog import FP32, MethodCatalog
+from qhyvit.reporting.runs import CELL, in_order, read_results
+from qhyvit.reporting.sources import Sources
+from qhyvit.reporting.write import Table
+
+JOBS = ["calibrate", "quantize"]
+
+
+def make(sources: Sources) -> Table:
+    """Make the table from results.csv and the folder of benchmark files of its data set."""
+    rows = timings(read_results(sources.one("results")), sources.one("benchmarks"), sources.methods)
+    return Table(rows, rows)
+
+
+def timings(results: pd.DataFrame, benchmarks: Path, methods: MethodCatalog) -> pd.DataFrame:
+    """Return one row per quantized run, averaged over seeds: `CELL`, and the seconds of its JOBS.
+
+    ``benchmarks`` is the folder of the benchmark files of one data set; a job without one has NaN. Of their columns only `s` spans the
+    whole job: CPU time is sampled every 30 seconds, and the time after the last sample is lost.
+    """
+    runs = results[results.method != FP32]
+    rows = [row | _seconds_of_run(row, benchmarks) for row in runs[[*CELL, "seed"]].to_dict("records")]
+    table = pd.DataFrame(rows, columns=[*CELL, "seed", *JOBS])
+    return in_order(table.groupby(CELL, as_index=False)[JOBS].mean(), methods, CELL)
+
+
+def _seconds_of_run(run: Mapping[Hashable, Any], benchmarks: Path) -> dict[str, float]:
+    place, bits = f"{run['model']}-seed{run['seed']}", f"w{run['w_bits']}a{run['a_bits']}"
+    modes = ["partial", "full"] if run["mode"] == "full" else ["partial"]  # full mode adds to the operands of partial mode
+    quantize = [_seconds(benchmarks / f"quantize/{place}-{run['method']}-{mode}-{bits}.tsv") for mode in modes]
+    return {"calibrate": _seconds(benchmarks / f"calibrate/{place}.tsv"), "quantize": sum(quantize)}
+
+
+def _seconds(path: Path) -> float:
+    return float(pd.read_csv(path, sep="\t").s.mean()) if path.exists() else float("nan")
