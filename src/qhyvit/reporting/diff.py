@@ -1,8 +1,8 @@
-"""What changed from one results.csv to another, and what of it is more than chance.
+"""Changes from one results.csv to another, and which of them are more than chance.
 
-A run that both have is compared image by image where the hits of both are known on the same images: McNemar's exact test, and the
+A run in both is compared image by image if the correct images of both are known on the same images: McNemar's exact test, and the
 paired-bootstrap interval. Otherwise the intervals of the two accuracies are compared. All runs that changed are one family of tests: the
-chance that any of them is called worse or better wrongly is at most 5 % (Holm).
+probability that any of them is wrongly called worse or better is at most 5 % (Holm).
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from qhyvit.evaluation.statistics import CONFIDENCE, Estimate, accuracy_interval, difference, drop_interval, holm, mcnemar
+from qhyvit.reporting.catalog import FP32
 from qhyvit.reporting.correctness import decode
-from qhyvit.reporting.runs import FP32, KEY
+from qhyvit.reporting.runs import KEY
 
 VALUES = ["images", "top1", "top5", "top1_fp32", "drop", "drop_low", "drop_high", "kl"]
 COLUMNS = [*KEY, "old", "new", "change", "low", "high", "p", "by", "verdict"]
@@ -21,24 +22,24 @@ VERDICTS = ["worse", "better", "not significant", "new", "gone"]
 DIGITS = 1e-5  # results.csv rounds to six significant digits
 
 
-def with_hits(results: pd.DataFrame, hits: pd.DataFrame | None) -> pd.DataFrame:
-    """``results`` with the columns images_hash and hits of ``hits``; both are None where a run has no hits, or not those of its top-1."""
-    if hits is None:
-        return results.assign(images_hash=None, hits=None)
-    joined = results.merge(hits, on=[*KEY, "images"], how="left", validate="one_to_one")
-    known = [_top1(row) for row in joined[["hits", "images"]].itertuples(index=False)]
+def with_correct(results: pd.DataFrame, correct: pd.DataFrame | None) -> pd.DataFrame:
+    """Add the columns images_hash and correct to ``results``: None for runs that ``correct`` lacks, or has with another top-1."""
+    if correct is None:
+        return results.assign(images_hash=None, correct=None)
+    joined = results.merge(correct, on=[*KEY, "images"], how="left", validate="one_to_one")
+    known = [_top1(row) for row in joined[["correct", "images"]].itertuples(index=False)]
     fits = np.isclose(known, joined.top1, rtol=DIGITS)
-    return joined.assign(**{name: joined[name].astype(object).where(fits, None) for name in ("images_hash", "hits")})
+    return joined.assign(**{name: joined[name].astype(object).where(fits, None) for name in ("images_hash", "correct")})
 
 
 def changes(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """One row a run that is not the same in both tables of `with_hits`, worst verdict first: COLUMNS.
+    """Return COLUMNS for each run that differs between two tables of `with_correct`, the worst verdict first.
 
-    Accuracies are in percent, the change and its 95 % interval (``low``, ``high``) in points. ``p`` is adjusted; it is NaN, as these are,
-    for runs that only one table has. ``by`` says what was compared: each image, or the interval of each accuracy.
+    Accuracies are in percent, the change and its 95 % interval (``low``, ``high``) in points. ``p`` is adjusted; change, interval and p are
+    NaN for runs in only one table. ``by`` says what was compared: each image, or the interval of each accuracy.
     """
     both = old.merge(new, on=KEY, how="outer", suffixes=("_old", "_new"), indicator="where")
-    rows = [_compared(row) for row in both[~_same(both)].to_dict("records")]
+    rows = [_compared(row) for row in both[~_equal(both)].to_dict("records")]
     table = pd.DataFrame(rows, columns=COLUMNS)
     tested = table.p.notna()
     table.loc[tested, "p"] = holm(table.p[tested].to_numpy(float))
@@ -48,37 +49,37 @@ def changes(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def _top1(row: Any) -> float:
-    return 100 * float(decode(row.hits, row.images).mean()) if isinstance(row.hits, str) else np.nan
+    return 100 * float(decode(row.correct, row.images).mean()) if isinstance(row.correct, str) else np.nan
 
 
-def _same(both: pd.DataFrame) -> "pd.Series[bool]":
-    """Whether nothing that both tables state of a run differs; hits are stated by a table that has them."""
-    same = both["where"] == "both"
+def _equal(both: pd.DataFrame) -> "pd.Series[bool]":
+    """Return which runs have equal values in both tables, and equal correct images where both have them."""
+    equal = both["where"] == "both"
     for name in VALUES:
         before, after = both[f"{name}_old"], both[f"{name}_new"]
-        same &= (before == after) | (before.isna() & after.isna())
-    return same & ((both.hits_old == both.hits_new) | both.hits_old.isna() | both.hits_new.isna())
+        equal &= (before == after) | (before.isna() & after.isna())
+    return equal & ((both.correct_old == both.correct_new) | both.correct_old.isna() | both.correct_new.isna())
 
 
 def _compared(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """COLUMNS of one run, with the p-value of its own test alone."""
+    """Return COLUMNS of one run, with the p-value of its own test alone."""
     run = {name: row[name] for name in KEY} | {"old": row["top1_old"], "new": row["top1_new"]}
     if row["where"] != "both":
         return run | {"by": "", "verdict": "gone" if row["where"] == "left_only" else "new"}
-    paired = isinstance(row["hits_old"], str) and row["images_hash_old"] == row["images_hash_new"]
+    paired = isinstance(row["correct_old"], str) and row["images_hash_old"] == row["images_hash_new"]
     low, high, p = _by_image(row) if paired else _by_interval(row)
     tested = {"change": row["top1_new"] - row["top1_old"], "low": low, "high": high, "p": p}
     return run | tested | {"by": "image" if paired else "interval", "verdict": "not significant"}
 
 
 def _by_image(row: Mapping[Any, Any]) -> tuple[float, float, float]:
-    old, new = (decode(row[f"hits_{side}"], int(row[f"images_{side}"])) for side in ("old", "new"))
+    old, new = (decode(row[f"correct_{side}"], int(row[f"images_{side}"])) for side in ("old", "new"))
     low, high = drop_interval(new, old)
     return low, high, mcnemar(old, new)
 
 
 def _by_interval(row: Mapping[Any, Any]) -> tuple[float, float, float]:
-    """Each accuracy has the interval of its drop where the FP32 network has the same accuracy in both, else Wilson's."""
+    """Compare the intervals of the drops if the FP32 network has the same accuracy in both, else Wilson's intervals."""
     by_drop = row["method"] != FP32 and row["top1_fp32_old"] == row["top1_fp32_new"]
     return difference(_estimate(row, "old", by_drop=by_drop), _estimate(row, "new", by_drop=by_drop))
 

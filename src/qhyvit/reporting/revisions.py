@@ -1,34 +1,56 @@
-"""Committed files of earlier revisions, by git."""
+"""Results of the working tree and of git revisions."""
 
 import subprocess
+from io import StringIO
 from pathlib import Path
 
+import pandas as pd
+
 from qhyvit.errors import InputError
+from qhyvit.reporting.correctness import read_correct
+from qhyvit.reporting.diff import with_correct
+from qhyvit.reporting.runs import COLUMNS, read_results
+
+
+def is_commit(revision: str) -> bool:
+    """Check that ``revision`` names a commit of a git checkout here."""
+    return not _git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").returncode
 
 
 def require_commit(revision: str) -> None:
-    """Raise InputError unless ``revision`` names a commit of the git checkout."""
-    result = _git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
-    if result.returncode:
+    """Raise InputError unless `is_commit`."""
+    if not is_commit(revision):
         raise InputError(
-            f"{revision}: no such commit here ({' '.join(result.stderr.split())}); `git log --oneline` lists the commits, and in a shallow"
-            " clone `git fetch --unshallow` gets the others"
+            f"{revision}: no such commit here; `git log --oneline` lists the commits, and in a shallow clone `git fetch --unshallow` gets"
+            " the others"
         )
 
 
-def committed_text(path: Path, revision: str) -> str | None:
-    """Return the text of ``path`` at ``revision``, or None if it is not there."""
-    shown = _git("show", "--end-of-options", f"{revision}:./{path.as_posix()}")
-    return None if shown.returncode else shown.stdout
+def present_runs(reports: Path) -> pd.DataFrame | None:
+    """Return the runs in the folder ``reports`` (`with_correct`), or None if it has no results.csv. Raises InputError for another table."""
+    files = [path.read_text() if path.exists() else None for path in _files(reports)]
+    return _runs(str(reports / "results.csv"), *files)
 
 
-def present_text(path: Path) -> str | None:
-    """Return the text of ``path`` in the working tree, or None if it is not there."""
-    return path.read_text() if path.exists() else None
+def committed_runs(reports: Path, revision: str) -> pd.DataFrame | None:
+    """Return the runs in ``reports`` at ``revision``, or None if it had no results.csv. Raises InputError for another table."""
+    shown = [_git("show", "--end-of-options", f"{revision}:./{path.as_posix()}") for path in _files(reports)]
+    files = [None if result.returncode else result.stdout for result in shown]
+    return _runs(f"{reports / 'results.csv'} at {revision}", *files)
+
+
+def _files(reports: Path) -> tuple[Path, Path]:
+    return reports / "results.csv", reports / "correct.csv"
+
+
+def _runs(name: str, results: str | None, correct: str | None) -> pd.DataFrame | None:
+    if results is None:
+        return None
+    header = results.partition("\n")[0].split(",")
+    if missing := [column for column in COLUMNS if column not in header]:
+        raise InputError(f"{name}: has no column {', '.join(missing)}; compare with a later revision, or run the experiment again")
+    return with_correct(read_results(StringIO(results)), None if correct is None else read_correct(StringIO(correct)))
 
 
 def _git(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    try:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise InputError("git: not installed; it reads the committed results, so install it") from error
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
