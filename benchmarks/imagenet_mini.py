@@ -10,12 +10,14 @@ from typing import Any, cast
 import typer
 
 from benchmarks.common import REPORTS
-from qhyvit.config.loading import load_config
+from benchmarks.folds import pooled
+from qhyvit.config import load_config
 from qhyvit.files import atomic_write
-from qhyvit.reporting.correctness import decode, read_hits
-from qhyvit.reporting.folds import pooled
-from qhyvit.reporting.runs import KEY, read_results, tabulated
-from qhyvit.reporting.tables.accuracy import accuracy_table, to_markdown
+from qhyvit.reporting.catalog import read_catalog
+from qhyvit.reporting.correctness import decode, read_correct
+from qhyvit.reporting.runs import KEY, read_results, tabulate
+from qhyvit.reporting.tables.accuracy import accuracy_table
+from qhyvit.reporting.write import to_markdown
 
 FOLDS = [Path("config/experiments/imagenet-mini.yaml"), Path("config/experiments/imagenet-mini-swapped.yaml")]
 NOTES = (
@@ -27,15 +29,16 @@ NOTES = (
 
 def main() -> None:
     """Write reports/benchmarks/imagenet_mini.{csv,md} of the reports of both folds."""
-    missing = [fold for fold in FOLDS if not (_reports(fold) / "hits.csv").exists()]
+    missing = [fold for fold in FOLDS if not (_reports(fold) / "correct.csv").exists()]
     if missing:
         print(f"skipped: no report of {' and '.join(map(str, missing))}; run it with make reproduce CONFIG=... IMAGENET_MINI=/path")
         return
-    table = tabulated(pooled([result for fold in FOLDS for result in fold_results(_reports(fold))]))
+    methods = read_catalog(load_config(FOLDS[0], allow_unset_env=True).experiment.methods_file)
+    table = tabulate(pooled([result for fold in FOLDS for result in fold_results(_reports(fold))]), methods)
     with atomic_write(REPORTS / "imagenet_mini.csv") as path:
         table.drop(columns="dataset").to_csv(path, index=False, float_format="%.6g")
     with atomic_write(REPORTS / "imagenet_mini.md") as path:
-        path.write_text(f"{to_markdown(accuracy_table(table).drop(columns='mode'))}\n{NOTES.format(images=table.images.max())}\n")
+        path.write_text(f"{to_markdown(accuracy_table(table, methods).drop(columns='mode'))}\n{NOTES.format(images=table.images.max())}\n")
 
 
 def _reports(fold: Path) -> Path:
@@ -43,11 +46,10 @@ def _reports(fold: Path) -> Path:
 
 
 def fold_results(reports: Path) -> list[dict[str, Any]]:
-    """What each run of a fold measured, FP32 included, with its hits image by image."""
-    table = read_results(reports / "results.csv").merge(read_hits(reports / "hits.csv")[[*KEY, "hits"]], on=KEY, validate="one_to_one")
-    correct = [
-        "".join("01"[hit] for hit in decode(digits, images).astype(int)) for digits, images in zip(table.hits, table.images, strict=True)
-    ]
+    """Return the results of all runs of a fold, FP32 included, as `qhyvit evaluate` writes them."""
+    encoded = read_correct(reports / "correct.csv")[[*KEY, "correct"]]
+    table = read_results(reports / "results.csv").merge(encoded, on=KEY, validate="one_to_one")
+    correct = ["".join(map(str, decode(row.correct, row.images).astype(int))) for row in table.itertuples(index=False)]
     return cast(list[dict[str, Any]], table.assign(correct=correct).to_dict("records"))
 
 

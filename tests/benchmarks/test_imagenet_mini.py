@@ -3,32 +3,35 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.folds import pooled
 from benchmarks.imagenet_mini import fold_results
+from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.correctness import encode
-from qhyvit.reporting.folds import pooled
-from qhyvit.reporting.runs import COLUMNS, KEY, tabulated
+from qhyvit.reporting.runs import COLUMNS, KEY, tabulate
 
-HITS = {"a": {"fp32": "1111", "minmax": "1001"}, "b": {"fp32": "011111", "minmax": "010011"}}
+CORRECT = {"a": {"fp32": "1111", "minmax": "1001"}, "b": {"fp32": "011111", "minmax": "010011"}}
 
 
 def write_report(folder: Path, dataset: str) -> None:
     rows = []
-    for method, correct in HITS[dataset].items():
+    for method, correct in CORRECT[dataset].items():
         whole = dict.fromkeys(COLUMNS) | {"dataset": dataset, "model": "net", "family": "F", "method": method, "mode": "partial", "seed": 0}
         bits = 32 if method == "fp32" else 8
-        images, hits = len(correct), encode([hit == "1" for hit in correct])
-        rows.append(whole | {"w_bits": bits, "a_bits": bits, "images": images, "top1": 100 * correct.count("1") / images, "hits": hits})
+        images, digits = len(correct), encode([digit == "1" for digit in correct])
+        rows.append(
+            whole | {"w_bits": bits, "a_bits": bits, "images": images, "top1": 100 * correct.count("1") / images, "correct": digits}
+        )
     table = pd.DataFrame(rows)
     folder.mkdir()
     table[COLUMNS].to_csv(folder / "results.csv", index=False)
-    table[[*KEY, "images", "hits"]].assign(images_hash="0").to_csv(folder / "hits.csv", index=False)
+    table[[*KEY, "images", "correct"]].assign(images_hash="0").to_csv(folder / "correct.csv", index=False)
 
 
 def test_reports_of_two_folds_are_one_result_over_all_images(tmp_path):
-    for dataset in HITS:
+    for dataset in CORRECT:
         write_report(tmp_path / dataset, dataset)
-    results = pooled([result for dataset in HITS for result in fold_results(tmp_path / dataset)])
+    results = pooled([result for dataset in CORRECT for result in fold_results(tmp_path / dataset)])
     assert {result["method"]: result["correct"] for result in results} == {"fp32": "1111011111", "minmax": "1001010011"}
-    row = tabulated(results).set_index("method").loc["minmax"]
+    row = tabulate(results, MethodCatalog({}, {}, {})).set_index("method").loc["minmax"]
     assert (row["images"], row["top1"], row["top1_fp32"]) == (10, pytest.approx(50), pytest.approx(90))
     assert row["drop"] == pytest.approx(40)

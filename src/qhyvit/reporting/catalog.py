@@ -27,9 +27,11 @@ class MethodCatalog:
     def of(cls, methods: Mapping[str, Method]) -> "MethodCatalog":
         """Make the catalogue of a methods file's content."""
         return cls(
-            labels={name: method.label for name, method in methods.items()},
-            published_as={name: method.published_as for name, method in methods.items() if method.published_as},
-            steps={name: method.ablation_label or method.label for name, method in methods.items() if method.ablation_of},
+            labels={name: getattr(method, "label", name) for name, method in methods.items()},
+            published_as={
+                name: getattr(method, "published_as", None) for name, method in methods.items() if getattr(method, "published_as", None)
+            },
+            steps={name: method.ablation_label for name, method in methods.items() if getattr(method, "ablation_of", None)},
         )
 
     def order(self, names: Iterable[str]) -> list[str]:

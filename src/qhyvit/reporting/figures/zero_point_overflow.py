@@ -28,14 +28,14 @@ def overflow_figure(activations: pd.DataFrame) -> Figure:
     A note names the networks without a panel: fewer than VISIBLE percent of the channels of each site overflow there.
     """
     inputs = activations[activations.operand == "input"]
-    networks = dict(list(inputs.assign(share=100 * inputs.overflowing_channels / inputs.channels).groupby("model", sort=False)))
+    shares = inputs.assign(share=100 * inputs.overflowing_channels / inputs.channels)
+    networks = {str(model): rows for model, rows in shares.groupby("model", sort=False)}
     drawn = [model for model, rows in networks.items() if rows.share.max() >= VISIBLE]
     note = _note({model: rows for model, rows in networks.items() if model not in drawn})
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(PAGE, 0.8 + 1.2 * len(drawn)), layout="constrained")
-        panels = figure.subplots(len(drawn), 1, squeeze=False)[:, 0] if drawn else []
-        for axes, model in zip(panels, drawn, strict=True):
-            _draw_network(axes, networks[model].reset_index(drop=True), model)
+        for place, model in enumerate(drawn, start=1):
+            _draw_network(figure.add_subplot(len(drawn), 1, place), networks[model].reset_index(drop=True), model)
         figure.supxlabel("\n".join(filter(None, ["input of each layer, in order of execution" if drawn else "", note])))
         if drawn:
             figure.supylabel("channels that overflow (%)")

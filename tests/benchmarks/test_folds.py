@@ -1,5 +1,6 @@
-from qhyvit.reporting.folds import pooled
-from qhyvit.reporting.runs import tabulated
+from benchmarks.folds import pooled
+from qhyvit.reporting.catalog import MethodCatalog
+from qhyvit.reporting.runs import tabulate
 
 
 def result(dataset, method, bits, correct, **more):
@@ -37,14 +38,14 @@ def test_each_image_counts_once():
     assert "kl" not in fp32
 
 
-def test_hits_stay_paired():
+def test_correct_images_stay_paired():
     """Against 11101111 both 10011111 and 11010111 would have a drop of one hit, but the first loses two images and gains one."""
     fp32, w8a8, _ = pooled(FOLDS)
     assert (fp32["correct"], w8a8["correct"]) == ("11101111", "10011111")
 
 
 def test_the_drop_is_that_of_all_images():
-    table = tabulated(pooled(FOLDS)).set_index("w_bits")
+    table = tabulate(pooled(FOLDS), MethodCatalog({}, {}, {})).set_index("w_bits")
     assert table.loc[8, "drop"] == 12.5
     assert table.loc[4, "drop"] == 75.0
     assert table.loc[4, "drop_low"] < 75.0 < table.loc[4, "drop_high"]
