@@ -11,7 +11,7 @@ import typer
 
 from benchmarks.common import REPORTS
 from benchmarks.folds import pooled
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.files import atomic_write
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.correctness import decode, read_correct
@@ -49,7 +49,7 @@ def fold_results(reports: Path) -> list[dict[str, Any]]:
     """Return the results of all runs of a fold, FP32 included, as `qhyvit evaluate` writes them."""
     encoded = read_correct(reports / "correct.csv")[[*KEY, "correct"]]
     table = read_results(reports / "results.csv").merge(encoded, on=KEY, validate="one_to_one")
-    correct = ["".join(map(str, decode(row.correct, row.images).astype(int))) for row in table.itertuples(index=False)]
+    correct = ["".join(map(str, decode(*run).astype(int))) for run in zip(table.correct, table.images, strict=True)]
     return cast(list[dict[str, Any]], table.assign(correct=correct).to_dict("records"))
 
 

@@ -24,7 +24,7 @@ from scipy.stats import gmean
 from benchmarks.common import ENVIRONMENT, write_report
 from benchmarks.costs import forward_seconds, interval_seconds, merge_seconds, network_sizes, read_seconds
 from benchmarks.list_schedule import critical_path, dependencies, makespan
-from qhyvit.config import Config, load_config
+from qhyvit.config.loading import Config, load_config
 from qhyvit.reporting.write import to_markdown
 from workflow.scripts.snakemake_log import Job, read_jobs
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from qhyvit.cli import options
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.reporting.aggregate import aggregate as aggregate_results
 from qhyvit.reporting.catalog import read_catalog
 

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.errors import InputError
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.entries import Entry
@@ -17,7 +17,9 @@ E = TypeVar("E", bound=Entry)
 Input = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="KIND=PATH", help="File of a kind that the table or figure needs, for example results=reports/results.csv; repeatable."
+        "--input",
+        metavar="KIND=PATH",
+        help="File of a kind that the table or figure needs, for example results=reports/results.csv; repeatable.",
     ),
 ]
 

@@ -6,7 +6,7 @@ from rich.table import Column, Table
 
 from qhyvit.cli import options
 from qhyvit.cli.diff import wide_console
-from qhyvit.config import load_config
+from qhyvit.config.loading import load_config
 from qhyvit.reporting.reproduction import agreement
 from qhyvit.reporting.revisions import committed_runs, is_commit, present_runs
 

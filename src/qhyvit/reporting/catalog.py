@@ -31,7 +31,9 @@ class MethodCatalog:
             published_as={
                 name: getattr(method, "published_as", None) for name, method in methods.items() if getattr(method, "published_as", None)
             },
-            steps={name: method.ablation_label for name, method in methods.items() if getattr(method, "ablation_of", None)},
+            steps={
+                name: getattr(method, "ablation_label", name) for name, method in methods.items() if getattr(method, "ablation_of", None)
+            },
         )
 
     def order(self, names: Iterable[str]) -> list[str]:

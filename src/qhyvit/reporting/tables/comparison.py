@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from qhyvit.config import Mode
+from qhyvit.config.base import Mode
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.published import read_cells, under_our_names
 from qhyvit.reporting.runs import BITS, CELL, bits_shown, in_order, read_results, seed_means

@@ -9,7 +9,7 @@ import pandas as pd
 from packaging.requirements import Requirement
 from pydantic import BaseModel
 
-from qhyvit.config import Config
+from qhyvit.config.loading import Config
 from qhyvit.reporting.sources import Sources
 from qhyvit.reporting.write import Table
 
