@@ -126,7 +126,7 @@ def write_data(root: Path) -> None:
 
 def copy_repository(root: Path) -> None:
     """The workflow, its source and configuration, and the published tables."""
-    for name in ("workflow", "src", "profiles", "config", "reports/paper"):
+    for name in ("workflow", "src", "profiles", "config", "resources/published"):
         shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "Snakefile", root)
 

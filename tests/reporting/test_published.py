@@ -14,7 +14,7 @@ from qhyvit.reporting.runs import COLUMNS
 from qhyvit.reporting.tables.comparison import TABLES, caption, comparison, comparison_shown
 from qhyvit.reporting.tables.improvement import improvement, improvement_shown
 
-PAPER = REPOSITORY / "reports/paper"
+PAPER = REPOSITORY / "resources/published"
 ACCURACIES = ("table_ii", "table_iii", "table_iv", "hyq")
 
 

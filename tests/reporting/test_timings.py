@@ -43,7 +43,7 @@ def folder(tmp_path):
 
 
 def test_the_table_worked_by_hand(folder):
-    timings(folder / "results.csv", folder / "benchmarks", REPOSITORY / "reports/paper", folder / "timings")
+    timings(folder / "results.csv", folder / "benchmarks", REPOSITORY / "resources/published", folder / "timings")
     table = pd.read_csv(folder / "timings/running_time.csv").set_index(["model", "mode", "method"])
     assert list(table.columns) == ["calibrate", "W8A8", "W4A8", "total", "paper"]
     assert table.loc["net", "partial", "qhyvit"][:4].tolist() == [10, 3, 4, 17]
@@ -61,7 +61,7 @@ def test_seeds_are_averaged_and_files_have_four_forms(folder):
     pd.concat([results, again]).to_csv(folder / "results.csv", index=False)
     for name, seconds in {"calibrate/other-seed1": 30, "quantize/other-seed1-qhyvit-partial-w8a8": 7}.items():
         (folder / f"benchmarks/{name}.tsv").write_text(f"s\tcpu_time\n{seconds}\t1\n")
-    timings(folder / "results.csv", folder / "benchmarks", REPOSITORY / "reports/paper", folder / "timings")
+    timings(folder / "results.csv", folder / "benchmarks", REPOSITORY / "resources/published", folder / "timings")
     seconds = pd.read_csv(folder / "timings/timings.csv").set_index(["model", "mode", "method", "w_bits", "a_bits"])
     assert seconds.loc["other", "partial", "qhyvit", 8, 8].tolist() == [25, 6]
     written = sorted(path.name for path in (folder / "timings").iterdir())

@@ -27,13 +27,9 @@ class MethodCatalog:
     def of(cls, methods: Mapping[str, Method]) -> "MethodCatalog":
         """Make the catalogue of a methods file's content."""
         return cls(
-            labels={name: getattr(method, "label", name) for name, method in methods.items()},
-            published_as={
-                name: getattr(method, "published_as", None) for name, method in methods.items() if getattr(method, "published_as", None)
-            },
-            steps={
-                name: getattr(method, "ablation_label", name) for name, method in methods.items() if getattr(method, "ablation_of", None)
-            },
+            labels={name: method.label or name for name, method in methods.items()},
+            published_as={name: method.published_as for name, method in methods.items() if method.published_as},
+            steps={name: method.ablation_label or method.label or name for name, method in methods.items() if method.ablation_of},
         )
 
     def order(self, names: Iterable[str]) -> list[str]:
@@ -49,5 +45,5 @@ class MethodCatalog:
 @cache
 def read_catalog(path: Path) -> MethodCatalog:
     """Read the catalogue of a methods file. Raises InputError for a file that is missing or invalid."""
-    methods: dict[str, Method] = read_yaml(path, METHODS)
+    methods = read_yaml(path, METHODS)
     return MethodCatalog.of(methods)
