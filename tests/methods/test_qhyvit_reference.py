@@ -15,7 +15,7 @@ import yaml
 from conftest import REPOSITORY, make_task
 from torch import Tensor, nn
 
-from qhyvit.config import QhyvitMethod
+from qhyvit.config.methods import QhyvitMethod
 from qhyvit.graph.trace import trace
 from qhyvit.methods import find_quantizers
 
