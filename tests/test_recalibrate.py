@@ -1,0 +1,104 @@
+"""Commands `recalibrate` and `quantize`, with a small network in the place of the experiment's."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPOSITORY, TINY_EXPERIMENT, write_images
+from torch import nn
+
+from qhyvit.calibration.recalibration import Recalibration
+from qhyvit.cli import calibrate, task
+from qhyvit.cli.quantize import quantize
+from qhyvit.cli.recalibrate import recalibrate
+from qhyvit.config.loading import load_config
+from qhyvit.data.manifest import write_manifest
+from qhyvit.errors import InputError
+from qhyvit.graph.traced_model import TracedModel
+from qhyvit.methods import recalibration
+from qhyvit.models.loading import LoadedModel
+
+MODEL = "mobilevit_xxs"
+CONFIG, IMAGES, CALIBRATION = Path("config.yaml"), Path("images.csv"), Path("calibration.safetensors")
+MADE = Path("recalibration.safetensors")
+RUN = (CONFIG, MODEL, "qhyvit", "partial", "w4a4", IMAGES, CALIBRATION)
+
+
+class Hybrid(nn.Module):
+    """A map [B, 8, 4, 4] that becomes tokens [B, 16, 8]: one bridge block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.conv = nn.Conv2d(3, 4, 4, stride=4), nn.Conv2d(4, 8, 1)
+        self.project, self.head = nn.Linear(8, 6), nn.Linear(6, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.project(self.conv(self.stem(images).relu()).flatten(2).transpose(1, 2)).mean(1))
+
+
+def to_tensor(image):
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder with a calibration of the small network by seed 0, another by seed 1, and a recalibration of the first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("project"))
+        for seed, split in enumerate(("calibration", "evaluation")):
+            write_images(Path("data/tiny", split), 8, seed)
+        weights = Path(f"data/weights/{MODEL}.safetensors")
+        weights.parent.mkdir()
+        weights.write_bytes(b"any")
+        files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
+        CONFIG.write_text(json.dumps(TINY_EXPERIMENT | files | {"methods": ["minmax", "qhyvit", "qhyvit-cv"]}))
+        torch.manual_seed(0)
+        loaded = LoadedModel(TracedModel.from_module(Hybrid(), torch.zeros(2, 3, 16, 16)), to_tensor)
+        for module in (calibrate, task):
+            patch.setattr(module, "load_model", lambda *_: loaded)
+        write_manifest(load_config(CONFIG).experiment.dataset, IMAGES)
+        for seed, path in enumerate((CALIBRATION, Path("other.safetensors"))):
+            calibrate.calibrate(CONFIG, MODEL, seed, IMAGES, path)
+        recalibrate(CONFIG, MODEL, "qhyvit", "w4a4", IMAGES, CALIBRATION, MADE)
+        yield
+
+
+@pytest.fixture
+def refuse_second_pass(monkeypatch):
+    def refuse(*_: object) -> Recalibration:
+        raise AssertionError("the calibration images are run again")
+
+    monkeypatch.setattr(recalibration, "recalibrate", refuse)
+
+
+def test_quantizers_from_recalibration_have_equal_bytes(project):
+    whole, errors, given = Path("whole"), Path("errors.csv"), Path("given")
+    quantize(*RUN, whole, errors)
+    quantize(*RUN, given, errors, recalibration=MADE)
+    assert whole.read_bytes() == given.read_bytes()
+
+
+def test_methods_share_a_recalibration_without_second_pass(project, refuse_second_pass):
+    quantize(CONFIG, MODEL, "qhyvit-cv", *RUN[3:], Path("shared"), Path("errors.csv"), recalibration=MADE)
+    with pytest.raises(AssertionError, match="run again"):
+        quantize(*RUN, Path("none"), Path("errors.csv"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"bits": "w4a8"}, {"calibration": Path("other.safetensors")}, {"method": "minmax"}],
+    ids=["other bits", "other calibration", "other defaults"],
+)
+def test_recalibration_of_another_run_is_refused(project, changes):
+    names = ("config", "model", "method", "mode", "bits", "images", "calibration")
+    run = dict(zip(names, RUN, strict=True)) | changes
+    with pytest.raises(InputError, match=r"^recalibration\.safetensors: made from another calibration, .*`qhyvit recalibrate`"):
+        quantize(**run, output=Path("refused"), errors=Path("refused.csv"), recalibration=MADE)
+    assert not list(Path().glob("refused*"))
+
+
+def test_method_without_recalibration_is_told_so(project):
+    with pytest.raises(InputError, match="method minmax needs no recalibration"):
+        recalibrate(CONFIG, MODEL, "minmax", "w4a4", IMAGES, CALIBRATION, Path("refused"))
