@@ -66,6 +66,18 @@ def test_with_a_saturated_zero_point_the_grid_of_a_channel_on_one_side_of_zero_s
     torch.testing.assert_close(rounded, torch.tensor([[2.0, 2.0], [-3.0, -1.0], [-1.0, 2.0]]), atol=0.007, rtol=0)
 
 
+@given(VALUES, BITS, SCHEMES)
+def test_saturated_grid_of_a_range_around_zero_covers_it(values, bits, scheme):
+    low, high = min(float(values.min()), -1.0), max(float(values.max()), 1.0)
+    scale, zero_point = (float(value) for value in saturated_grid(torch.tensor(low), torch.tensor(high), bits, scheme))
+    if scheme == "symmetric":
+        assert (scale, zero_point) == (pytest.approx(max(-low, high) / (2 ** (bits - 1) - 1)), 0)
+    else:
+        assert scale == pytest.approx((high - low) / (2**bits - 1))
+        assert zero_point == round(zero_point)
+        assert abs(zero_point + low / scale) < 0.501  # integer 0 stands for the grid point next to low
+
+
 def test_channels_are_quantized_by_themselves():
     x = torch.randn(5, 3, 4, 4) * torch.tensor([0.1, 1.0, 10.0]).view(3, 1, 1)
     low, high = x.amin((0, 2, 3)), x.amax((0, 2, 3))
