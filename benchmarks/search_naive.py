@@ -21,8 +21,7 @@ from qhyvit.calibration.losses import fisher_loss
 from qhyvit.calibration.recorder import Recorder, backward
 from qhyvit.config.base import parse_bits
 from qhyvit.config.methods import SearchSettings
-from qhyvit.graph.fake_quant import site_weight
-from qhyvit.graph.sites import Site
+from qhyvit.graph.sites import Site, site_weight
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.quantizers.base import Quantizers

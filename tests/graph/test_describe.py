@@ -24,7 +24,7 @@ class Small(nn.Module):
 def test_hand_counted_multiplications_and_norms():
     description = describe(Small(), torch.zeros(2, 3, 8, 8))
     macs = {site["name"]: site["macs"] for site in description["sites"]}
-    assert [macs["conv"], macs["depthwise"], macs["per_head"]] == [8 * 16 * 27, 8 * 16 * 9, 8 * 5]
+    assert [macs["conv"], macs["depthwise"], macs["head"]] == [8 * 16 * 27, 8 * 16 * 9, 8 * 5]
     assert sorted(macs.values())[-2:] == [16 * 16 * 8, 8 * 16 * 27]
     assert description["norms"] == {"batch_norm": 1, "layer_norm": 1, "batch_norm_folded": 1}
     assert description["parameters"] == sum(parameter.numel() for parameter in Small().parameters())

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from qhyvit.graph.nodes import module_path
 from qhyvit.graph.sites import find_sites
-from qhyvit.graph.trace import module_path, trace
+from qhyvit.graph.trace import trace
 
 
 class InPlace(nn.Module):

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from qhyvit.calibration.capture import capture
-from qhyvit.graph.fake_quant import site_weight
-from qhyvit.graph.sites import find_sites
+from qhyvit.graph.sites import find_sites, site_weight
 from qhyvit.graph.trace import trace
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.candidates import UniformCandidates

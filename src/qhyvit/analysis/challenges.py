@@ -15,8 +15,7 @@ from qhyvit.analysis.residual import residual_branches
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import Range
 from qhyvit.graph.describe import multiply_accumulates
-from qhyvit.graph.fake_quant import site_weight
-from qhyvit.graph.sites import Site
+from qhyvit.graph.sites import Site, site_weight
 from qhyvit.search.site_problem import Problem
 
 Statistics = dict[str, SiteStatistics]

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import pandas as pd
 from torch.fx import GraphModule, Node
 
-from qhyvit.graph.describe import NORMS
+from qhyvit.graph.nodes import module_path
+from qhyvit.graph.operators import NORMS
 from qhyvit.graph.sites import Site, find_sites
-from qhyvit.graph.trace import module_path
+from qhyvit.graph.walks import users_of, visit
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,5 @@ def _layers(norm: Node, layers: set[Node]) -> frozenset[Node]:
 
 
 def _readers(norm: Node, layers: set[Node]) -> frozenset[Node]:
-    """The layers that the norm's result reaches without another one on the way."""
-    seen: set[Node] = set()
-    waiting = list(norm.users)
-    while waiting:
-        node = waiting.pop()
-        if node not in seen:
-            seen.add(node)
-            waiting.extend([] if node in layers else node.users)
-    return frozenset(seen & layers)
+    """Return the layers that the norm's result reaches without another one on the way."""
+    return frozenset(layers.intersection(visit(norm.users, lambda node: node not in layers, users_of)))

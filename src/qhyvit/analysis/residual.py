@@ -2,10 +2,10 @@
 
 from itertools import permutations
 
-import torch
 from torch.fx import GraphModule, Node
 
-aten = torch.ops.aten
+from qhyvit.graph.operators import ADD
+from qhyvit.graph.walks import between
 
 
 def residual_branches(graph_module: GraphModule) -> set[Node]:
@@ -15,12 +15,9 @@ def residual_branches(graph_module: GraphModule) -> set[Node]:
     with the identity as the shortcut. Its branch f are the nodes on the ways from the skip to the other addend, that one included. A
     shortcut with a layer in it, y = g(x) + f(x), is none: nothing passes unchanged.
     """
-    reached: dict[Node, set[Node]] = {}  # the ancestors of each node, itself included
     branches: set[Node] = set()
-    for node in graph_module.graph.nodes:
-        reached[node] = {node}.union(*(reached[source] for source in node.all_input_nodes))
-        if node.target is aten.add.Tensor:
-            addends = [addend for addend in node.args[:2] if isinstance(addend, Node)]
-            for skip, end in permutations(addends, 2):
-                branches |= {inner for inner in reached[end] if skip in reached[inner]} - {skip}
+    for node in graph_module.graph.find_nodes(op="call_function", target=ADD):
+        addends = [addend for addend in node.args[:2] if isinstance(addend, Node)]
+        for skip, end in permutations(addends, 2):
+            branches |= between([skip], [end]) - {skip}
     return branches

@@ -10,14 +10,16 @@ It has 15 for Mobile-Former, which no size has: one exchange each way in every b
 96M and 23 above. Which 15 are meant is not known, so all of them count.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch.fx import GraphModule, Node
 
-from qhyvit.graph.layout import Layout, find_layouts, shape_of
+from qhyvit.graph.layout import Layout, find_layouts
+from qhyvit.graph.nodes import shape_of
 from qhyvit.graph.sites import Site
+from qhyvit.graph.walks import ancestors, between, users_of, visit
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class _Flow:
         def passes(node: Node) -> bool:
             return self.kind(node) == "tokens" and (node not in self.sites or (through_projections and not self._is_product(node)))
 
-        visited = _visit([operand], passes)
+        visited = visit([operand], passes)
         is_mixed = any(self._is_product(node) and self.kind(node) == "tokens" for node in visited)
         if self.kind(operand) != "tokens" or (through_projections and is_mixed):
             return []
@@ -122,29 +124,28 @@ class _Flow:
 
     def nearest(self, node: Node, beyond: str) -> list[Site]:
         """The last sites on the ways to the node, none of which leads to another one; tensors of the kind ``beyond`` are not passed."""
-        visited = _visit([node], lambda other: other not in self.sites and self.kind(other) != beyond)
+        visited = visit([node], lambda other: other not in self.sites and self.kind(other) != beyond)
         found = [other for other in visited if other in self.sites and self.kind(other) != beyond]
-        return [self.sites[site] for site in found if not any(site in _ancestors(other) for other in found)]
+        return [self.sites[site] for site in found if not any(site in ancestors([other]) for other in found)]
 
     def between(self, first: Iterable[Site], last: Iterable[Site]) -> tuple[Site, ...]:
         """All sites on the ways from the first to the last, both included."""
-        down = _visit([site.node for site in first], lambda _: True, lambda node: node.users)
-        up = _visit([site.node for site in last], lambda _: True)
-        return tuple(site for node, site in self.sites.items() if node in down and node in up)
+        inside = between((site.node for site in first), (site.node for site in last))
+        return tuple(site for node, site in self.sites.items() if node in inside)
 
     def projections(self, product: Site) -> list[Site]:
         """The layers, in order, that read the product before it joins a tensor that it was computed from, like the residual stream."""
-        origins = {node for node in _ancestors(product.node) if node in self.layouts}
+        origins = {node for node in ancestors([product.node]) if node in self.layouts}
 
         def is_free(node: Node) -> bool:
             return not origins & {*node.all_input_nodes}
 
-        visited = _visit(product.node.users, lambda node: is_free(node) and node not in self.sites, lambda node: node.users)
+        visited = visit(product.node.users, lambda node: is_free(node) and node not in self.sites, users_of)
         return [site for node, site in self.sites.items() if node in visited and is_free(node) and not self._is_product(node)]
 
     def is_other_stream(self, node: Node) -> bool:
         """Whether the tensor is computed for every image, but is not made of single pixels."""
-        return self.kind(node) == "neither" and any(source.op == "placeholder" for source in _ancestors(node))
+        return self.kind(node) == "neither" and any(source.op == "placeholder" for source in ancestors([node]))
 
     def _scores(self, product: Site) -> Site | None:
         """The earlier product whose result this one multiplies."""
@@ -153,7 +154,7 @@ class _Flow:
     def _products_behind(self, operand: Node) -> list[Node]:
         """The products that the operand is, but for what acts on each element or mixes the heads, so that its last two axes persist."""
         axes = _last_axes(operand)
-        visited = _visit([operand], lambda node: _last_axes(node) == axes and self._is_transparent(node))
+        visited = visit([operand], lambda node: _last_axes(node) == axes and self._is_transparent(node))
         return [node for node in visited if self._is_product(node) and _last_axes(node) == axes]
 
     def _is_transparent(self, node: Node) -> bool:
@@ -170,23 +171,3 @@ def _operands(site: Site) -> list[Any]:
 def _last_axes(node: Node) -> list[int] | None:
     value = node.meta.get("val")
     return sorted(shape_of(node)[-2:]) if hasattr(value, "shape") else None
-
-
-def _ancestors(node: Node) -> dict[Node, None]:
-    return _visit(node.all_input_nodes, lambda _: True)
-
-
-def _visit(
-    start: Iterable[Node],
-    passes: Callable[[Node], bool],
-    step: Callable[[Node], Iterable[Node]] = lambda node: node.all_input_nodes,
-) -> dict[Node, None]:
-    """The nodes reached from the start, itself included, where only those that pass lead further."""
-    visited: dict[Node, None] = {}
-    waiting = list(start)
-    while waiting:
-        node = waiting.pop()
-        if node not in visited:
-            visited[node] = None
-            waiting.extend(step(node) if passes(node) else [])
-    return visited

@@ -6,6 +6,7 @@ from torch.fx import Graph, GraphModule, Node
 
 from qhyvit.graph.bridge import BridgeBlock
 from qhyvit.graph.sites import Site
+from qhyvit.graph.walks import between, constants, visit
 
 
 @dataclass(frozen=True)
@@ -30,49 +31,15 @@ class Block:
 def extract_block(graph_module: GraphModule, block: BridgeBlock) -> Block:
     """Copy what the output of the block's last site needs, as far back as the operands of its sites."""
     last = block.sites[-1].node
-    inside = _between({site.node for site in block.sites}, last)
-    constant = _constants(graph_module.graph)
+    inside = between((site.node for site in block.sites), [last])
+    constant = constants(graph_module.graph)
     inputs = [node for node in graph_module.graph.nodes if node not in inside | constant and {*node.users} & inside]
     graph = Graph()
     copies = {node: graph.placeholder(node.name) for node in inputs}
-    needed = _with_constants(inside, constant)
+    needed = visit(inside, step=lambda node: constant.intersection(node.all_input_nodes))
     for node in graph_module.graph.nodes:
         if node in needed:
             copies[node] = graph.node_copy(node, copies.__getitem__)
     graph.output(copies[last])
     sites = [Site(site.name, site.kind, copies[site.node], site.groups) for site in block.sites]
     return Block(GraphModule(graph_module, graph), sites, inputs, last)
-
-
-def _between(first: set[Node], last: Node) -> set[Node]:
-    """All nodes on the ways from the first ones to the last, with all of these."""
-    reached: set[Node] = set()
-    for node in last.graph.nodes:
-        if node in first or reached & {*node.all_input_nodes}:
-            reached.add(node)
-    needed: set[Node] = set()
-    waiting = [last]
-    while waiting:
-        node = waiting.pop()
-        if node in reached and node not in needed:
-            needed.add(node)
-            waiting.extend(node.all_input_nodes)
-    return needed
-
-
-def _constants(graph: Graph) -> set[Node]:
-    """The nodes that depend on no input of the graph: parameters, and what is computed of them alone."""
-    varying: set[Node] = set()
-    for node in graph.nodes:
-        if node.op == "placeholder" or varying & {*node.all_input_nodes}:
-            varying.add(node)
-    return {*graph.nodes} - varying
-
-
-def _with_constants(nodes: set[Node], constant: set[Node]) -> set[Node]:
-    """The nodes and the constants that they need."""
-    needed = set(nodes)
-    for node in reversed(next(iter(nodes)).graph.nodes):
-        if node in constant and {*node.users} & needed:
-            needed.add(node)
-    return needed

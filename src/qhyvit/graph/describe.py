@@ -4,18 +4,16 @@ from collections import Counter
 from math import prod
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Node
+from torch.fx import Node
 
 from qhyvit.graph.bridge import BridgeBlock, find_bridge_blocks
 from qhyvit.graph.fold import fold_batch_norm
-from qhyvit.graph.layout import shape_of
+from qhyvit.graph.nodes import shape_of
+from qhyvit.graph.operators import NORMS
 from qhyvit.graph.sites import Site, find_sites
 from qhyvit.graph.trace import trace
-
-aten = torch.ops.aten
-NORMS = {aten.batch_norm.default: "batch_norm", aten.layer_norm.default: "layer_norm", aten.group_norm.default: "group_norm"}
+from qhyvit.graph.walks import visit
 
 
 def describe(model: nn.Module, example: Tensor) -> dict[str, Any]:
@@ -24,12 +22,12 @@ def describe(model: nn.Module, example: Tensor) -> dict[str, Any]:
     norms = Counter(NORMS[node.target] for node in graph_module.graph.nodes if node.target in NORMS)
     folded = fold_batch_norm(graph_module)
     sites = find_sites(graph_module)
-    reads = _reads(graph_module, sites)
+    nodes = {site.node: site for site in sites}
     return {
         "input": list(example.shape[1:]),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "norms": dict(norms) | {"batch_norm_folded": folded},
-        "sites": [_describe_site(site, len(example)) | {"reads": reads[site.name]} for site in sites],
+        "sites": [_describe_site(site, len(example)) | {"reads": _reads(site, nodes)} for site in sites],
         "bridge_blocks": [_describe_bridge(block) for block in find_bridge_blocks(graph_module, sites)],
     }
 
@@ -41,17 +39,10 @@ def multiply_accumulates(site: Site, batch: int) -> int:
     return prod(shape_of(site.node)) * terms // batch
 
 
-def _reads(graph_module: GraphModule, sites: list[Site]) -> dict[str, list[str]]:
-    """By site, the sites whose results reach it with no other one on the way."""
-    names = {site.node: site.name for site in sites}
-    reads: dict[str, list[str]] = {}
-    latest: dict[Node, list[str]] = {}
-    for node in graph_module.graph.nodes:
-        latest[node] = list(dict.fromkeys(name for source in node.all_input_nodes for name in latest[source]))
-        if node in names:
-            reads[names[node]] = latest[node]
-            latest[node] = [names[node]]
-    return reads
+def _reads(site: Site, sites: dict[Node, Site]) -> list[str]:
+    """Return the names of the sites whose results reach ``site`` with no other one on the way."""
+    visited = visit(site.node.all_input_nodes, lambda node: node not in sites)
+    return [other.name for node, other in sites.items() if node in visited]
 
 
 def _operand_shapes(site: Site) -> list[tuple[int, ...]]:

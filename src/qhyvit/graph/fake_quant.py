@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from qhyvit.graph.fold import tensor_of
 from qhyvit.graph.output_sites import OutputSite
-from qhyvit.graph.sites import Site
+from qhyvit.graph.sites import Site, site_weight
 from qhyvit.quantizers.base import Quantizer, Quantizers
 
 
@@ -21,11 +20,6 @@ class FakeQuantize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The activation ``x``, rounded."""
         return self.quantizer.fake_quantize(x)
-
-
-def site_weight(graph_module: GraphModule, site: Site) -> Tensor | None:
-    """The weight of a convolution or linear site; None for a matrix product."""
-    return None if site.kind == "matmul" else tensor_of(graph_module, site.node.args[1])
 
 
 def insert_quantizers(graph_module: GraphModule, sites: Sequence[Site | OutputSite], quantizers: Quantizers) -> None:
@@ -58,7 +52,7 @@ def _insert(graph_module: GraphModule, site: Site, position: int, operand: str, 
     attribute = f"quantized_{site.node.name}_{operand}"
     with graph_module.graph.inserting_before(site.node):
         if operand == "weight":
-            weight = tensor_of(graph_module, site.node.args[1])
+            weight = site_weight(graph_module, site)
             assert weight is not None
             graph_module.register_buffer(attribute, quantizer.fake_quantize(weight))
             replacement = graph_module.graph.get_attr(attribute)

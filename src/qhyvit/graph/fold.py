@@ -1,12 +1,11 @@
 """Fold BatchNorm into the convolution or linear layer before it, in the graph."""
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.fx import GraphModule, Node
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-aten = torch.ops.aten
-_FOLDABLE = {aten.conv2d.default, aten.linear.default}
+from qhyvit.graph.nodes import tensor_of
+from qhyvit.graph.operators import FOLDABLE, aten
 
 
 def fold_batch_norm(graph_module: GraphModule) -> int:
@@ -15,24 +14,13 @@ def fold_batch_norm(graph_module: GraphModule) -> int:
     for node in list(graph_module.graph.nodes):
         if node.target is aten.batch_norm.default:
             layer = node.args[0]
-            if layer.target in _FOLDABLE and len(layer.users) == 1:
+            if layer.target in FOLDABLE and len(layer.users) == 1:
                 _fold(graph_module, layer, node)
                 folded += 1
     graph_module.graph.eliminate_dead_code()
     graph_module.delete_all_unused_submodules()
     graph_module.recompile()
     return folded
-
-
-def tensor_of(graph_module: GraphModule, node: object) -> Tensor | None:
-    """The parameter or buffer that a get_attr node stands for; None for an absent optional argument."""
-    if node is None:
-        return None
-    assert isinstance(node, Node)
-    owner, _, name = str(node.target).rpartition(".")
-    tensor = getattr(graph_module.get_submodule(owner), name)
-    assert isinstance(tensor, Tensor)
-    return tensor
 
 
 def _fold(graph_module: GraphModule, layer: Node, norm: Node) -> None:

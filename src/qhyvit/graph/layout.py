@@ -16,26 +16,11 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
-from torch.utils._pytree import tree_leaves
 
-from qhyvit.graph.fold import tensor_of
+from qhyvit.graph.nodes import moves_data, shape_of, tensor_of, traced_size
+from qhyvit.graph.operators import CONVOLUTIONS, MATMULS, REDUCTIONS, STRIDED_VIEWS
 
 aten = torch.ops.aten
-_COPYING_MOVES = {
-    aten.flip.default,
-    aten.im2col.default,
-    aten.index.Tensor,
-    aten.index_select.default,
-    aten.pixel_shuffle.default,
-    aten.pixel_unshuffle.default,
-    aten.repeat.default,
-    aten.repeat_interleave.self_int,
-    aten.roll.default,
-}
-_VIEWS = {aten.view.default, aten._unsafe_view.default}  # restricted to the strides of the values, which those of the pixels are not
-_MATMULS = {aten.matmul.default, aten.bmm.default}
-_CONVOLUTIONS = {aten.conv2d.default, aten.conv2d.padding}
-_REDUCTIONS = {aten.mean.dim, aten.sum.dim_IntList, aten.amax.default, aten.amin.default}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +94,6 @@ def find_layouts(graph_module: GraphModule) -> dict[Node, Layout]:
     return layouts
 
 
-def shape_of(node: Node) -> tuple[int, ...]:
-    """The shape of the node's tensor for the batch on which the graph was traced."""
-    return tuple(_hint(size) for size in node.meta["val"].shape)
-
-
 def _propagate(graph_module: GraphModule, layouts: dict[Node, Layout], node: Node) -> Iterable[Positions]:
     shape, arguments = shape_of(node), list[Any](node.args)
     inputs = [layouts.get(source, Layout()) for source in node.all_input_nodes]
@@ -124,38 +104,28 @@ def _propagate(graph_module: GraphModule, layouts: dict[Node, Layout], node: Nod
         return [Positions(moved[part], grid) for moved, grid in _move(graph_module, layouts, source)]
     if moves_data(node):
         return [Positions(moved, grid) for moved, grid in _move(graph_module, layouts, node)]
-    if node.target in _REDUCTIONS:
+    if node.target in REDUCTIONS:
         axes, keepdim = [*arguments[1:3], False][:2]
         return [Positions(old.index.amin(axes or (), keepdim), old.grid) for old in inputs[0].positions]
-    if node.target in _MATMULS:
+    if node.target in MATMULS:
         left, right = (layouts.get(operand, Layout()) for operand in arguments)
         return _contract([(left, -1), (right, -2)], shape)
     if node.target is aten.linear.default:
         return _contract([(inputs[0], -1)], shape)
-    if node.target in _CONVOLUTIONS and arguments[1].op == "get_attr":
+    if node.target in CONVOLUTIONS and arguments[1].op == "get_attr":
         return _convolve(inputs[0], tensor_of(graph_module, arguments[1]), shape)
     if node.target is aten.cat.default:
         return _inherit(inputs, shape) or _concatenate(layouts, *arguments)
     return _inherit(inputs, shape)
 
 
-def moves_data(node: Node) -> bool:
-    """Whether the output holds the values of the first input in another order, which constants determine."""
-    others = (leaf for leaf in tree_leaves(node.args[1:]) if isinstance(leaf, Node) and leaf.op == "call_function")
-    if any(isinstance(other.meta["val"], Tensor) for other in others):
-        return False
-    schema: Any = getattr(node.target, "_schema", None)
-    is_view = schema and schema.returns[0].alias_info and not {"dtype", "stride"} & {argument.name for argument in schema.arguments}
-    return bool(is_view) or node.target in _COPYING_MOVES
-
-
 def _move(graph_module: GraphModule, layouts: dict[Node, Layout], node: Node) -> Iterator[tuple[Any, tuple[int, int]]]:
     """Run the operator on the pixels of its first input."""
 
     def resolve(source: Node) -> Any:
-        return tensor_of(graph_module, source) if source.op == "get_attr" else _hint(source.meta["val"])
+        return tensor_of(graph_module, source) if source.op == "get_attr" else traced_size(source.meta["val"])
 
-    target: Any = aten.reshape.default if node.target in _VIEWS else node.target
+    target: Any = aten.reshape.default if node.target in STRIDED_VIEWS else node.target
     moved, *constants = list[Any](node.args)
     if moves_data(node):
         for old in layouts.get(moved, Layout()).positions:
@@ -238,7 +208,3 @@ def _varying(lines: list[Tensor]) -> list[int]:
 def _recurs(line: Tensor) -> bool:
     """Whether a coordinate comes back after another one, as where an axis is made of channels and rows."""
     return len(line.unique_consecutive()) > len(line.unique())
-
-
-def _hint(size: Any) -> int:
-    return int(size if isinstance(size, int) else size.node.hint)

@@ -7,35 +7,19 @@ quantizers of their operands, which a method may choose to suit it: so it is wit
 tensor that no site comes after belongs to the network's result, which stays what the last layers compute.
 """
 
-import operator
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from qhyvit.graph.describe import NORMS
-from qhyvit.graph.layout import moves_data, shape_of
+from qhyvit.graph.nodes import module_path, rearranges, shape_of
+from qhyvit.graph.operators import ACTIVATIONS, ADD, NORMS, SOFTMAX, aten
 from qhyvit.graph.sites import Site, find_sites
-from qhyvit.graph.trace import module_path
+from qhyvit.graph.walks import ancestors, follow, readers, visit
 
-aten = torch.ops.aten
 Kind = Literal["softmax", "norm", "activation", "add"]
-ACTIVATIONS = {
-    aten.gelu.default,
-    aten.hardsigmoid.default,
-    aten.hardswish.default,
-    aten.hardtanh.default,
-    aten.relu.default,
-    aten.relu6.default,
-    aten.sigmoid.default,
-    aten.silu.default,
-    aten.tanh.default,
-}
-_REARRANGEMENTS = {aten.cat.default, aten.pad.default, aten.reshape_as.default, operator.getitem}  # beside those of layouts
 
 
 @dataclass(frozen=True)
@@ -52,13 +36,13 @@ def find_output_sites(graph_module: GraphModule) -> list[OutputSite]:
     """All tensor sites in the order of execution, of a graph with its BatchNorms folded and no quantizers yet."""
     sites = find_sites(graph_module)
     products = {site.node for site in sites}
-    before_sites = _ancestors(graph_module, products)
+    before_sites = ancestors(products)
     axes = _layer_axes(graph_module, sites)
     seen = Counter(site.name for site in sites)
     found = []
     for node in graph_module.graph.nodes:
         kind = _kind(node)
-        if kind and node in before_sites and not products.issuperset(_readers(node)):
+        if kind and node in before_sites and not products.issuperset(readers(node, rearranges)):
             name = ".".join(filter(None, (module_path(node), kind)))
             seen[name] += 1
             name += str(seen[name]) if seen[name] > 1 else ""
@@ -68,26 +52,23 @@ def find_output_sites(graph_module: GraphModule) -> list[OutputSite]:
 
 def before_norm(tensor: OutputSite) -> bool:
     """Whether a norm reads the tensor."""
-    return any(reader.target in NORMS for reader in _readers(tensor.node))
+    return any(reader.target in NORMS for reader in readers(tensor.node, rearranges))
 
 
 def source_of(site: Site, operand: str) -> Node:
     """The node that computed the elements of an activation operand, however they were arranged anew on the way."""
-    node = site.node.args[site.operands.index(operand)]
-    while isinstance(node, Node) and _rearranges(node) and len(node.all_input_nodes) == 1:
-        (node,) = node.all_input_nodes
-    assert isinstance(node, Node)
-    return node
+    node = site.operand_nodes[site.operands.index(operand)]
+    return follow(node, lambda node: rearranges(node) and len(node.all_input_nodes) == 1)
 
 
 def _kind(node: Node) -> Kind | None:
-    if node.target is aten.softmax.int:
+    if node.target is SOFTMAX:
         return "softmax"
     if node.target in NORMS:
         return "norm"
     if node.target in ACTIVATIONS:
         return "activation"
-    return "add" if node.target is aten.add.Tensor and _adds_alike(*node.args[:2]) else None
+    return "add" if node.target is ADD and _adds_alike(*node.args[:2]) else None
 
 
 def _adds_alike(left: object, right: object) -> bool:
@@ -95,27 +76,6 @@ def _adds_alike(left: object, right: object) -> bool:
     if not isinstance(left, Node) or not isinstance(right, Node) or "get_attr" in (left.op, right.op):
         return False
     return shape_of(left) == shape_of(right)
-
-
-def _ancestors(graph_module: GraphModule, nodes: set[Node]) -> set[Node]:
-    ancestors: set[Node] = set()
-    for node in reversed(graph_module.graph.nodes):
-        if any(user in nodes or user in ancestors for user in node.users):
-            ancestors.add(node)
-    return ancestors
-
-
-def _readers(node: Node) -> Iterator[Node]:
-    """What computes with the tensor's elements, however they were arranged anew on the way: rounding is the same before and after."""
-    for user in node.users:
-        if _rearranges(user):
-            yield from _readers(user)
-        else:
-            yield user
-
-
-def _rearranges(node: Node) -> bool:
-    return node.target in _REARRANGEMENTS or moves_data(node)
 
 
 def _layer_axes(graph_module: GraphModule, sites: list[Site]) -> dict[Node, int | None]:
@@ -129,18 +89,14 @@ def _layer_axes(graph_module: GraphModule, sites: list[Site]) -> dict[Node, int 
 
 def _channel_axis(node: Node, layer_axes: dict[Node, int | None]) -> int:
     """The channel axis of the nearest layer or norm with only elementwise operators between, which keep the axes; failing that the last."""
-    waiting, seen = [node], {node}
-    for current in waiting:
-        axis = layer_axes.get(current)
-        if axis is not None:
-            return axis
-        if current not in layer_axes:
-            neighbours = [other for other in (*current.all_input_nodes, *current.users) if other not in seen and _keeps_axes(other, node)]
-            waiting += neighbours
-            seen.update(neighbours)
-    return -1
+
+    def neighbours(other: Node) -> list[Node]:
+        return [near for near in (*other.all_input_nodes, *other.users) if _keeps_axes(near, node)]
+
+    nearest = visit([node], lambda other: other not in layer_axes, neighbours)
+    return next((axis for other in nearest if (axis := layer_axes.get(other)) is not None), -1)
 
 
 def _keeps_axes(other: Node, node: Node) -> bool:
     value = other.meta.get("val")
-    return other.op == "call_function" and isinstance(value, Tensor) and value.ndim == node.meta["val"].ndim and not _rearranges(other)
+    return other.op == "call_function" and isinstance(value, Tensor) and value.ndim == node.meta["val"].ndim and not rearranges(other)

@@ -4,19 +4,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
+from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from qhyvit.graph.trace import module_path
-
-aten = torch.ops.aten
-Kind = Literal["conv", "linear", "matmul"]
-_KINDS: dict[object, Kind] = {
-    aten.conv2d.default: "conv",
-    aten.linear.default: "linear",
-    aten.matmul.default: "matmul",
-    aten.bmm.default: "matmul",
-}
+from qhyvit.graph.nodes import module_path, tensor_of
+from qhyvit.graph.operators import SITE_KINDS
 
 
 @dataclass(frozen=True)
@@ -24,7 +16,7 @@ class Site:
     """One product of two operands: input and weight of a convolution or linear layer, left and right of a product of two activations."""
 
     name: str
-    kind: Kind
+    kind: Literal["conv", "linear", "matmul"]
     node: Node
     groups: int
 
@@ -58,7 +50,7 @@ def find_sites(graph_module: GraphModule) -> list[Site]:
     seen: Counter[str] = Counter()
     sites = []
     for node in graph_module.graph.nodes:
-        kind = _KINDS.get(node.target)
+        kind = SITE_KINDS.get(node.target)
         if kind is None or (kind != "matmul" and node.args[1].op != "get_attr"):
             continue
         name = ".".join(filter(None, (module_path(node), "matmul" if kind == "matmul" else "")))
@@ -67,6 +59,11 @@ def find_sites(graph_module: GraphModule) -> list[Site]:
             name += str(seen[name])
         sites.append(Site(name, kind, node, groups=_groups(node) if kind == "conv" else 1))
     return sites
+
+
+def site_weight(graph_module: GraphModule, site: Site) -> Tensor | None:
+    """Return the weight of a convolution or linear site; None for a matrix product."""
+    return None if site.kind == "matmul" else tensor_of(graph_module, site.node.args[1])
 
 
 def _groups(node: Node) -> int:

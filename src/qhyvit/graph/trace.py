@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-aten = torch.ops.aten
-_IDENTITIES_IN_EVAL = {aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default, aten.alpha_dropout.default}
+from qhyvit.graph.operators import IDENTITIES_IN_EVAL, aten
 
 
 def trace(model: nn.Module, example: Tensor) -> GraphModule:
@@ -23,7 +22,7 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
     for node in list(graph_module.graph.nodes):
         if node.op == "call_module" or node.target is aten._assert_tensor_metadata.default:  # guards on shapes and types
             graph_module.graph.erase_node(node)
-        elif node.target in _IDENTITIES_IN_EVAL:
+        elif node.target in IDENTITIES_IN_EVAL:
             node.replace_all_uses_with(node.args[0])
             graph_module.graph.erase_node(node)
         elif node.op == "call_function" and str(node.target).partition(".")[0] == "aten" and _is_in_place(node):
@@ -35,12 +34,6 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
     if not torch.allclose(got, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())):
         raise ValueError(f"the traced graph differs from the model by {float((got - expected).abs().max()):.3g}")
     return graph_module.requires_grad_(False)
-
-
-def module_path(node: Node) -> str:
-    """The dotted path of the innermost module that the node came from."""
-    paths = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
-    return str(paths[-1]) if paths else ""
 
 
 def _inline_autocast(graph_module: GraphModule) -> None:

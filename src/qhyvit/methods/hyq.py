@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from qhyvit.config.methods import HyqMethod
-from qhyvit.graph.fake_quant import site_weight
-from qhyvit.graph.output_sites import ACTIVATIONS, source_of
-from qhyvit.graph.sites import Site
+from qhyvit.graph.operators import ACTIVATIONS
+from qhyvit.graph.output_sites import source_of
+from qhyvit.graph.sites import Site, site_weight
 from qhyvit.methods.log2_attention import from_softmax, log2_attention
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers

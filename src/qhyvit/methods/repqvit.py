@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from qhyvit.config.methods import RepqvitMethod
-from qhyvit.graph.layout import shape_of
+from qhyvit.graph.nodes import shape_of
 from qhyvit.graph.output_sites import source_of
 from qhyvit.graph.sites import Site
 from qhyvit.methods.log2_attention import from_softmax

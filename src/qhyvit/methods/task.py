@@ -10,8 +10,7 @@ from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.output_samples import OutputStatistics
 from qhyvit.calibration.recalibration import Recalibration
 from qhyvit.config.methods import Choices, Method
-from qhyvit.graph.fake_quant import site_weight
-from qhyvit.graph.sites import Site
+from qhyvit.graph.sites import Site, site_weight
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.site_problem import Problem

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from qhyvit.graph.fold import tensor_of
+from qhyvit.graph.nodes import tensor_of
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.uniform import Scheme, UniformQuantizer
 from qhyvit.search.alternating import DROP_FAMILY_RATIO, LEAST_GAIN, ORDER

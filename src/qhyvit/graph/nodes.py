@@ -1,0 +1,51 @@
+"""Properties of single nodes of a traced graph."""
+
+from typing import Any
+
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_leaves
+
+from qhyvit.graph.operators import COPYING_MOVES, JOINS
+
+
+def tensor_of(graph_module: GraphModule, node: object) -> Tensor | None:
+    """Return the parameter or buffer that a get_attr node stands for; None for an absent optional argument."""
+    if node is None:
+        return None
+    assert isinstance(node, Node)
+    owner, _, name = str(node.target).rpartition(".")
+    tensor = getattr(graph_module.get_submodule(owner), name)
+    assert isinstance(tensor, Tensor)
+    return tensor
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Return the shape of the node's tensor for the batch on which the graph was traced."""
+    return tuple(traced_size(size) for size in node.meta["val"].shape)
+
+
+def traced_size(size: Any) -> int:
+    """Return the value that a size, symbolic or not, had in the trace."""
+    return int(size if isinstance(size, int) else size.node.hint)
+
+
+def module_path(node: Node) -> str:
+    """Return the dotted path of the innermost module that the node came from."""
+    paths = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
+    return str(paths[-1]) if paths else ""
+
+
+def moves_data(node: Node) -> bool:
+    """Tell if the output holds the values of the first input in another order, which constants determine."""
+    others = (leaf for leaf in tree_leaves(node.args[1:]) if isinstance(leaf, Node) and leaf.op == "call_function")
+    if any(isinstance(other.meta["val"], Tensor) for other in others):
+        return False
+    schema: Any = getattr(node.target, "_schema", None)
+    is_view = schema and schema.returns[0].alias_info and not {"dtype", "stride"} & {argument.name for argument in schema.arguments}
+    return bool(is_view) or node.target in COPYING_MOVES
+
+
+def rearranges(node: Node) -> bool:
+    """Tell if the output holds values of the inputs, moved, joined or padded, and computes nothing."""
+    return node.target in JOINS or moves_data(node)
