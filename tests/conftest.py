@@ -1,9 +1,11 @@
-"""Shared fixtures: reproducible random numbers, one thread an operator, and a small project that the workflow can run in."""
+"""Shared fixtures: reproducible random numbers, one thread per operator, and a small project that the workflow can run in."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from qhyvit.graph.output_sites import find_output_sites
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods.task import CalibrationImages, Task
+from workflow.scripts.snakemake_log import planned
 
 REPOSITORY = Path(__file__).parents[1]
 settings.register_profile("untimed", deadline=None)  # tests hold on a busy machine too
@@ -45,7 +48,7 @@ def _reproducible():
 
 @dataclass
 class Project:
-    """A copy of the repository's workflow and source with a small image set and network of its own, under a real DVC remote."""
+    """Copy of the repository's workflow and source, with a small image set and network in a DVC remote of its own."""
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -67,6 +70,9 @@ class Project:
         assert not check or result.returncode == 0, result.stdout
         return result
 
+    def plan(self, *arguments: str) -> "Plan":
+        return Plan(self.run("-m", "snakemake", "--dry-run", *arguments).stdout)
+
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run("workflow/scripts/run.py", *arguments, check=check)
 
@@ -78,8 +84,29 @@ class Project:
         path = self.root / "config" / "config.yaml"
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
 
+    def git_status(self) -> list[str]:
+        status = subprocess.run(["git", "status", "--porcelain"], cwd=self.root, stdout=subprocess.PIPE, text=True, check=True)
+        return status.stdout.splitlines()
+
     def bytes_of(self, *names: str) -> list[bytes]:
         return [(self.root / name).read_bytes() for name in names]
+
+
+class Plan:
+    """Jobs that `snakemake --dry-run` lists."""
+
+    def __init__(self, text: str):
+        self.text = text
+        self.counts = defaultdict(int, planned(text))
+
+    def changed(self) -> set[str]:
+        """Rules with a job whose own params, and not only inputs, have changed."""
+        jobs = re.findall(r"^(?:local)?rule (\w+):\n((?: .*\n)+)", self.text, flags=re.MULTILINE)
+        return {rule for rule, fields in jobs if re.search(r"reason: .*Params have changed", fields)}
+
+    def outputs(self) -> str:
+        """All outputs, as text."""
+        return "\n".join(re.findall(r"^    output: (.*)$", self.text, flags=re.MULTILINE))
 
 
 def write_images(folder: Path, count: int, seed: int, classes: int = 2) -> None:
@@ -128,11 +155,19 @@ def copy_repository(root: Path) -> None:
     """The workflow, its source and configuration, and the published tables."""
     for name in ("workflow", "src", "profiles", "config", "resources/published"):
         shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPOSITORY / "Snakefile", root)
+    for name in ("Snakefile", ".gitignore"):
+        shutil.copy(REPOSITORY / name, root)
+
+
+def commit_everything(root: Path) -> None:
+    """Make ``root`` a git repository with one commit."""
+    author = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (["init"], ["add", "--all"], [*author, "commit", "--message", "all"]):
+        subprocess.run(["git", *command], cwd=root, stdout=subprocess.DEVNULL, check=True)
 
 
 def make_project(root: Path) -> Project:
-    """A project in ``root`` whose data are only in its DVC remote."""
+    """Make a project in ``root`` whose data are only in its DVC remote."""
     copy_repository(root)
     methods = yaml.safe_load((root / "config/methods.yaml").read_text())
     methods["qhyvit"] |= {"candidates": 3, "rounds": 1}
@@ -140,31 +175,57 @@ def make_project(root: Path) -> Project:
     (root / "config/config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT))
     project = Project(root)
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
-    (root / ".gitignore").write_text("/data/\n")
     (root / ".dvc").mkdir()
-    shutil.copy(REPOSITORY / ".dvc/config", root / ".dvc")
+    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore"):
+        shutil.copy(REPOSITORY / name, root / name)
     write_data(root)
     (root / "data.dvc").write_text("outs:\n- path: data/tiny\n- path: data/weights/mobilevit_xxs.safetensors\n")
     for command in (["commit", "--force", "data.dvc"], ["push"]):
         project.run("-m", "dvc", "--quiet", *command)
     shutil.rmtree(root / "data")
     shutil.rmtree(root / ".dvc/cache")
+    commit_everything(root)
     return project
+
+
+def copy_project(project: Project, root: Path) -> Project:
+    """Copy a project to ``root``, time stamps included."""
+    shutil.copytree(project.root, root, symlinks=True)
+    return Project(root)
 
 
 @pytest.fixture
 def clone(tmp_path) -> Project:
-    """The project as its users clone it, in so far as the workflow needs it, and without its data."""
+    """The project as its users clone it, as far as the workflow needs it, and without its data."""
     root = tmp_path / "clone"
     copy_repository(root)
     for name in ("data.dvc", ".dvcignore"):
         shutil.copy(REPOSITORY / name, root)
+    commit_everything(root)
     return Project(root)
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Project:
-    """A tiny project after a whole run. Tests must leave its files as they are."""
-    project = make_project(tmp_path_factory.mktemp("finished") / "project")
-    project.snakemake()
+def tiny(tmp_path_factory) -> Project:
+    """The tiny project before its first run. Tests copy it."""
+    return make_project(tmp_path_factory.mktemp("tiny") / "project")
+
+
+@pytest.fixture
+def fresh(tiny, tmp_path) -> Project:
+    """A copy of the tiny project before its first run."""
+    return copy_project(tiny, tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, tmp_path_factory) -> Project:
+    """The tiny project after a whole run. Tests leave its files as they are."""
+    project = copy_project(tiny, tmp_path_factory.mktemp("finished") / "project")
+    project.snakemake("--report", "reports/report.html", "--report-after-run")
     return project
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Project:
+    """A copy of the tiny project after a whole run."""
+    return copy_project(finished, tmp_path / "project")

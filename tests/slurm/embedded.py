@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend(str(folder) for folder in Path(__file__).parents[1:3])  # tests, and the repository
 
 from cluster import Cluster
 from conftest import REPOSITORY, Project
@@ -35,7 +35,7 @@ def conclusions(root: Path, config: Path, *arguments: str) -> dict[str, bytes]:
     subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(root)], check=True)
     Project(root).snakemake("--configfile", str(config), *arguments)
     reports = root / load_config(config, allow_unset_env=True).experiment.reports
-    return {name: (reports / name).read_bytes() for name in ("results.csv", "hits.csv", "metrics.json", "challenges.csv")}
+    return {name: (reports / name).read_bytes() for name in ("results.csv", "correct.csv", "metrics.json", "challenges.csv")}
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend(str(folder) for folder in Path(__file__).parents[1:3])  # tests, and the repository
 
 from conftest import Project, make_project
 
-RESULTS = ("reports/results.csv", "reports/hits.csv", "reports/metrics.json")
+RESULTS = ("reports/results.csv", "reports/correct.csv", "reports/metrics.json")
 ON_SLURM = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
 
 
