@@ -135,6 +135,7 @@ TINY_EXPERIMENT = {
     "bits": ["w4a4"],
     "seeds": [0],
     "calibration": {"images": 4, "sampled_positions": 4, "batch_size": 4},
+    "reports": "reports",
 }
 
 

@@ -7,6 +7,8 @@ from conftest import REPOSITORY
 
 from qhyvit.config.base import parse_bits
 from qhyvit.config.loading import load_config
+from qhyvit.config.models import Model
+from qhyvit.config.reports import claim_reports_folder
 from qhyvit.config.schemas import SCHEMAS, schema_text
 from qhyvit.errors import InputError
 
@@ -44,9 +46,13 @@ def test_the_embedded_experiment_loads(experiment):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"models": ["mobilevit_xxl"]}, r"config\.yaml: unknown model 'mobilevit_xxl'; config/models\.yaml knows mobilevit_xxs"),
-        ({"methods": ["minmaxx"]}, r"config\.yaml: unknown method 'minmaxx'; config/methods\.yaml knows minmax"),
-        ({"modles": ["mobilevit_xxs"]}, r"config\.yaml: modles: Extra inputs are not permitted"),
+        (
+            {"models": ["mobilevit_xxl"]},
+            r"config\.yaml: unknown model 'mobilevit_xxl' .*config/models\.yaml nor timm .* mean mobilevit_",
+        ),
+        ({"methods": ["minmaxx"]}, r"config\.yaml: unknown method 'minmaxx' .*config/methods\.yaml does .* mean minmax\?"),
+        ({"modles": ["mobilevit_xxs"]}, r"config\.yaml: modles: unknown key; correct its spelling"),
+        ({"dataset": {"classes": 2}}, r"config\.yaml: dataset\.name: missing; add this key; dataset\.calibration: missing"),
         ({"bits": ["w9a8"]}, r"config\.yaml: bits\.0: .*found 'w9a8'"),
         ({"bits": ["w8a8", "w8a8"]}, "bits lists a value twice"),
         ({"weights": "data/weights.safetensors"}, r"weights: .*\{model"),
@@ -59,21 +65,23 @@ def test_faults_are_named(experiment, changes, message):
     assert "\n" not in str(error.value)
 
 
-def test_an_experiment_takes_from_its_base_what_it_does_not_say(experiment, tmp_path):
+def test_base_gives_all_missing_keys_but_reports(experiment, tmp_path):
     base = experiment(seeds=[3])
     path = tmp_path / "more.yaml"
     path.write_text(yaml.safe_dump({"base": str(base), "bits": ["w4a4"]}))
-    assert load_config(path).experiment == load_config(base).experiment.model_copy(update={"bits": ["w4a4"]})
+    own = {"bits": ["w4a4"], "reports": Path("reports/more")}
+    assert load_config(path).experiment == load_config(base).experiment.model_copy(update=own)
     path.write_text(yaml.safe_dump({"base": str(base), "bit": ["w4a4"]}))
-    with pytest.raises(InputError, match=r"more\.yaml: bit: Extra inputs"):
+    with pytest.raises(InputError, match=r"more\.yaml: bit: unknown key"):
         load_config(path)
 
 
-def test_a_base_may_have_a_base_but_not_itself(experiment, tmp_path):
+def test_base_may_have_a_base_but_not_itself(experiment, tmp_path):
     paths = [experiment(seeds=[3]), tmp_path / "more.yaml", tmp_path / "most.yaml"]
     paths[1].write_text(yaml.safe_dump({"base": str(paths[0]), "bits": ["w4a4"], "modes": ["full"]}))
     paths[2].write_text(yaml.safe_dump({"base": str(paths[1]), "bits": ["w2a2"]}))
-    expected = load_config(paths[0]).experiment.model_copy(update={"bits": ["w2a2"], "modes": ["full"]})
+    own = {"bits": ["w2a2"], "modes": ["full"], "reports": Path("reports/most")}
+    expected = load_config(paths[0]).experiment.model_copy(update=own)
     assert load_config(paths[2]).experiment == expected
     paths[1].write_text(yaml.safe_dump({"base": str(paths[2])}))
     with pytest.raises(InputError, match=r"most\.yaml: is its own base, by way of .*more\.yaml"):
@@ -132,6 +140,72 @@ def test_what_is_no_yaml_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text("a: [1,")
     with pytest.raises(InputError, match="not YAML"):
         load_config(tmp_path / "config.yaml")
+
+
+SMALLEST = {
+    "dataset": {"name": "mine", "classes": 2, "calibration": "mine/train", "evaluation": "mine/val"},
+    "weights": "mine/{model}.safetensors",
+    "models": ["fastvit_t8"],
+}
+
+
+@pytest.fixture
+def smallest(tmp_path, monkeypatch):
+    """Write an experiment with no key but those without default, under a name, and return its path."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    for name in ("models", "methods"):
+        (tmp_path / f"config/{name}.yaml").write_text((CONFIG / f"{name}.yaml").read_text())
+
+    def write(name: str, **changes: object) -> Path:
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(SMALLEST | changes))
+        return path
+
+    return write
+
+
+def test_defaults_are_those_of_the_embedded_experiment(smallest):
+    path = smallest("mine.yaml")
+    assert len(path.read_text().splitlines()) <= 10
+    experiment = load_config(path).experiment
+    embedded = yaml.safe_load((CONFIG / "config.yaml").read_text())
+    for key in ("methods", "modes", "bits", "seeds"):
+        assert getattr(experiment, key) == embedded[key]
+    assert experiment.calibration.model_dump() == embedded["calibration"]
+
+
+def test_model_of_timm_needs_no_entry(smallest):
+    assert load_config(smallest("mine.yaml")).models == {"fastvit_t8": Model(family="fastvit", constructor="fastvit_t8")}
+
+
+def test_unknown_model_names_the_stated_models_file(smallest, tmp_path):
+    (tmp_path / "zoo.yaml").write_text("my_network: {family: Mine, constructor: my_network}")
+    with pytest.raises(InputError, match=r"neither zoo\.yaml nor timm has it: did you mean my_network\? .* add an entry to zoo\.yaml"):
+        load_config(smallest("mine.yaml", models=["my_netwrok"], models_file="zoo.yaml"))
+
+
+def test_reports_default_to_the_name_of_the_file(smallest):
+    assert load_config(smallest("mine.yaml")).experiment.reports == Path("reports/mine")
+    assert load_config(smallest("config/config.yaml")).experiment.reports == Path("reports/config")
+    assert load_config(smallest("mine.yaml", reports="elsewhere")).experiment.reports == Path("elsewhere")
+
+
+def test_reports_of_another_experiment_are_refused(smallest):
+    first, second = smallest("mine.yaml"), smallest("other/mine.yaml")
+    for _ in range(2):
+        claim_reports_folder(load_config(first), first)
+    with pytest.raises(InputError, match=r"reports/mine: has the reports of mine\.yaml, which other/mine\.yaml would overwrite; remove"):
+        claim_reports_folder(load_config(second), second)
+    claim_reports_folder(load_config(smallest("other/mine.yaml", reports="reports/other")), second)
+
+
+def test_committed_reports_belong_to_their_experiments(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    for marker in Path("reports").rglob("experiment.txt"):
+        owner = Path(marker.read_text().strip())
+        assert load_config(owner, allow_unset_env=True).experiment.reports == marker.parent
 
 
 def test_bits():

@@ -1,5 +1,5 @@
-"""The one exception that a user causes and can mend."""
+"""Exception for faults that a user causes and can fix."""
 
 
 class InputError(ValueError):
-    """Bad input. The message is one line: what is wrong, where, and how to mend it."""
+    """Bad input. The message is one line: file, value, what is wrong, and how to fix it."""

@@ -21,11 +21,11 @@ FEW = {"methods": ["minmax"], "bits": ["w8a8"], "modes": ["partial"]}
 
 def shrink(clone: Project, name: str, **changes: object) -> str:
     """A configuration file based on ``name``, with changes; those of the calibration and the data set keep their other keys."""
-    base = yaml.safe_load((clone.root / f"config/{name}.yaml").read_text())
+    base = yaml.safe_load((clone.root / f"config/experiments/{name}.yaml").read_text())
     whole = {"calibration": yaml.safe_load((clone.root / "config/config.yaml").read_text())["calibration"], "dataset": base["dataset"]}
     merged = {key: whole[key] | value if key in whole else value for key, value in changes.items()}
     path = clone.root / f"config/small-{name}.yaml"
-    path.write_text(yaml.safe_dump({"base": f"config/{name}.yaml"} | FEW | merged))
+    path.write_text(yaml.safe_dump({"base": f"config/experiments/{name}.yaml"} | FEW | merged))
     return str(path.relative_to(clone.root))
 
 
@@ -52,7 +52,7 @@ def test_archives_of_ilsvrc_end_in_tables(clone, tmp_path):
     )
     clone.environment["IMAGENET"] = str(tmp_path / "ilsvrc")
     clone.snakemake("--configfile", config)
-    found = results(clone, "reports/imagenet")
+    found = results(clone, "reports/small-imagenet")
     assert found.images.tolist() == [len(VALIDATION)] * 2
     manifest = pd.read_csv(clone.root / "results/imagenet/images.csv")
     assert manifest.groupby("split").size().to_dict() == {"calibration": 3, "evaluation": len(VALIDATION)}
@@ -72,7 +72,7 @@ def test_40_photographs_end_in_tables(clone, tmp_path):
     (tmp_path / "weights").symlink_to((source / "weights").resolve())
     clone.environment[VARIABLE] = str(tmp_path)
     clone.snakemake("--configfile", shrink(clone, "imagenet-mini", calibration={"images": 8}))
-    found = results(clone, "reports/imagenet-mini")
+    found = results(clone, "reports/small-imagenet-mini")
     assert sorted(found.index) == [
         (model, method) for model in ("mobilenetv2_100", "tf_efficientnet_lite0") for method in ("fp32", "minmax")
     ]

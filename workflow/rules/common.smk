@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from qhyvit.config.environment import env_variables
 from qhyvit.config.loading import load_config
+from qhyvit.config.reports import claim_reports_folder
 from qhyvit.data.dvc import tracked_hash
 from qhyvit.errors import InputError
 from qhyvit.reporting.catalog import read_catalog
@@ -52,9 +53,10 @@ localrules:
 
 
 def require_data():
-    """A plan needs no data, a run does: it stops here, before its first job."""
+    """A plan needs no data and writes no reports, a run does: it stops here, before its first job."""
     try:
         load_config(Path(CONFIG))
+        claim_reports_folder(SETTINGS, Path(CONFIG))
     except InputError as error:
         raise WorkflowError(str(error))
 

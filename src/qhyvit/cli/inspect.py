@@ -12,7 +12,7 @@ from rich.table import Table
 
 from qhyvit.analysis.sensitivity import COSTS
 from qhyvit.config.loading import read_yaml
-from qhyvit.config.models import MODELS, Model
+from qhyvit.config.models import MODELS, find_model
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.graph.describe import describe
@@ -28,7 +28,7 @@ def inspect(
     sensitivity: Annotated[Path | None, typer.Option(help="File written by `qhyvit sensitivity`, to show with the sites.")] = None,
 ) -> None:
     """Show the quantization sites, bridge blocks and norms of a network."""
-    spec = read_yaml(zoo, MODELS).get(model, Model(family="", constructor=model))
+    spec = find_model(model, read_yaml(zoo, MODELS), zoo)
     network = build(spec, classes=1000)
     description = {"model": model} | describe(network, torch.zeros(2, *network.pretrained_cfg["input_size"]))  # type: ignore[index]
     if sensitivity is not None:

@@ -1,6 +1,8 @@
 """Types that several sections of the configuration share."""
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,3 +32,10 @@ def parse_bits(bits: str) -> tuple[int, int]:
     if match is None:
         raise InputError(f"bit-width {bits!r} is not of the form w8a8, with 2 to 8 bits each")
     return int(match[1]), int(match[2])
+
+
+def nearest_names(name: str, known: Iterable[str]) -> str:
+    """End of a message on an unknown name: the known names nearest to it, or all if none is near."""
+    names = list(known)
+    nearest = get_close_matches(name, names, n=3)
+    return f"did you mean {' or '.join(nearest)}?" if nearest else f"it has {', '.join(names)}"

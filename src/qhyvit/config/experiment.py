@@ -13,9 +13,9 @@ from qhyvit.config.training import Cycle
 class Calibration(Strict):
     """Section `calibration`: what is captured of the network, once for all methods."""
 
-    images: int = Field(gt=0, description="number of calibration images that a seed draws")
-    sampled_positions: int | None = Field(gt=0, description="sampled output positions per image and site; null: all")
-    batch_size: int = Field(gt=0)
+    images: int = Field(default=32, gt=0, description="number of calibration images that a seed draws")
+    sampled_positions: int | None = Field(default=64, gt=0, description="sampled output positions per image and site; null: all")
+    batch_size: int = Field(default=4, gt=0)
 
 
 class Sensitivity(Strict):
@@ -37,19 +37,19 @@ class Evaluation(Strict):
 
 
 class Experiment(Strict):
-    """Experiment file."""
+    """Experiment file. Its defaults are those of the embedded experiment, config/config.yaml."""
 
     dataset: Dataset
     weights: str = Field(
         pattern=r"\{model\}",
         description="path of the weights; {model} stands for the model's name, and the path may begin with an environment variable",
     )
-    models: list[Name] = Field(min_length=1)
-    methods: list[MethodName] = Field(min_length=1)
-    modes: list[Mode] = Field(min_length=1)
-    bits: list[BitWidth] = Field(min_length=1)
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-    calibration: Calibration
+    models: list[Name] = Field(min_length=1, description="names in `models_file` or in timm's registry")
+    methods: list[MethodName] = Field(default=["percentile", "qhyvit-cv"], min_length=1)
+    modes: list[Mode] = Field(default=["partial"], min_length=1)
+    bits: list[BitWidth] = Field(default=["w8a8", "w6a6"], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    calibration: Calibration = Calibration()
     calibration_sizes: list[Annotated[int, Field(gt=0)]] = Field(
         default=[], description="numbers of calibration images with which all runs are repeated, to see what these change"
     )
@@ -63,7 +63,9 @@ class Experiment(Strict):
     models_file: Path = Path("config/models.yaml")
     methods_file: Path = Path("config/methods.yaml")
     results: Path = Field(default=Path("results"), description="folder of intermediate files")
-    reports: Path = Field(default=Path("reports"), description="folder of tables and figures")
+    reports: Path = Field(  # `load_config` sets the default
+        default_factory=Path, description="folder of tables and figures, of this experiment only; default: reports/<name of this file>"
+    )
 
     @model_validator(mode="after")
     def _no_duplicates(self) -> Self:

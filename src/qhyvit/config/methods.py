@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from qhyvit.config.base import Granularity, MethodName, Mode, Scheme, Strict
+from qhyvit.config.base import Granularity, MethodName, Mode, Scheme, Strict, nearest_names
+from qhyvit.errors import InputError
 
 
 class Choices(Strict):
@@ -188,3 +190,10 @@ def _check_names(methods: dict[str, Method]) -> dict[str, Method]:
 
 
 METHODS: TypeAdapter[dict[str, Method]] = TypeAdapter(Annotated[dict[MethodName, Method], AfterValidator(_check_names)])
+
+
+def find_method(name: str, known: dict[str, Method], source: Path) -> Method:
+    """Return a method of the methods file ``source``, which holds the ``known`` ones. Raises InputError for any other name."""
+    if name not in known:
+        raise InputError(f"unknown method {name!r} in `methods`; {source} does not have it: {nearest_names(name, known)}")
+    return known[name]

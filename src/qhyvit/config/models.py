@@ -1,8 +1,11 @@
 """Models file: the networks that experiments name."""
 
+from pathlib import Path
+
 from pydantic import Field, TypeAdapter
 
-from qhyvit.config.base import Name, Strict
+from qhyvit.config.base import Name, Strict, nearest_names
+from qhyvit.errors import InputError
 
 
 class Published(Strict):
@@ -30,3 +33,22 @@ class Model(Strict):
 
 
 MODELS = TypeAdapter(dict[Name, Model])
+
+
+def find_model(name: str, known: dict[str, Model], source: Path) -> Model:
+    """Return a model of the models file ``source``, which holds the ``known`` ones, or else the model of that name in timm.
+
+    Raises InputError for a name that neither has.
+    """
+    return known[name] if name in known else _timm_model(name, known, source)
+
+
+def _timm_model(name: str, known: dict[str, Model], source: Path) -> Model:
+    import timm  # here, as it takes seconds and most experiments do without
+
+    if not timm.is_model(name):
+        raise InputError(
+            f"unknown model {name!r} in `models`; neither {source} nor timm has it: {nearest_names(name, {*known, *timm.list_models()})}"
+            f" To add a network of your own, add an entry to {source} with its `constructor` and the `module` that registers it in timm"
+        )
+    return Model(family=timm.models.model_entrypoint(name).__module__.rpartition(".")[2], constructor=name)

@@ -31,7 +31,9 @@ def build(spec: Model, classes: int, size: int | None = None) -> nn.Module:
     try:
         model = timm.create_model(spec.constructor, num_classes=classes, exportable=True, **spec.arguments, **_size_argument(spec, size))
     except (RuntimeError, TypeError) as error:
-        raise InputError(f"model constructor {spec.constructor!r}: {error}; correct config/models.yaml") from error
+        raise InputError(
+            f"model constructor {spec.constructor!r}: {error}; correct its entry in the models file of the experiment"
+        ) from error
     if size is not None:
         fit_attention_to_size(model, size)
     return model

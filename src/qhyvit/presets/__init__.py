@@ -3,19 +3,15 @@
 from functools import cache
 from pathlib import Path
 
-from qhyvit.config.loading import nearest_names, read_yaml
-from qhyvit.config.methods import METHODS, Method
-from qhyvit.errors import InputError
+from qhyvit.config.loading import read_yaml
+from qhyvit.config.methods import METHODS, Method, find_method
 
 METHODS_FILE = Path(__file__).with_name("methods.yaml")
 
 
 def load_preset(name: str) -> Method:
     """Load the settings of the method ``name``, such as "qhyvit". Raises InputError for a name that is not in `methods.yaml`."""
-    methods = _read_presets()
-    if name not in methods:
-        raise InputError(f"unknown method {name!r}{nearest_names(name, methods)}")
-    return methods[name]
+    return find_method(name, _read_presets(), METHODS_FILE)
 
 
 @cache

@@ -16,7 +16,8 @@ from qhyvit.provenance import file_sha256
 def fetch_weights(config: options.Config, model: options.Model, output: options.Output) -> None:
     """Get the weights of a model, check that they fit, and write a receipt with their hash.
 
-    Weights tracked by DVC are pulled. Others are downloaded unless they are there, and must keep the hash that they had the first time.
+    Weights tracked by DVC are pulled. Those with a source are downloaded unless they are there, and must keep the hash that
+    they had the first time. All others must be there.
     """
     settings = load_experiment(config, model)
     configured, path = settings.configured_weights(model), settings.weights_path(model)
@@ -26,7 +27,7 @@ def fetch_weights(config: options.Config, model: options.Model, output: options.
         _download(settings, model)
     dataset = settings.experiment.dataset
     load_weights(build(settings.models[model], dataset.classes, dataset.input_size), path)
-    if not tracked_hash(path):
+    if settings.models[model].source and not tracked_hash(path):
         pin_hash(path, configured, settings.experiment.weights_lock)
     with atomic_write(output) as temporary:
         temporary.write_text(json.dumps({"path": str(configured), "sha256": file_sha256(path)}) + "\n")
