@@ -1,15 +1,22 @@
 """Bad input: one clear line on stderr, exit code 2, and nothing half-written. In-process, in a project whose data are in place."""
 
+import inspect
 import pickle
+import re
 import shutil
 import sys
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY, TINY_EXPERIMENT, write_data
 
-from qhyvit.cli import main
+from qhyvit import cli
+from qhyvit.cli import fetch, main, make_app
+from qhyvit.cli.lazy import LazyCommand
+from workflow.scripts.words import FORBIDDEN, MAX_WORDS, OPENERS, sentences
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +115,7 @@ def pickle_weights(root):
         (pickle_weights, FETCH_WEIGHTS, "mobilevit_xxs.safetensors: not a safetensors file"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(project, qhyvit, spoil, command, message):
+def test_bad_input_ends_with_one_line_and_code_2(project, qhyvit, spoil, command, message):
     spoil(project)
     code, lines = qhyvit(*command)
     assert code == 2
@@ -117,7 +124,7 @@ def test_bad_input_is_one_line_and_code_2(project, qhyvit, spoil, command, messa
     assert not list(project.glob("out/*"))
 
 
-def test_good_input_passes_the_same_commands(project, qhyvit):
+def test_good_input_passes_these_commands(project, qhyvit):
     assert qhyvit(*FETCH_IMAGES)[0] == 0
     assert qhyvit(*FETCH_WEIGHTS)[0] == 0
     manifest = pd.read_csv(project / "out/images.csv")
@@ -132,7 +139,7 @@ def move_data(root):
     (root / "config/config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT | changes))
 
 
-def test_data_elsewhere_are_found_by_a_variable_and_leave_no_path_behind(project, qhyvit, monkeypatch):
+def test_data_behind_a_variable_leave_no_path_in_files(project, qhyvit, monkeypatch):
     move_data(project)
     monkeypatch.setenv("ELSEWHERE", str(project.parent / "elsewhere"))
     assert qhyvit(*FETCH_IMAGES)[0] == 0
@@ -143,30 +150,98 @@ def test_data_elsewhere_are_found_by_a_variable_and_leave_no_path_behind(project
     assert not [path for path in written if str(project.parent) in path.read_text()]
 
 
-def test_an_unknown_option_is_code_2(qhyvit):
+def test_unknown_option_ends_with_code_2(qhyvit):
     assert qhyvit("quantize", "--bit", "w8a8")[0] == 2
 
 
-@pytest.mark.parametrize("command", ["paired", "ablation"])
-def test_a_file_that_is_not_there_is_named_in_one_line(qhyvit, tmp_path, command):
-    missing = str(tmp_path / "hits.csv")
-    code, lines = qhyvit(command, missing, "--table", str(tmp_path / "t.csv"), "--markdown", str(tmp_path / "t.md"))
+def test_unknown_model_or_method_names_the_known_ones(qhyvit):
+    paths = ("--images", "images.csv", "--calibration", "c", "--output", "o", "--errors", "e", "--bits", "w8a8", "--mode", "partial")
+    for names, message in (
+        (("resnet", "minmax"), "no model 'resnet', only mobilevit_xxs"),
+        (("mobilevit_xxs", "magic"), "no method 'magic', only minmax, qhyvit"),
+    ):
+        model, method = names
+        code, lines = qhyvit("quantize", "--config", "config/config.yaml", "--model", model, "--method", method, *paths)
+        assert (code, lines) == (2, [f"qhyvit: config/config.yaml: the experiment has {message}"])
+
+
+def test_missing_file_is_named_in_one_line(qhyvit, project):
+    code, lines = qhyvit("fetch", "checkpoint", "none.pt", "--output", "out/weights.safetensors")
     assert code == 2
     (line,) = lines
-    assert missing in line
-    assert line.endswith("run the command that writes the file")
+    assert "none.pt" in line
 
 
-def test_help_lists_the_commands(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("none.csv", "No such file or directory: 'none.csv'; correct the path, or run the command that writes the file"),
+        ("config", "Is a directory: 'config'; correct the path, or run the command that writes the file"),
+    ],
+)
+def test_path_that_is_no_file_is_named_in_one_line(qhyvit, path, message):
+    code, lines = qhyvit("report", f"accuracy={path}", "--output", "out")
+    assert code == 2
+    (line,) = lines
+    assert line.endswith(message)
+
+
+def test_missing_program_is_named_as_a_program(qhyvit, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, lines = qhyvit("diff", "--config", "config/config.yaml")
+    assert (code, lines) == (2, ["qhyvit: git: no such program; install it, or add its folder to PATH"])
+
+
+def test_help_lists_commands_by_panel_without_importing_them(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["qhyvit", "--help"])
-    with pytest.raises(SystemExit):
+    monkeypatch.setattr(LazyCommand, "load", lambda _: pytest.fail("a command is imported"))
+    with pytest.raises(SystemExit) as end:
         main()
-    text = capsys.readouterr().out
-    for command in ("fetch", "train", "calibrate", "quantize", "evaluate", "challenges", "inspect", "aggregate", "compare", "diff", "plot"):
-        assert f" {command} " in text
+    assert end.value.code == 0
+    _, users, steps = re.split("─ (?:For users|Workflow steps) ─", capsys.readouterr().out)
+    for panel, commands in ((users, ("inspect", "quantize", "evaluate", "diff")), (steps, ("fetch", "calibrate", "table", "figure"))):
+        assert all(f"│ {command} " in panel for command in commands)
 
 
-def test_evaluate_wants_an_output_for_each_quantized_network(qhyvit, project):
+def lazy_commands(group, path=""):
+    for name, command in group.commands.items():
+        if isinstance(command, LazyCommand):
+            yield pytest.param(command, id=f"{path}{name}")
+        else:
+            yield from lazy_commands(command, f"{path}{name} ")
+
+
+COMMANDS = list(lazy_commands(make_app()))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_summary_is_the_first_line_of_the_docstring(command):
+    function = getattr(import_module(command.module), command.function)
+    assert command.help == inspect.getdoc(function).splitlines()[0]
+    assert import_module(command.module).__doc__.startswith("Command `")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_text_is_a_plain_sentence_per_option(command):
+    loaded = command.load()
+    texts = {parameter.name: parameter.help for parameter in loaded.params if parameter.name != "help"} | {"": command.help}
+    for name, text in texts.items():
+        assert text, name
+        assert text[0].isupper() or text.startswith("partial:"), text
+        assert text.endswith("."), text
+        assert not re.match(rf"({'|'.join(OPENERS)})\b", text), text
+        assert not any(word.search(text) for word in FORBIDDEN), text
+        assert all(len(sentence.split()) <= MAX_WORDS for sentence in sentences(text)), text
+
+
+def test_every_module_of_commands_is_a_command():
+    shared = {"qhyvit.cli.lazy", "qhyvit.cli.options", "qhyvit.cli.experiment", "qhyvit.cli.task", "qhyvit.cli.inputs"}
+    packages = [(package.__path__, f"{package.__name__}.") for package in (cli, fetch)]
+    modules = {module.name for path, prefix in packages for module in iter_modules(path, prefix) if not module.ispkg}
+    assert modules - shared == {command.values[0].module for command in COMMANDS}
+
+
+def test_evaluate_without_an_output_per_network_is_refused(qhyvit, project):
     paths = ("--images", "images.csv", "--logits", "fp32.safetensors", "--quantized", "a", "--quantized", "b", "--output", "out/a.json")
     code, lines = qhyvit("evaluate", "--config", "config/config.yaml", "--model", "mobilevit_xxs", *paths)
     assert code == 2
@@ -174,7 +249,7 @@ def test_evaluate_wants_an_output_for_each_quantized_network(qhyvit, project):
     assert not (project / "out").exists()
 
 
-def test_inspect_writes_the_description_and_the_drawing(qhyvit, project):
+def test_inspect_writes_description_and_drawing(qhyvit, project):
     code, _ = qhyvit("inspect", "mobilevit_xxs", "--json", "out/sites.json", "--svg", "out/sites.svg")
     assert code == 0
     assert '"bridge_blocks"' in (project / "out/sites.json").read_text()

@@ -3,8 +3,8 @@ import re
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
-
 from qhyvit.cli.compare import compare
+
 from qhyvit.config.loading import read_yaml
 from qhyvit.config.methods import METHODS
 from qhyvit.config.models import MODELS

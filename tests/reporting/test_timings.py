@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
-
 from qhyvit.cli.timings import timings
 
 RUN = {"dataset": "tiny", "family": "F", "model": "net", "mode": "partial", "method": "qhyvit", "w_bits": 8, "a_bits": 8, "seed": 0}

@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 from qhyvit.cli.lazy import LazyCommand
 from qhyvit.errors import InputError
 
+STEPS = "Workflow steps"
+# First line of help of each command, by panel: `qhyvit --help` imports none of them.
 SUMMARIES = {
     "For users": {
         "inspect": "Show the quantization sites, bridge blocks and norms of a network.",
@@ -21,7 +23,7 @@ SUMMARIES = {
         "evaluate": "Measure the accuracy on the evaluation images, and the distance of quantized networks from the FP32 network.",
         "diff": "Compare results.csv with that of a git revision; exit code 1 says that a run got significantly worse.",
     },
-    "Workflow steps": {
+    STEPS: {
         "train": "Train a model from scratch and write its weights in half precision; resumes after an interruption.",
         "calibrate": "Record ranges, sampled rows and Fisher gradients of every site; all methods share them.",
         "recalibrate": "Record sampled rows with other gradients, and bridge blocks; methods with equal default settings share the file.",
@@ -43,25 +45,25 @@ FETCH = {
 }
 
 
-def _module(name: str) -> str:
-    return name.replace("-", "_")
-
-
-app = TyperGroup(name="qhyvit", help=__doc__.partition("\n")[0], no_args_is_help=True)
-for panel, summaries in SUMMARIES.items():
-    for name, summary in summaries.items():
-        app.add_command(LazyCommand(name, f"qhyvit.cli.{_module(name)}", _module(name), summary, panel))
-fetch = TyperGroup(name="fetch", help="Get images and weights, and check them.", no_args_is_help=True, rich_help_panel="Workflow steps")
-for name, summary in FETCH.items():
-    fetch.add_command(LazyCommand(name, f"qhyvit.cli.fetch.{name}", f"fetch_{name}", summary))
-app.add_command(fetch)
+def make_app() -> TyperGroup:
+    """Return the command line as one group."""
+    app = TyperGroup(name="qhyvit", help=__doc__.partition("\n")[0], no_args_is_help=True)
+    fetch = TyperGroup(name="fetch", help="Get images and weights, and check them.", no_args_is_help=True, rich_help_panel=STEPS)
+    for name, summary in FETCH.items():
+        fetch.add_command(LazyCommand(name, f"qhyvit.cli.fetch.{name}", f"fetch_{name}", summary))
+    for panel, summaries in SUMMARIES.items():
+        if panel == STEPS:
+            app.add_command(fetch)
+        for name, summary in summaries.items():
+            app.add_command(LazyCommand(name, f"qhyvit.cli.{name}", name, summary, panel))
+    return app
 
 
 def main() -> None:
     """Run the command line."""
     collect_garbage_seldom()
     try:
-        app()
+        make_app()()
     except InputError as error:
         _refuse(str(error))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
