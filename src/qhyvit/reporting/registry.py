@@ -155,6 +155,13 @@ FIGURES = _by_name(
     ),
     FigureEntry(name="drops", title="drop of each method, {mode} quantization", caption=captions.DROPS, inputs=("results",), per=("mode",)),
     FigureEntry(
+        name="claims",
+        title="drops next to the published ones",
+        caption=captions.CLAIMS,
+        inputs=("results", "published/table_ii"),
+        available=lambda config, _: "qhyvit" in config.methods and _has_published_bits(config, "partial"),
+    ),
+    FigureEntry(
         name="seeds",
         title="spread over seeds, {mode} quantization",
         caption=captions.SEEDS_FIGURE,

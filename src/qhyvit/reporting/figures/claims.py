@@ -1,0 +1,64 @@
+"""Drops of the main methods on each network, next to those that the paper publishes."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from qhyvit.reporting.catalog import MethodCatalog
+from qhyvit.reporting.figures.style import DROP, LINEAR, PAGE, STYLE, add_legend, dodge, error_bars, method_styles, tick_drops
+from qhyvit.reporting.published import read_cells, under_our_names
+from qhyvit.reporting.runs import bit_widths, bits_shown, cells, read_results
+from qhyvit.reporting.sources import Sources
+
+METHODS = ("omse", "easyquant", "ptq4vit", "repqvit", "qhyvit")  # a plain baseline, those of the paper, and its method
+PUBLISHED = {"marker": "x", "markersize": 6, "markeredgewidth": 1.4}
+
+
+def make(sources: Sources) -> Figure:
+    """Make the figure from results.csv and the published Table II."""
+    published = under_our_names(read_cells(sources.one("published/table_ii")), sources.methods.published_as)
+    return claims_figure(read_results(sources.one("results")), published, sources.methods)
+
+
+def claims_figure(results: pd.DataFrame, published: pd.DataFrame, methods: MethodCatalog) -> Figure:
+    """Draw the drop of top-1: one panel per bit-width, one line per network, one mark per method with its paired interval.
+
+    Crosses are the drops of ``published`` cells, in the colour of their method. Several seeds are averaged.
+    """
+    ours = cells(results, "partial")
+    ours = ours[ours.method.isin(METHODS)]
+    published = published.assign(bits=bits_shown(published))
+    networks, styles = sorted(ours.model.unique()), method_styles(ours.method, methods)
+    widths = bit_widths(ours)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 1.1 + 0.5 * len(networks)), layout="constrained")
+        panels = list(figure.subplots(1, len(widths), squeeze=False, sharey=True)[0])
+        panels[0].set_yticks(range(len(networks)), networks)
+        panels[0].set_ylim(len(networks) - 0.5, -0.5)
+        for axes, width in zip(panels, widths, strict=True):
+            axes.set_title(width, loc="left")
+            for shift, (method, style) in zip(dodge(len(styles)), styles.items(), strict=True):
+                cell, claim = (
+                    rows[(rows.bits == width) & (rows.method == method)].set_index("model").reindex(networks) for rows in (ours, published)
+                )
+                place = np.arange(len(networks)) + shift
+                bars = error_bars(cell.drop_low, cell["drop"], cell.drop_high)
+                axes.errorbar(cell["drop"], place, xerr=bars, **style, linestyle="none", elinewidth=0.8)
+                axes.plot(claim["drop"], place, color=style["color"], linestyle="none", **PUBLISHED)
+            _finish(axes, len(networks), min(-1, 1.1 * ours.drop_low.min()))
+        panels[0].plot([], [], color="0.3", linestyle="none", label="as published, on ImageNet", **PUBLISHED)
+        figure.supxlabel(DROP)
+        add_legend(figure, panels[0])
+    return figure
+
+
+def _finish(axes: Axes, networks: int, left: float) -> None:
+    axes.grid(visible=False, axis="y")
+    for boundary in range(1, networks):
+        axes.axhline(boundary - 0.5, color="0.8", linewidth=0.8)
+    axes.set_xscale("symlog", linthresh=LINEAR)
+    tick_drops(axes.xaxis)
+    axes.set_xlim(left, 110)
+    axes.axvline(0, color="black", linewidth=0.8)
