@@ -1,4 +1,4 @@
-"""A Slurm of one node on this machine. `python tests/slurm/cluster.py COMMAND ...` runs a command beside it.
+"""A Slurm of one node on this machine. `python tests/slurm/cluster.py COMMAND ...` runs a command with it.
 
 The daemons are Debian's (`apt-get install --no-install-recommends slurm-wlm munge`) and run in the foreground, as children that end with
 their parent.
@@ -73,7 +73,7 @@ class Cluster:
         shutil.rmtree(self.directory)
 
     def command(self, *words: str) -> str:
-        """What a command of Slurm's prints."""
+        """Run a command of Slurm and return its output."""
         return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
 
     def jobs(self, *states: str) -> list[str]:

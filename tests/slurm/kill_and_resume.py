@@ -27,7 +27,7 @@ def new_project(folder: Path) -> Project:
 
 
 def made(project: Project) -> int:
-    """How many files a run has made so far."""
+    """Count the files that a run has made so far."""
     return sum(1 for folder in ("results", "logs") for path in (project.root / folder).rglob("*.*") if path.is_file())
 
 

@@ -1,4 +1,4 @@
-"""What a run on a cluster survives, and what it says of what it does not: faults in a small workflow under profiles/slurm."""
+"""Faults of a cluster in a small workflow under profiles/slurm: which ones a run survives, and what it says of the others."""
 
 import re
 import shutil
@@ -187,7 +187,7 @@ def test_a_killed_run_goes_on_without_its_orphans(cluster, make_workflow, tmp_pa
     code, output = finish(workflow.start())
     assert code == 0, output
     cancelled = " ".join(re.findall("cancelling the Slurm jobs of a run that was killed: (.*)", output)).split()
-    assert orphan in cancelled  # beside job b, where that had not ended
+    assert orphan in cancelled  # with job b, if that had not ended
     assert cluster.state(orphan) == "CANCELLED"
     assert workflow.outputs() == OUTPUTS
     assert [cluster.state(job) for job in bystanders] == ["PENDING", "PENDING"]

@@ -1,4 +1,4 @@
-"""The configurations for photographs, run as they are but for their size: ILSVRC2012 in its archives, and a folder of labelled images."""
+"""The configurations for photographs, run as they are except for their size: archives of ILSVRC2012, and a folder of labelled images."""
 
 import os
 import shutil

@@ -1,31 +1,49 @@
-"""What `snakemake -n` plans for the experiments that cannot run here."""
+"""Plans of `snakemake -n` for the project's experiments."""
 
 import re
 
+import pytest
 
-def test_imagenet_is_planned_as_a_whole_without_data(clone):
+IMAGENET = "config/experiments/imagenet.yaml"
+
+
+def test_imagenet_is_planned_without_data(clone):
     clone.environment.pop("IMAGENET", None)
-    output = clone.run("-m", "snakemake", "--dry-run", "--quiet", "rules", "--configfile", "config/experiments/imagenet.yaml").stdout
-    planned = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
     networks, methods, with_full_mode, bit_widths, shards = 24, 16, 8, 2, 8
     runs = networks * (methods + with_full_mode)
+    reconstructions = networks * 2 * 2 * bit_widths  # qhyvit and qhyvit-cv in both modes
+    gradients = 3  # of the network quantized with symmetric or asymmetric activations, and those of ptq4vit-released
     expected = {
         "fetch_images": 1,
         "fetch_weights": networks,
         "calibrate": networks,
+        "recalibrate": networks * gradients * bit_widths,
         "evaluate_fp32": networks,
-        "quantize": runs * bit_widths,
+        "quantize_baseline": runs * bit_widths - reconstructions,
+        "reconstruct": reconstructions,
         "predict": (runs + networks) * shards,
         "evaluate": runs,
         "aggregate": 1,
     }
-    assert expected.items() <= planned.items()
+    assert expected.items() <= clone.plan("--quiet", "rules", "--configfile", IMAGENET).counts.items()
 
 
-def test_without_its_variable_imagenet_stops_at_once(clone):
+def test_imagenet_without_its_variable_stops_at_once(clone):
     clone.environment.pop("IMAGENET", None)
-    result = clone.snakemake("--configfile", "config/experiments/imagenet.yaml", "--until", "fetch_images", check=False)
+    result = clone.snakemake("--configfile", IMAGENET, "--until", "fetch_images", check=False)
     assert result.returncode == 1
     assert "${IMAGENET}/train: IMAGENET is not set in the environment" in result.stdout
-    assert "`make reproduce CONFIG=config/experiments/imagenet.yaml IMAGENET=/path`" in result.stdout
+    assert f"`make reproduce CONFIG={IMAGENET} IMAGENET=/path`" in result.stdout
     assert "rule fetch_images" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("experiment", "figures"),
+    [
+        ("full-mode", {"accuracy-full", "drops-full"}),  # the steps of the ablation have no full mode
+        ("ablation", {"accuracy-partial", "drops-partial", "ablation-partial", "seeds-partial"}),
+    ],
+)
+def test_experiment_plans_the_figures_that_it_has_runs_for(clone, experiment, figures):
+    outputs = clone.plan("--configfile", f"config/experiments/{experiment}.yaml").outputs()
+    assert set(re.findall(r"/figures/((?:accuracy|drops|seeds|ablation)-\w+)\.svg", outputs)) == figures

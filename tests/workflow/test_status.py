@@ -1,4 +1,4 @@
-"""What `make status` says of a run, from logs written by hand and from one that Snakemake writes now."""
+"""`make status`, on a log written by hand and on one that Snakemake writes now."""
 
 import re
 import shutil
@@ -12,7 +12,7 @@ import pytest
 from conftest import REPOSITORY
 
 from workflow.scripts.snakemake_log import planned, read_jobs
-from workflow.scripts.status import count, describe, remaining
+from workflow.scripts.status import count, describe, time_left
 
 LOG = """Building DAG of jobs...
 Job stats:
@@ -66,9 +66,9 @@ NOW = datetime(2026, 11, 23, 16, 0, 30)
 
 def test_jobs_are_counted_by_rule_and_state():
     table = count(planned(LOG), read_jobs(LOG).values(), active=True)
-    assert table.loc["calibrate"].to_dict() == {"done": 2, "running": 1, "failed": 0, "left": 1}
-    assert table.loc["evaluate"].to_dict() == {"done": 0, "running": 1, "failed": 1, "left": 0}
-    assert table.loc["total"].to_dict() == {"done": 2, "running": 2, "failed": 1, "left": 2}
+    assert table.loc["calibrate"].to_dict() == {"done": 2, "running": 1, "failed": 0, "remaining": 1}
+    assert table.loc["evaluate"].to_dict() == {"done": 0, "running": 1, "failed": 1, "remaining": 0}
+    assert table.loc["total"].to_dict() == {"done": 2, "running": 2, "failed": 1, "remaining": 2}
 
 
 def test_files_wildcards_and_durations_are_read():
@@ -79,18 +79,18 @@ def test_files_wildcards_and_durations_are_read():
     assert [jobs[number].seconds for number in (1, 2, 3)] == [10, 20, None]
 
 
-def test_what_is_left_takes_as_long_as_the_jobs_of_its_rule():
+def test_remaining_jobs_take_as_long_as_others_of_their_rule():
     # Calibrations took 15 s on average, and so will all else. To come: a calibration and `all`, 2 x 15 s; a calibration that began 5 s ago,
     # 10 s; an evaluation that began 20 s ago, nothing. Two jobs run at a time.
     jobs = read_jobs(LOG).values()
-    assert remaining(count(planned(LOG), jobs, active=True), jobs, NOW) == timedelta(seconds=20)
+    assert time_left(count(planned(LOG), jobs, active=True), jobs, NOW) == timedelta(seconds=20)
 
 
-def test_a_run_that_is_gone_has_no_running_jobs_and_no_time_left():
+def test_inactive_run_has_no_running_jobs():
     text = describe(LOG, active=False, now=NOW)
     assert "not active" in text
     assert re.search(r"^total +2 +0 +1 +4$", text, flags=re.MULTILINE)
-    assert text.endswith("the same command goes on where it stopped")
+    assert text.endswith("repeat the command to resume")
 
 
 SNAKEFILE = """
@@ -125,7 +125,7 @@ def status(folder) -> str:
     return result.stdout + result.stderr
 
 
-def test_the_log_of_a_run_is_understood_while_it_runs_and_after_it_was_killed(run, tmp_path):
+def test_log_is_understood_while_a_run_is_active_and_later(run, tmp_path):
     deadline = time.monotonic() + 60
     while not re.search(r"^total +3 +1 +1 +1$", text := status(tmp_path), flags=re.MULTILINE):
         assert time.monotonic() < deadline, text
@@ -140,6 +140,6 @@ def test_the_log_of_a_run_is_understood_while_it_runs_and_after_it_was_killed(ru
     assert re.search(r"^total +3 +0 +1 +2$", text, flags=re.MULTILINE)
 
 
-def test_without_a_run_there_is_a_hint(tmp_path):
+def test_folder_without_a_run_names_the_command(tmp_path):
     shutil.copytree(REPOSITORY / "workflow", tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
     assert "no run in this directory yet" in status(tmp_path)

@@ -5,7 +5,7 @@ SHARDS = range(1, COUNT + 1) if COUNT > 1 else []
 RESULT = f"{RUN}.json"
 
 
-# With several shards these jobs run the networks, and those below only merge what they found.
+# With several shards these jobs run the networks, and those below only merge the logits.
 rule predict:
     input:
         images=f"{RESULTS}/images.csv",

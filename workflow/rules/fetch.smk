@@ -18,7 +18,7 @@ rule fetch_images:
         "qhyvit fetch images --output {output} > {log} 2>&1"
 
 
-# What can be downloaded is no input: it comes to be in the job.
+# Weights with a source are no input: the job downloads them.
 rule fetch_weights:
     input:
         lambda wildcards: (

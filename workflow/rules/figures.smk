@@ -1,12 +1,12 @@
 def figure_options(figure):
-    """Name of a figure and options that its wildcards give."""
+    """Return the name of a figure and the options that depend on its wildcards."""
     mode = " --mode {mode}" if "mode" in figure.per else ""
     title = f" --title '{figure.heading}'" if figure.heading else ""
     return f"{figure.name}{mode}{title}"
 
 
 def caption(entry):
-    """Param: caption in the HTML report. It is derived, so that a better one reruns nothing."""
+    """Return a param: the caption in the HTML report. It is a function of outputs, so that a new caption reruns nothing."""
     return lambda wildcards, output: entry.caption.format(**wildcards)
 
 

@@ -3,7 +3,7 @@ FIRST_SEED = EXPERIMENT.seeds[:1]
 
 
 def challenges_of(models, name):
-    """An output of `qhyvit challenges` for each model, with the first seed."""
+    """List an output of `qhyvit challenges` for each model, with the first seed."""
     return expand(rules.challenges.output[name], model=models, seed=FIRST_SEED)
 
 
@@ -28,13 +28,13 @@ SOURCES = {
 
 
 def sources(entry, models):
-    """Inputs of the rule of a table or figure, by kind. Benchmark files are none: Snakemake writes them next to outputs, untracked."""
+    """Return the inputs of a table or figure by kind. Benchmark files are none: Snakemake writes them next to outputs, untracked."""
     published = {kind: f"resources/{kind}.csv" for kind in entry.inputs if kind.startswith("published/")}
     return published | {kind: SOURCES[kind](models) for kind in entry.inputs if kind in SOURCES}
 
 
 def input_options(entry):
-    """Param: the inputs as options of `qhyvit table` and `qhyvit figure`."""
+    """Return a param: the inputs as options of `qhyvit table` and `qhyvit figure`."""
     benchmarks = [f"--input benchmarks={BENCHMARKS}"] if "benchmarks" in entry.inputs else []
     return lambda wildcards, input: benchmarks + [
         f"--input {kind}={path}"

@@ -1,4 +1,4 @@
-# How the embedded weights and images came to be. No part of the default run: their outputs are tracked by DVC and pulled.
+# Origin of the embedded weights and images. Not part of the default run, which pulls them from DVC.
 
 
 rule fetch_cifar10:

@@ -1,8 +1,8 @@
-"""Run Snakemake in the current directory as its only run, after clearing what a killed run left behind.
+"""Run Snakemake in the current directory as its only run, after removing what a killed run has left.
 
-The operating system drops the lock of a process that dies, however it dies. So whoever holds it knows that Snakemake's own lock, which
-survives its owner, is stale, and that jobs of this directory that are still in Slurm's queue are orphans: they would write beside those
-of the new run.
+The operating system drops the lock of a process that ends, in whatever way. So the holder of our lock knows two things. Snakemake's own
+lock, which survives its owner, is stale; and jobs of this directory that are still in Slurm's queue are orphans, which would write to the
+same files as those of the new run.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ SLURM_JOB = re.compile(r"qhyvit_[0-9a-f-]{36}")
 
 
 def main() -> None:
-    """Take the lock, unlock Snakemake, and become Snakemake with the given arguments."""
+    """Take the lock, unlock Snakemake, and replace this process by Snakemake with the given arguments."""
     LOCK.parent.mkdir(exist_ok=True)
     descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT)
     try:
@@ -45,7 +45,7 @@ def cancel_orphans() -> None:
 
 
 def jobs_in_queue() -> list[str]:
-    """Ids of the jobs that runs in this directory submitted and that have not ended."""
+    """List the ids of all jobs submitted by runs in this directory that have not ended."""
     squeue = ["squeue", "--me", "--noheader", "--format=%A|%j|%Z"]
     lines = subprocess.run(squeue, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
     jobs = [line.split("|", 2) for line in lines]

@@ -1,4 +1,4 @@
-"""The jobs in what Snakemake prints, be it the log of a run (.snakemake/log) or a plan (`snakemake -n`)."""
+"""Jobs in the output of Snakemake: in the log of a run (.snakemake/log) or in a plan (`snakemake -n`)."""
 
 import re
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ FIELD = re.compile(r"    (input|output|jobid|wildcards): (.*)$")
 
 @dataclass
 class Job:
-    """A job with its files and, once it was started, when that was (the last time, if more than once) and how it ended."""
+    """Job with its files, the time of its last start, and how it ended."""
 
     rule: str
     input: list[str] = field(default_factory=list)
@@ -25,18 +25,18 @@ class Job:
 
     @property
     def seconds(self) -> float | None:
-        """From its start to its end; None for a job that did not come to a good one."""
+        """Duration in seconds; None for a job that has not succeeded."""
         return (self.finished - self.started).total_seconds() if self.started and self.finished else None
 
 
 def planned(text: str) -> dict[str, int]:
-    """How many jobs of each rule were to run; nothing where none were, or where it has not got so far."""
+    """Count the planned jobs of each rule; empty if there are none, or if Snakemake has not listed them yet."""
     table = STATS.search(text)
     return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table[1], flags=re.MULTILINE)} if table else {}
 
 
 def read_jobs(text: str) -> dict[int, Job]:
-    """All jobs that are listed, by number."""
+    """Read all listed jobs, by number."""
     jobs: dict[int, Job] = {}
     now, job = None, None
     for line in text.splitlines():

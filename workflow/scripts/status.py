@@ -24,12 +24,12 @@ def main() -> None:
     texts = (path.read_text() for path in (logs[:1] if active else logs))
     text = next((text for text in texts if planned(text)), None)
     if text is None:
-        sys.exit("a run is active, and still plans" if active else "no run in this directory yet: `make reproduce` starts one")
+        sys.exit("a run is active and still plans its jobs" if active else "no run in this directory yet; start one with `make reproduce`")
     print(describe(text, active, datetime.now()))
 
 
 def is_active() -> bool:
-    """Whether a run holds the lock of this directory."""
+    """Tell if a run holds the lock of this directory."""
     if not LOCK.exists():
         return False
     with LOCK.open() as file:
@@ -41,7 +41,7 @@ def is_active() -> bool:
 
 
 def describe(text: str, active: bool, now: datetime) -> str:
-    """The status of the run that wrote a log, as text: a table by rule, and what is to be expected."""
+    """Describe the run that wrote a log: when it started, a table of its jobs by rule, and how long it will still take."""
     jobs = read_jobs(text)
     table = count(planned(text), jobs.values(), active)
     started = min((job.started for job in jobs.values() if job.started), default=now)
@@ -50,21 +50,21 @@ def describe(text: str, active: bool, now: datetime) -> str:
 
 
 def count(plan: dict[str, int], jobs: Iterable[Job], active: bool) -> pd.DataFrame:
-    """A row a rule and one for all: its jobs done, running, failed and left. In a run that is not active none are running."""
+    """Count the jobs of each rule, and of all, that are done, running, failed and remaining. If the run is not active, none are running."""
     listed = list(jobs)
     done = pd.Series([job.rule for job in listed if job.finished], dtype=str).value_counts()
     failed = pd.Series([job.rule for job in listed if job.failed], dtype=str).value_counts()
     running = pd.Series([job.rule for job in listed if active and _runs(job)], dtype=str).value_counts()
     table = pd.DataFrame({"done": done, "running": running, "failed": failed}, index=list(plan)).fillna(0).astype(int)
-    table["left"] = pd.Series(plan) - table.sum(axis=1)
+    table["remaining"] = pd.Series(plan) - table.sum(axis=1)
     table.loc["total"] = table.sum()
     return table
 
 
-def remaining(table: pd.DataFrame, jobs: Iterable[Job], now: datetime) -> timedelta | None:
-    """What the running and the other jobs left will take, on as many workers as are busy now, if each takes as long as others of its rule.
+def time_left(table: pd.DataFrame, jobs: Iterable[Job], now: datetime) -> timedelta | None:
+    """Estimate the time until all jobs are done, on as many workers as are busy now; None before the first job finishes.
 
-    A rule of which no job is done takes as long as the mean of all; None where no job is done or running.
+    A job takes as long as the finished jobs of its rule on average, or of all rules where its own has none.
     """
     listed = list(jobs)
     seconds = pd.DataFrame([(job.rule, job.seconds) for job in listed if job.seconds is not None], columns=["rule", "seconds"])
@@ -72,7 +72,7 @@ def remaining(table: pd.DataFrame, jobs: Iterable[Job], now: datetime) -> timede
     if seconds.empty or not running:
         return None
     means = seconds.groupby("rule").seconds.mean().reindex(table.index.drop("total")).fillna(fmean(seconds.seconds))
-    waiting = float((table.left.drop("total") * means).sum())
+    waiting = float((table.remaining.drop("total") * means).sum())
     begun = sum(max(0.0, means[job.rule] - (now - job.started).total_seconds()) for job in running if job.started)
     return timedelta(seconds=round((waiting + begun) / len(running)))
 
@@ -84,10 +84,10 @@ def _runs(job: Job) -> bool:
 def _outlook(table: pd.DataFrame, jobs: Iterable[Job], active: bool, now: datetime) -> str:
     total = table.loc["total"]
     if active:
-        left = remaining(table, jobs, now)
-        return "time left: unknown until the first job finishes" if left is None else f"time left: about {left}"
-    if total.left or total.failed:
-        return "the same command goes on where it stopped"
+        estimate = time_left(table, jobs, now)
+        return f"time left: {'unknown until the first job finishes' if estimate is None else f'about {estimate}'}"
+    if total.remaining or total.failed:
+        return "repeat the command to resume"
     return "complete"
 
 
