@@ -20,8 +20,8 @@ from ilsvrc import (
 from PIL import Image
 
 from qhyvit.config.dataset import Dataset, Subset
+from qhyvit.data.entries import read_image
 from qhyvit.data.imagenet import place, read_entries
-from qhyvit.data.labelled_folder import read_image
 from qhyvit.data.manifest import read_manifest, write_manifest
 from qhyvit.errors import InputError
 

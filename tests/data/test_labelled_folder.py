@@ -7,7 +7,10 @@ import pytest
 from conftest import write_images
 from PIL import Image
 
-from qhyvit.data.labelled_folder import pixel_hash, read_checked, read_entries, read_image, sample_entries
+from qhyvit.config.dataset import Dataset
+from qhyvit.data.entries import pixel_hash, read_checked, read_image, sample_entries
+from qhyvit.data.labelled_folder import read_entries
+from qhyvit.data.manifest import read_manifest, write_manifest
 from qhyvit.errors import InputError
 
 
@@ -43,10 +46,52 @@ def test_a_missing_image_is_refused(folder):
         read_entries(folder, 2)
 
 
-def test_missing_labels_are_refused(folder):
+def test_labels_or_subfolders_must_be_there(folder):
     (folder / "labels.csv").unlink()
-    with pytest.raises(InputError, match=r"labels\.csv: no such file"):
+    with pytest.raises(InputError, match=r"set/labels\.csv: no such file, and .*set has no subfolders; write it with the columns"):
         read_entries(folder, 2)
+
+
+@pytest.fixture
+def splits(tmp_path):
+    """Calibration and evaluation images in subfolders named by their class."""
+    for split, seed in (("train", 0), ("val", 1)):
+        for index, name in enumerate(("dog", "cat")):
+            write_images(tmp_path / split / name, 3, seed=10 * seed + index)
+            (tmp_path / split / name / "labels.csv").unlink()
+        (tmp_path / split / "cat/notes.txt").write_text("no image")
+    return Dataset(name="mine", classes=2, calibration=tmp_path / "train", evaluation=tmp_path / "val")
+
+
+def test_subfolders_are_classes_in_order_of_names(splits, tmp_path):
+    write_manifest(splits, tmp_path / "images.csv")
+    for split, folder in (("calibration", splits.calibration), ("evaluation", splits.evaluation)):
+        entries = read_manifest(splits, tmp_path / "images.csv", split)
+        expected = [(folder / name / f"{index:03d}.png", label) for label, name in enumerate(("cat", "dog")) for index in range(3)]
+        assert [(entry.path, entry.label) for entry in entries] == expected
+
+
+def test_subfolders_of_another_number_are_refused(splits):
+    with pytest.raises(InputError, match=r"train: has subfolders for 2 classes, dataset\.classes is 3; correct one"):
+        read_entries(splits.calibration, 3)
+
+
+def test_splits_with_other_classes_are_refused(splits, tmp_path):
+    (splits.evaluation / "dog").rename(splits.evaluation / "fox")
+    with pytest.raises(InputError, match=r"train and .*val: subfolders of different names \(dog, fox\); each class needs one in both"):
+        write_manifest(splits, tmp_path / "images.csv")
+
+
+def test_subfolder_without_images_is_refused(splits):
+    for path in (splits.calibration / "dog").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=r"train/dog: has no images \(\.jpg, .*; add some or remove the folder"):
+        read_entries(splits.calibration, 2)
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"mine: no such folder; put it there \(DVC does not track it\), or correct the path"):
+        read_entries(tmp_path / "mine", 2)
 
 
 def test_labels_without_the_columns_are_refused(folder):
@@ -88,5 +133,5 @@ def test_a_seed_draws_the_same_images_and_another_seed_others(folder):
 
 
 def test_more_images_than_there_are_cannot_be_drawn(folder):
-    with pytest.raises(InputError, match="7 calibration images are asked for, 6 are there"):
+    with pytest.raises(InputError, match=r"set: has 6 images to calibrate with, 7 are asked for; add images or lower"):
         sample_entries(read_entries(folder, 2), 7, 0)

@@ -11,7 +11,7 @@ from qhyvit.cli.evaluate import evaluate
 from qhyvit.cli.predict import predict
 from qhyvit.cli.quantize import quantize
 from qhyvit.config.loading import load_config
-from qhyvit.data.labelled_folder import Entry
+from qhyvit.data.entries import Entry
 from qhyvit.data.manifest import write_manifest
 from qhyvit.errors import InputError
 from qhyvit.evaluation import evaluation_set

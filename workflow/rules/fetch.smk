@@ -1,6 +1,6 @@
 rule fetch_images:
     input:
-        untracked_inputs(*EXPERIMENT.dataset.label_files),
+        untracked_inputs(*EXPERIMENT.dataset.label_paths),
     output:
         f"{RESULTS}/images.csv",
     log:

@@ -23,8 +23,9 @@ class Dataset(Strict):
     name: DatasetName
     layout: Literal["labelled-folders", "imagenet"] = Field(
         default="labelled-folders",
-        description="of both folders: a `labels.csv` (columns filename, label) next to the images, or one folder per class, named by its"
-        " WordNet id; instead of the latter, an archive of ILSVRC2012 next to it",
+        description="of both folders. labelled-folders: a `labels.csv` (columns filename, label) next to the images, or one subfolder per"
+        " class, whose label is the rank of its name; imagenet: one subfolder per class, named by its WordNet id, or instead of the folder"
+        " an archive of ILSVRC2012 next to it",
     )
     classes: int = Field(ge=2)
     calibration: Path = Field(description="may begin with an environment variable, as in ${IMAGENET}/train")
@@ -38,6 +39,7 @@ class Dataset(Strict):
         return expand_env(self.calibration if split == "calibration" else self.evaluation)
 
     @property
-    def label_files(self) -> list[Path]:
-        """Files that hold the labels and nothing else, as the experiment states them."""
-        return [folder / "labels.csv" for folder in (self.calibration, self.evaluation) if self.layout == "labelled-folders"]
+    def label_paths(self) -> list[Path]:
+        """Files and folders that hold the labels, as the experiment states them; none for layout imagenet."""
+        folders = (self.calibration, self.evaluation) if self.layout == "labelled-folders" else ()
+        return [path for folder in folders for path in (folder / "labels.csv", *sorted(filter(Path.is_dir, folder.glob("*"))))]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from qhyvit.config.experiment import Experiment
-from qhyvit.data.labelled_folder import Entry, Transform, read_checked, sample_entries
+from qhyvit.data.entries import Entry, Transform, read_checked, sample_entries
 from qhyvit.data.manifest import read_manifest
 
 

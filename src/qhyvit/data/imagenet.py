@@ -18,7 +18,7 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from qhyvit.data.labelled_folder import Entry
+from qhyvit.data.entries import Entry
 from qhyvit.errors import InputError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"

@@ -1,4 +1,4 @@
-"""The manifest of an image set: each image of both splits with its label and the hash of its pixels."""
+"""Manifest of an image set: each image of both splits with its label and the hash of its pixels."""
 
 from pathlib import Path
 from typing import get_args
@@ -8,9 +8,8 @@ from rich.progress import track
 
 from qhyvit.config.base import Split
 from qhyvit.config.dataset import Dataset
-from qhyvit.data import imagenet
-from qhyvit.data import labelled_folder as folder
-from qhyvit.data.labelled_folder import Entry, pixel_hash, read_image, sample_by_class
+from qhyvit.data import imagenet, labelled_folder
+from qhyvit.data.entries import Entry, pixel_hash, read_image, sample_by_class
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 
@@ -18,10 +17,11 @@ COLUMNS = ["split", "filename", "label", "pixels_sha256", "offset", "size"]
 
 
 def write_manifest(dataset: Dataset, path: Path) -> None:
-    """Decode every image that the subset of ``dataset`` has, and write the manifest as CSV: `offset` and `size` of those in archives.
+    """Decode every image in the subset of ``dataset`` and write the manifest as CSV; `offset` and `size` are for images in archives.
 
-    Raises InputError for anything wrong with an image or label, and when an evaluation image is a calibration image too.
+    Raises InputError for any fault of an image or label, for splits with different classes, and if an image is in both splits.
     """
+    _refuse_other_classes(dataset)
     table = pd.DataFrame(
         [
             _row(split, _place(dataset, split), entry)
@@ -36,7 +36,7 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
 
 
 def read_manifest(dataset: Dataset, path: Path, split: Split) -> list[Entry]:
-    """The images of one split as `write_manifest` found them."""
+    """List the images of one split as `write_manifest` found them."""
     table = pd.read_csv(path, dtype={"filename": "str", "offset": "Int64", "size": "Int64"})
     place = _place(dataset, split)
     return [
@@ -56,10 +56,20 @@ def _place(dataset: Dataset, split: Split) -> Path:
 
 
 def _entries(dataset: Dataset, split: Split) -> list[Entry]:
-    read_entries = imagenet.read_entries if dataset.layout == "imagenet" else folder.read_entries
+    read_entries = imagenet.read_entries if dataset.layout == "imagenet" else labelled_folder.read_entries
     entries = read_entries(_place(dataset, split), dataset.classes)
     count = dataset.subset.calibration if split == "calibration" else dataset.subset.evaluation
     return entries if count is None else sample_by_class(entries, count, dataset.subset.seed)
+
+
+def _refuse_other_classes(dataset: Dataset) -> None:
+    """Labels are ranks of names, so both splits need subfolders of the same names."""
+    calibration, evaluation = (set(labelled_folder.class_names(dataset.folder(split))) for split in get_args(Split))
+    if dataset.layout == "labelled-folders" and calibration and evaluation and calibration != evaluation:
+        different = ", ".join(sorted(calibration ^ evaluation))
+        raise InputError(
+            f"{dataset.calibration} and {dataset.evaluation}: subfolders of different names ({different}); each class needs one in both"
+        )
 
 
 def _refuse_overlap(dataset: Dataset, table: pd.DataFrame) -> None:

@@ -8,7 +8,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from qhyvit.data.labelled_folder import LabelledImages
+from qhyvit.data.entries import LabelledImages
 
 
 @torch.no_grad()

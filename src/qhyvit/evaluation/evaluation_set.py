@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from qhyvit.config.loading import Config
-from qhyvit.data.labelled_folder import LabelledImages
+from qhyvit.data.entries import LabelledImages
 from qhyvit.data.manifest import read_manifest
 from qhyvit.device import choose_device
 from qhyvit.evaluation.accuracy import predict

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from qhyvit.data.labelled_folder import Entry
+from qhyvit.data.entries import Entry
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.provenance import file_sha256

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from qhyvit.config.loading import Config
-from qhyvit.data.labelled_folder import Transform
+from qhyvit.data.entries import Transform
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.models.zoo import build, example_input, load_weights, make_transform
 

@@ -1,0 +1,103 @@
+"""Labelled images: one entry per image, with what reads, checks and samples them."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import pandas as pd
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from qhyvit.data.dvc import how_to_restore
+from qhyvit.errors import InputError
+
+Transform = Callable[[Image.Image], Tensor]  # from an image to the input of a network [3, H, W]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Image with its label and, once it has been checked, the hash of its pixels.
+
+    ``path`` is its file; for an image in an uncompressed archive, it is the path of the archive and the name of the image there, and
+    ``part`` is the offset and size of the image in the archive, in bytes.
+    """
+
+    path: Path
+    label: int
+    pixels_sha256: str | None = None
+    part: tuple[int, int] | None = None
+
+
+def read_image(path: Path, part: tuple[int, int] | None = None) -> Image.Image:
+    """Read the image of an entry's ``path`` and ``part`` as RGB. Raises InputError if it is truncated or no image."""
+    try:
+        with path.open("rb") if part is None else _read_part(path.parent, *part) as file, Image.open(file) as image:
+            return image.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise InputError(f"{path}: not a whole image ({error}); {how_to_restore(path)}, or replace it") from error
+
+
+def _read_part(archive: Path, offset: int, size: int) -> BytesIO:
+    with archive.open("rb") as file:
+        file.seek(offset)
+        return BytesIO(file.read(size))
+
+
+def pixel_hash(image: Image.Image) -> str:
+    """Return the sha256 of size and RGB pixels: equal for equal pictures, however their files are named or compressed."""
+    return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
+
+
+def read_checked(entry: Entry) -> Image.Image:
+    """Read the image of an entry. Raises InputError if its pixels are not those that were checked."""
+    image = read_image(entry.path, entry.part)
+    if entry.pixels_sha256 not in (None, pixel_hash(image)):
+        raise InputError(f"{entry.path}: has changed since `qhyvit fetch images` checked it; run that command again")
+    return image
+
+
+class LabelledImages(Dataset[tuple[Tensor, int]]):
+    """Transformed images of some entries, with their labels."""
+
+    def __init__(self, entries: list[Entry], transform: Transform) -> None:
+        self.entries = entries
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        entry = self.entries[index]
+        return self.transform(read_checked(entry)), entry.label
+
+
+def sample_entries(entries: list[Entry], count: int, seed: int) -> list[Entry]:
+    """Sample ``count`` entries without replacement, in the order of the folder. Raises InputError if there are fewer."""
+    if count > len(entries):
+        raise InputError(
+            f"{_common_folder(entries)}: has {len(entries)} images to calibrate with, {count} are asked for; add images or lower the"
+            " number (calibration.images, calibration_sizes or sensitivity.images)"
+        )
+    chosen = torch.randperm(len(entries), generator=torch.Generator().manual_seed(seed))[:count]
+    return [entries[index] for index in sorted(chosen.tolist())]
+
+
+def sample_by_class(entries: list[Entry], count: int, seed: int) -> list[Entry]:
+    """Sample ``count`` entries of each label without replacement, in the order of ``entries``. Raises InputError if a label has fewer."""
+    by_label = pd.Series([entry.label for entry in entries]).groupby(lambda index: entries[index].label)
+    sizes = by_label.size()
+    if sizes.min() < count:
+        raise InputError(
+            f"{entries[by_label.groups[sizes.idxmin()][0]].path.parent}: class {sizes.idxmin()} has {sizes.min()} images, {count} are asked for; add images or lower"
+            " dataset.subset"
+        )
+    return [entries[index] for index in sorted(by_label.sample(count, random_state=seed).index)]
+
+
+def _common_folder(entries: list[Entry]) -> Path:
+    return Path(os.path.commonpath([entry.path.parent for entry in entries]))
