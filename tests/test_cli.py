@@ -145,7 +145,7 @@ def test_data_behind_a_variable_leave_no_path_in_files(project, qhyvit, monkeypa
     assert qhyvit(*FETCH_IMAGES)[0] == 0
     assert qhyvit(*FETCH_WEIGHTS)[0] == 0
     assert len(pd.read_csv(project / "out/images.csv")) == 18
-    written = [*project.glob("out/*"), project / "config/weights.lock.yaml"]
+    written = [*project.glob("out/*"), project / "reports/weights.lock.yaml"]
     assert len(written) == 3
     assert not [path for path in written if str(project.parent) in path.read_text()]
 

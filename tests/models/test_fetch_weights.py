@@ -15,7 +15,7 @@ def config(tmp_path, monkeypatch):
     """An experiment whose weights nothing tracks."""
     monkeypatch.chdir(tmp_path)
     files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
-    changes = {"models": ["mobilevit_xxs", "mobile_former_26m"], "weights": "weights/{model}.safetensors", "weights_lock": "lock.yaml"}
+    changes = {"models": ["mobilevit_xxs", "mobile_former_26m"], "weights": "weights/{model}.safetensors"}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT | files | changes))
     return tmp_path / "config.yaml"
 

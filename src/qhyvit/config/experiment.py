@@ -59,13 +59,17 @@ class Experiment(Strict):
     training: dict[Name, list[Cycle]] = Field(
         default={}, description="by model, for `qhyvit train`: cycles one after the other, each from the weights of the last"
     )
-    weights_lock: Path = Field(default=Path("config/weights.lock.yaml"), description="sha256 of all downloaded weights, by path")
     models_file: Path = Path("config/models.yaml")
     methods_file: Path = Path("config/methods.yaml")
     results: Path = Field(default=Path("results"), description="folder of intermediate files")
     reports: Path = Field(  # `load_config` sets the default
         default_factory=Path, description="folder of tables and figures, of this experiment only; default: reports/<name of this file>"
     )
+
+    @property
+    def weights_lock(self) -> Path:
+        """File with the sha256 of all weights that DVC does not track, by path."""
+        return self.reports / "weights.lock.yaml"
 
     @model_validator(mode="after")
     def _no_duplicates(self) -> Self:
