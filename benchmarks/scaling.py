@@ -91,13 +91,14 @@ def fit(measured: pd.DataFrame) -> Model:
     model["predict"] = _least_squares([images, images * runs.gmacs], runs.seconds)
     model["calibrate"] = _least_squares([by_rule["calibrate"].gmacs], by_rule["calibrate"].seconds)
     model["challenges"] = _least_squares([by_rule["challenges"].parameters], by_rule["challenges"].seconds)
-    for method, table in by_rule["quantize"].groupby("method"):
+    model["recalibrate"] = _least_squares([by_rule["recalibrate"].gmacs], by_rule["recalibrate"].seconds)
+    for method, table in pd.concat([by_rule["quantize_baseline"], by_rule["reconstruct"]]).groupby("method"):
         model[str(method)] = _least_squares([table.parameters], table.seconds)
     return model
 
 
 def predict(model: Model, parts: Parts, job: Job, sizes: pd.DataFrame, config: Config) -> float:
-    """The seconds of a job of the target. What the run did not have is taken for its like: `qhyvit` for a method, `compare` for a rule."""
+    """Return the seconds of a job of the target. A method that the run did not have takes as long as `qhyvit`, a rule as `table_accuracy`."""
     gmacs, parameters = (float(sizes[size].get(job.wildcards.get("model"), 0)) for size in ("gmacs", "parameters"))
     networks = 1 if job.wildcards.get("run") == "fp32" or job.rule == "evaluate_fp32" else len(config.experiment.bits)
     match job.rule:
@@ -106,18 +107,18 @@ def predict(model: Model, parts: Parts, job: Job, sizes: pd.DataFrame, config: C
             return model["predict"][0] + images * (networks * parts.slowdown * _image_seconds(model, gmacs) + parts.read)
         case "evaluate" | "evaluate_fp32":
             return model["predict"][0] + networks * TARGET_IMAGES * parts.merge
-        case "calibrate":
-            return _line(model["calibrate"], gmacs)
+        case "calibrate" | "recalibrate":
+            return _line(model[job.rule], gmacs)
         case "challenges":
             return _line(model["challenges"], parameters)
-        case "quantize":
+        case "quantize_baseline" | "reconstruct":
             return _line(model.get(job.wildcards["method"], model["qhyvit"]), parameters)
         case "fetch_images":
             return (TARGET_IMAGES + CLASSES) * parts.read
         case "aggregate":
             return model["aggregate"][0] + len(job.input) * parts.interval
         case rule:
-            return model.get(rule, model["compare"])[0]
+            return model.get(rule, model["table_accuracy"])[0]
 
 
 def _least_squares(sizes: list[pd.Series], seconds: pd.Series) -> list[float]:

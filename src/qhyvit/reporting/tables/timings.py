@@ -16,26 +16,30 @@ JOBS = ["calibrate", "quantize"]
 
 def make(sources: Sources) -> Table:
     """Make the table from results.csv and the folder of benchmark files of its data set."""
-    rows = timings(read_results(sources.one("results")), sources.one("benchmarks"), sources.methods)
+    keys = {name: method.recalibration_key for name, method in sources.experiment().methods.items()}
+    rows = timings(read_results(sources.one("results")), sources.one("benchmarks"), sources.methods, keys)
     return Table(rows, rows)
 
 
-def timings(results: pd.DataFrame, benchmarks: Path, methods: MethodCatalog) -> pd.DataFrame:
-    """Return one row per quantized run, averaged over seeds: `CELL`, and the seconds of its JOBS.
+def timings(results: pd.DataFrame, benchmarks: Path, methods: MethodCatalog, keys: Mapping[str, str | None]) -> pd.DataFrame:
+    """Return one row per quantized run, averaged over seeds: `CELL`, and the seconds of its JOBS, with its recalibration if it has one.
 
+    ``keys`` are the recalibration keys of methods; methods with equal keys share a job, whose seconds count for each of them.
     ``benchmarks`` is the folder of the benchmark files of one data set; a job without one has NaN. Of their columns only `s` spans the
     whole job: CPU time is sampled every 30 seconds, and the time after the last sample is lost.
     """
     runs = results[results.method != FP32]
-    rows = [row | _seconds_of_run(row, benchmarks) for row in runs[[*CELL, "seed"]].to_dict("records")]
+    rows = [row | _seconds_of_run(row, benchmarks, keys.get(str(row["method"]))) for row in runs[[*CELL, "seed"]].to_dict("records")]
     table = pd.DataFrame(rows, columns=[*CELL, "seed", *JOBS])
     return in_order(table.groupby(CELL, as_index=False)[JOBS].mean(), methods, CELL)
 
 
-def _seconds_of_run(run: Mapping[Hashable, Any], benchmarks: Path) -> dict[str, float]:
+def _seconds_of_run(run: Mapping[Hashable, Any], benchmarks: Path, key: str | None) -> dict[str, float]:
     place, bits = f"{run['model']}-seed{run['seed']}", f"w{run['w_bits']}a{run['a_bits']}"
     modes = ["partial", "full"] if run["mode"] == "full" else ["partial"]  # full mode adds to the operands of partial mode
     quantize = [_seconds(benchmarks / f"quantize/{place}-{run['method']}-{mode}-{bits}.tsv") for mode in modes]
+    if key:
+        quantize.append(_seconds(benchmarks / f"recalibrate/{place}-{key}-{bits}.tsv"))
     return {"calibrate": _seconds(benchmarks / f"calibrate/{place}.tsv"), "quantize": sum(quantize)}
 
 
