@@ -6,6 +6,7 @@ from pydantic import Field, TypeAdapter
 
 from qhyvit.config.base import Name, Strict, nearest_names
 from qhyvit.errors import InputError
+from qhyvit.torchvision_compat import ensure_torchvision
 
 
 class Published(Strict):
@@ -44,7 +45,8 @@ def find_model(name: str, known: dict[str, Model], source: Path) -> Model:
 
 
 def _timm_model(name: str, known: dict[str, Model], source: Path) -> Model:
-    import timm  # here, as it takes seconds and most experiments do without
+    ensure_torchvision()
+    import timm  # not at the top: it takes seconds, and most experiments name no such model
 
     if not timm.is_model(name):
         raise InputError(

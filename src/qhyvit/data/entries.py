@@ -92,10 +92,9 @@ def sample_by_class(entries: list[Entry], count: int, seed: int) -> list[Entry]:
     by_label = pd.Series([entry.label for entry in entries]).groupby(lambda index: entries[index].label)
     sizes = by_label.size()
     if sizes.min() < count:
-        raise InputError(
-            f"{entries[by_label.groups[sizes.idxmin()][0]].path.parent}: class {sizes.idxmin()} has {sizes.min()} images, {count} are asked for; add images or lower"
-            " dataset.subset"
-        )
+        label = sizes.idxmin()
+        folder = entries[by_label.groups[label][0]].path.parent
+        raise InputError(f"{folder}: class {label} has {sizes.min()} images, {count} are asked for; add images or lower dataset.subset")
     return [entries[index] for index in sorted(by_label.sample(count, random_state=seed).index)]
 
 

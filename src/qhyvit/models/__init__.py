@@ -1,5 +1,5 @@
 """The networks, their weights, and their training."""
 
-from qhyvit.models.torchvision_compat import ensure_torchvision
+from qhyvit.torchvision_compat import ensure_torchvision
 
 ensure_torchvision()  # timm imports torchvision, so this has to come before it

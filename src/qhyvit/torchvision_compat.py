@@ -1,7 +1,7 @@
-"""Make torchvision importable beside a PyTorch build that its compiled operators do not fit.
+"""Make torchvision importable with a PyTorch build that its compiled operators do not fit.
 
 timm needs torchvision's image transforms, which are plain Python. The published torchvision wheels carry operators linked
-against CUDA; beside a CPU build of PyTorch these do not load, and the import stops because two operators are not declared.
+against CUDA; with a CPU build of PyTorch these do not load, and the import stops because two operators are not declared.
 Nothing here calls them, so declaring them is enough. Any other error is passed on.
 """
 
@@ -13,7 +13,7 @@ _declarations: list[object] = []  # a torch.library.Library undoes its declarati
 
 
 def ensure_torchvision() -> None:
-    """Import torchvision, declaring its unused operators when exactly their absence stops the import."""
+    """Import torchvision, and declare its unused operators if exactly their absence stops the import."""
     try:
         importlib.import_module("torchvision")
     except RuntimeError as error:
