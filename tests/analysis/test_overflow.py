@@ -8,18 +8,18 @@ from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.site_problem import SiteProblem
 
 LOW, HIGH = torch.tensor([2.0, -1.0, -5.0]), torch.tensor([3.0, 1.0, -4.0])
 
 
-def problem(model: nn.Module, example: torch.Tensor, left: torch.Tensor, right: torch.Tensor | None = None) -> Problem:
+def problem(model: nn.Module, example: torch.Tensor, left: torch.Tensor, right: torch.Tensor | None = None) -> SiteProblem:
     """The problem of the only site of ``model``, whose left rows and their ranges are given."""
     (site,) = find_sites(trace(model, example))
     channels = {"linear": -1, "conv": 0, "matmul": 0}[site.kind]
     ranges = {site.operands[0]: observe(left, channels, 1)}
     weight = None if site.kind == "matmul" else next(model.parameters())
-    return Problem(site, weight, SiteStatistics(ranges, SampledRows(left, torch.ones(1), torch.ones(1), right)))
+    return SiteProblem(site, weight, SiteStatistics(ranges, SampledRows(left, torch.ones(1), torch.ones(1), right)))
 
 
 def test_zero_points_worked_by_hand():

@@ -71,8 +71,8 @@ def test_the_gradient_of_a_sampled_row_is_multiplied_by_its_factor(conv):
     x = torch.randn(3, 6, 9, 7)
     site, rows, _ = all_rows(conv, x, (x, conv.weight.detach()), positions=5)
     product = rows.left @ conv.weight.reshape(site.groups, -1, rows.left.shape[2]).transpose(1, 2)
-    torch.testing.assert_close(product * rows.factor, rows.gradient, atol=1e-5, rtol=1e-4)
-    assert rows.factor.unique().numel() > 1
+    torch.testing.assert_close(product * rows.importance, rows.gradient, atol=1e-5, rtol=1e-4)
+    assert rows.importance.unique().numel() > 1
 
 
 def test_what_a_grid_cuts_off_at_few_positions_is_in_the_sample():

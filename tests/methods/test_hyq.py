@@ -145,7 +145,7 @@ def test_what_silu_computes_reaches_down_to_its_minimum():
     assert float(observed.min()) > -0.25
     assert float(quantizers["depthwise"]["input"].scale) == pytest.approx(scale, rel=1e-6)
     low = -quantizers["project"]["input"].zero_point * quantizers["project"]["input"].scale
-    factor = quantizers["project"]["weight"].factor
+    factor = quantizers["project"]["weight"].channel_rescale
     assert float((low / factor).min()) == pytest.approx(-0.27846454 / float(factor.min()), rel=0.02)
 
 

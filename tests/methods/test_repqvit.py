@@ -83,7 +83,7 @@ def test_scales_differ_by_channel_and_a_dead_one_is_no_trouble():
     assert float(inputs.scale[4] / inputs.scale[0]) > 10
     assert bool(inputs.fake_quantize(torch.randn(3, 6)).isfinite().all())
     assert bool(weight.fake_quantize(torch.randn(4, 6)).isfinite().all())
-    torch.testing.assert_close(weight.factor, inputs.scale / inputs.scale.mean())
+    torch.testing.assert_close(weight.channel_rescale, inputs.scale / inputs.scale.mean())
 
 
 class Attention(nn.Module):

@@ -18,7 +18,9 @@ def test_each_weight_is_rounded_after_its_factor_and_divided_by_it_again(shape, 
     rounded, weight = quantizer(scheme), torch.randn(shape)
     codes, values = rounded.quantize(weight), rounded.fake_quantize(weight)
     for place in np.ndindex(*shape):
-        scale, zero_point, factor = (float(x) for x in (rounded.scale[place[0]], rounded.zero_point[place[0]], rounded.factor[place[1]]))
+        scale, zero_point, factor = (
+            float(x) for x in (rounded.scale[place[0]], rounded.zero_point[place[0]], rounded.channel_rescale[place[1]])
+        )
         code = min(max(round(float(weight[place]) * factor / scale) + zero_point, limits[0]), limits[1])
         assert float(codes[place]) == code
         assert float(values[place]) == pytest.approx((code - zero_point) * scale / factor, abs=1e-6)

@@ -11,8 +11,8 @@ from qhyvit.graph.sites import find_sites, site_weight
 from qhyvit.graph.trace import trace
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.candidates import UniformCandidates
-from qhyvit.search.objectives import fisher
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.objectives import OBJECTIVES
+from qhyvit.search.site_problem import SiteProblem
 
 
 class OneLayer(nn.Module):
@@ -44,7 +44,7 @@ def make_problem(name, sizes=(4,)):
     graph_module = trace(model, x)
     site = find_sites(graph_module)[0]
     statistics = capture(graph_module, [site], x.split(sizes), None, seed=0)[site.name]
-    return Problem(site, site_weight(graph_module, site), statistics), x
+    return SiteProblem(site, site_weight(graph_module, site), statistics), x
 
 
 def make_quantizer(problem, operand, bits, granularity, scheme, factor=1.0):
@@ -53,9 +53,11 @@ def make_quantizer(problem, operand, bits, granularity, scheme, factor=1.0):
     return UniformQuantizer.covering(factor * low, factor * high, bits, scheme, axis)
 
 
-def make_candidates(problem, operand, bits, unit, scheme, factors, objective=fisher, *, exhaustive=True, cross_validated=False):
-    family = partial(UniformCandidates, problem, operand, objective, exhaustive, bits=bits, factors=factors)
-    return family(unit=unit, scheme=scheme, cross_validated=cross_validated)
+def make_candidates(
+    problem, operand, bits, granularity, scheme, scale_multipliers, objective="fisher", *, exhaustive=True, cross_validated=False
+):
+    family = partial(UniformCandidates, problem, operand, OBJECTIVES[objective], exhaustive, granularity=granularity, scheme=scheme)
+    return family(bits=bits, scale_multipliers=scale_multipliers, cross_validated=cross_validated)
 
 
 def all_losses(candidates, other):

@@ -11,7 +11,7 @@ from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
 from qhyvit.search.alternating import alternate
 from qhyvit.search.candidates import FINALISTS, SHORTLIST, SOME_ROWS, STAGES, UniformCandidates
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.site_problem import SiteProblem
 
 FACTORS = torch.linspace(0.01, 1.2, 100)
 FINALISTS_OF = UniformCandidates.finalists
@@ -22,7 +22,7 @@ def wide_layer():
     torch.manual_seed(0)
     site, weight = make_problem("linear")[0].site, torch.randn(16, 48)
     x = torch.randn(1, 2048, 48) ** 3
-    return Problem(
+    return SiteProblem(
         site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, SampledRows(x, torch.randn(1, 2048, 16), torch.ones(1, 2048, 1)))
     )
 
@@ -55,13 +55,13 @@ def test_each_unit_keeps_candidates_about_as_good_as_its_best():
         beside = plain[other].start()
         best = all_losses(plain[operand], beside).min(0).values
         _, finalists = fast[operand].shortlist().finalists(beside)
-        kept = finalists.losses(beside, finalists.left)
+        kept = finalists.losses(beside, finalists.remaining)
         assert kept.shape == (FINALISTS, *best.shape)
         assert (kept.min(0).values <= 1.1 * best).all()
         assert kept.min(0).values.sum() <= 1.03 * best.sum()
         loss, quantizer = finalists.best(beside)
         assert loss == kept.min(0).values.sum()
-        assert torch.equal(quantizer.scale, plain[operand].quantizer(finalists.left.gather(0, kept.argmin(0)[None])[0]).scale)
+        assert torch.equal(quantizer.scale, plain[operand].quantizer(finalists.remaining.gather(0, kept.argmin(0)[None])[0]).scale)
 
 
 def test_an_exhaustive_family_finds_the_least_of_all_losses():
@@ -71,14 +71,14 @@ def test_an_exhaustive_family_finds_the_least_of_all_losses():
     losses = all_losses(plain["weight"], beside)
     loss, finalists = plain["weight"].shortlist().finalists(beside)
     assert loss == losses.min(0).values.sum()
-    assert torch.equal(finalists.left[0], losses.argmin(0))
+    assert torch.equal(finalists.remaining[0], losses.argmin(0))
     assert finalists.best(beside)[0] == loss
 
 
 def test_all_candidates_are_compared_where_a_sample_would_be_no_smaller():
     problem, _ = make_problem("linear")
     family = make_candidates(problem, "weight", 4, "per_channel", "symmetric", FACTORS, exhaustive=False)
-    assert family.shortlist().left is None
+    assert family.shortlist().remaining is None
 
 
 @pytest.mark.parametrize("misjudged", [True, False])
@@ -91,7 +91,7 @@ def test_a_family_that_is_worse_on_all_rows_than_on_some_is_searched_anew(misjud
         """Of the input the worst alone, with a loss as if it were much better, or with its own."""
         if family.operand != "input":
             return FINALISTS_OF(family, other)
-        wrong = replace(family, left=worst)
+        wrong = replace(family, remaining=worst)
         return wrong.best(other)[0] / (2 if misjudged else 1), wrong
 
     monkeypatch.setattr(UniformCandidates, "finalists", finalists)

@@ -9,7 +9,7 @@ from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
 from qhyvit.search.alternating import alternate
 from qhyvit.search.objectives import CHUNK
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.site_problem import SiteProblem
 
 FULL = torch.tensor([1.0])
 UNITS = ("per_tensor", "per_channel")
@@ -23,7 +23,7 @@ def linear_problem(x):
     for batch in x:
         found = observe(batch, 1, len(x), found)
     drawn = SampledRows(rows, torch.ones(1, rows.shape[1], 16), torch.ones(1, rows.shape[1], 1))
-    return Problem(site, weight, SiteStatistics({"input": found}, drawn))
+    return SiteProblem(site, weight, SiteStatistics({"input": found}, drawn))
 
 
 def granularity_of(problem, *, cross_validated):

@@ -9,8 +9,8 @@ from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
 from qhyvit.search.alternating import alternate
-from qhyvit.search.objectives import CHUNK, OBJECTIVES, by_gram_matrix, fisher
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.objectives import CHUNK, OBJECTIVES
+from qhyvit.search.site_problem import SiteProblem
 
 FACTORS = [0.3, 0.7, 1.0]
 
@@ -37,12 +37,12 @@ def reduced(operand, granularity, rows, function, *tensors):
 def test_losses_against_numpy(name, granularity, objective, sizes, chunk, monkeypatch):
     monkeypatch.setattr("qhyvit.search.objectives.CHUNK", chunk)
     problem, _ = make_problem(name, sizes)
-    problem.factor = torch.rand_like(problem.factor) + 0.5
-    factor = problem.factor.double().numpy()
+    problem.importance = torch.rand_like(problem.importance) + 0.5
+    factor = problem.importance.double().numpy()
     for operand, other in (problem.site.operands, problem.site.operands[::-1]):
         fixed = make_quantizer(problem, other, 8, "per_tensor", "symmetric")
         grids = [make_quantizer(problem, operand, 3, granularity, "asymmetric", value) for value in FACTORS]
-        candidates = make_candidates(problem, operand, 3, granularity, "asymmetric", torch.tensor(FACTORS), OBJECTIVES[objective])
+        candidates = make_candidates(problem, operand, 3, granularity, "asymmetric", torch.tensor(FACTORS), objective)
         got = all_losses(candidates, fixed)
         for grid, found in zip(grids, got, strict=True):
             rows = {operand: problem.quantized(operand, grid), other: problem.quantized(other, fixed)}
@@ -64,7 +64,7 @@ def test_the_gram_matrix_of_a_depthwise_convolution_gives_the_error_of_the_produ
     problem, _ = make_problem("depthwise")
     inputs = make_quantizer(problem, "input", bits, "per_tensor", "asymmetric")
     candidates = make_candidates(problem, "weight", bits, granularity, "asymmetric", torch.tensor(FACTORS))
-    assert by_gram_matrix(fisher, problem, "weight")
+    assert OBJECTIVES["fisher"].has_closed_form(problem, "weight")
     gradient, reference = (tensor.double().numpy() for tensor in (problem.gradient, problem.reference))
     expected = []
     for factor in FACTORS:
@@ -80,10 +80,9 @@ def test_products_that_rounding_hardly_changes_have_no_distance_below_0():
     for _ in range(20):
         rows, weight = (torch.randint(-126, 127, shape).index_fill(-1, torch.tensor([0]), 127) / 10 for shape in ((1, 64, 5), (6, 5)))
         statistics = SiteStatistics({"input": observe(rows[0], 1, 1)}, SampledRows(rows, torch.ones(1, 64, 6), torch.ones(1, 64, 1)))
-        problem = Problem(site, weight, statistics)
+        problem = SiteProblem(site, weight, statistics)
         families = {
-            operand: [make_candidates(problem, operand, 8, "per_tensor", "symmetric", torch.ones(1), OBJECTIVES["cosine"])]
-            for operand in site.operands
+            operand: [make_candidates(problem, operand, 8, "per_tensor", "symmetric", torch.ones(1), "cosine")] for operand in site.operands
         }
         for operand, other in (("input", "weight"), ("weight", "input")):
             losses = all_losses(families[operand][0], families[other][0].start())

@@ -16,7 +16,7 @@ from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import Range
 from qhyvit.graph.describe import multiply_accumulates
 from qhyvit.graph.sites import Site, site_weight
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.site_problem import SiteProblem
 
 Statistics = dict[str, SiteStatistics]
 
@@ -30,7 +30,7 @@ def activation_table(graph_module: GraphModule, sites: list[Site], bridge: set[S
     """
     rows = []
     for site in sites:
-        problem = Problem(site, site_weight(graph_module, site), statistics[site.name])
+        problem = SiteProblem(site, site_weight(graph_module, site), statistics[site.name])
         for operand, found in statistics[site.name].ranges.items():
             place = {"site": site.name, "kind": site.kind, "operand": operand, "bridge": site in bridge}
             rows.append(place | _ranges(found) | _overflow(problem, operand))
@@ -82,7 +82,7 @@ def _ranges(found: Range) -> dict[str, Any]:
     }
 
 
-def _overflow(problem: Problem, operand: str) -> dict[str, Any]:
+def _overflow(problem: SiteProblem, operand: str) -> dict[str, Any]:
     by_channel, by_tensor = (problem.range(operand, granularity) for granularity in ("per_channel", "per_tensor"))
     channel_errors = overflow_errors(problem, operand, "per_tensor" if problem.site.axis(operand) is None else "per_channel")
     tensor_errors = overflow_errors(problem, operand, "per_tensor")

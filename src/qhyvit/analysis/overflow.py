@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from qhyvit.quantizers.uniform import SMALLEST_SCALE, UniformQuantizer, grid_limits, range_to_grid, saturated_grid
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.site_problem import SiteProblem
 
 BITS = 8
 
@@ -28,14 +28,14 @@ def overflows(low: Tensor, high: Tensor) -> Tensor:
     return zero_point != zero_point.clamp(*grid_limits(BITS, "asymmetric"))
 
 
-def overflow_errors(problem: Problem, operand: str, granularity: Literal["per_tensor", "per_channel"]) -> tuple[float, float]:
+def overflow_errors(problem: SiteProblem, operand: str, granularity: Literal["per_tensor", "per_channel"]) -> tuple[float, float]:
     """The relative squared error of an operand's sampled rows with clipped zero points, and with ranges widened to contain 0."""
     low, high = problem.range(operand, granularity)
     clipped, widened = (to_grid(low, high, BITS, "asymmetric") for to_grid in (saturated_grid, range_to_grid))
     return _relative_error(problem, operand, *clipped), _relative_error(problem, operand, *widened)
 
 
-def _relative_error(problem: Problem, operand: str, scale: Tensor, zero_point: Tensor) -> float:
+def _relative_error(problem: SiteProblem, operand: str, scale: Tensor, zero_point: Tensor) -> float:
     """sum((x_hat - x)^2) / sum(x^2) over the sampled rows x, drawn more often where they matter; 0 where all are 0."""
     axis = problem.site.axis(operand) if scale.ndim else None
     x = problem.tensors[operand]

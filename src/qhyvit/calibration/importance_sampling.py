@@ -1,12 +1,12 @@
-"""Draw the output positions of a site that matter, with what is needed to compute its error there.
+"""Importance sampling of the output positions of a site, with what its error there is computed from.
 
 A site's product is brought to ``left @ right``: for a convolution or linear layer ``left`` holds rows of inputs [G, T, K] (patches, one
-problem a group) and ``right`` the weight [G, K, O]; for a matrix product ``left`` is [H, B, N, D] and ``right`` [H, B, D, M]. The gradient
+problem per group) and ``right`` the weight [G, K, O]; for a matrix product ``left`` is [H, B, N, D] and ``right`` [H, B, D, M]. The gradient
 has the shape of the product.
 
-The error at a site is estimated from P positions an image, drawn with a probability p that follows the energy of the gradient, and of the
-inputs, and their tails. The square root of 1 / (P p) is kept as the rows' factor: the sum of squared errors times factors over the drawn
-positions is an unbiased estimate of the sum over all.
+The error at a site is estimated from P positions per image, drawn with a probability p that follows the energy of the gradient, and of the
+inputs, and their tails. The importance of a row is the square root of 1 / (P p): the sum of squared errors times squared importance over
+the drawn positions is an unbiased estimate of the sum over all positions.
 """
 
 from collections.abc import Sequence
@@ -19,32 +19,32 @@ from torch import Tensor
 
 from qhyvit.graph.sites import Site
 
-# Of a draw, for each kind of error, so that no estimate varies much: a uniform one, which bounds the factors, and those where the error is
-# that of rounded inputs, everywhere alike, of rounded weights, which follows the energy of the inputs, and of clipped inputs: their tails.
+# Shares of the probability: a uniform one, which bounds the importance, and one per kind of error, so that no estimate varies much. The error
+# of rounded inputs is alike everywhere, that of rounded weights follows the energy of the inputs, that of clipped inputs their tails.
 SHARES = (0.05, 0.25, 0.25, 0.45)
-GROUP_SHARE = 2  # how many times fewer positions a group of channels, which has its own, needs than a whole layer
+GROUP_SHARE = 2  # a group of channels, which has positions of its own, needs so many times fewer than a whole layer
 
 
 @dataclass(frozen=True)
 class SampledRows:
-    """Sampled rows of a site: ``left``, the ``factor`` of each row, the ``gradient`` times it, and ``right`` where it is an activation too.
+    """Sampled rows of a site: ``left``, the ``gradient`` times the ``importance`` of each row, and ``right`` where it is an activation too.
 
-    ``factor`` has the shape of the gradient with one column.
+    ``importance`` has the shape of the gradient with one column.
     """
 
     left: Tensor
     gradient: Tensor
-    factor: Tensor
+    importance: Tensor
     right: Tensor | None = None
 
 
 def sample_rows(
     site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, images: int, positions: int | None, generator: torch.Generator
 ) -> SampledRows:
-    """Rows of ``positions`` output positions an image, or of all when None, from the site's operands and output gradient on a batch."""
+    """Sample ``positions`` output positions per image (None: all) from the operands and the output gradient of a site on a batch."""
     if site.kind == "conv":
         x, weight = operands
-        size = len(x) if site.groups == 1 else 1  # an image at a time where each group has its own draw, which together take much memory
+        size = len(x) if site.groups == 1 else 1  # one image at a time where each group has its own draw: together they take much memory
         parts = zip(x.split(size), gradient.split(size), strict=True)
         return concatenate([_conv_rows(site, (part, weight), of_part, positions, generator) for part, of_part in parts])
     if site.kind == "linear":
@@ -53,16 +53,16 @@ def sample_rows(
 
 
 def concatenate(parts: list[SampledRows]) -> SampledRows:
-    """The rows of several batches, or images, as one."""
+    """Join the rows of several batches, or images."""
     if len(parts) == 1:
         return parts[0]
-    left, gradient, factor = (torch.cat([getattr(part, name) for part in parts], dim=1) for name in ("left", "gradient", "factor"))
+    left, gradient, importance = (torch.cat([getattr(part, name) for part in parts], dim=1) for name in ("left", "gradient", "importance"))
     rights = [part.right for part in parts if part.right is not None]
-    return SampledRows(left, gradient, factor, torch.cat(rights, dim=1) if rights else None)
+    return SampledRows(left, gradient, importance, torch.cat(rights, dim=1) if rights else None)
 
 
 def in_equal_batches(rows: SampledRows, counts: Sequence[int]) -> SampledRows:
-    """The rows of batches with so many values each, as many rows of every batch: the smaller ones with some of no weight."""
+    """Return rows of batches with ``counts`` values each, equally many per batch: smaller batches are padded with rows of zeros."""
     ends = [rows.left.shape[1] * end // sum(counts) for end in (0, *accumulate(counts))]
     sizes = [end - start for start, end in pairwise(ends)]
     if len({*sizes}) == 1:
@@ -73,13 +73,13 @@ def in_equal_batches(rows: SampledRows, counts: Sequence[int]) -> SampledRows:
         return torch.cat([F.pad(part, (*none, 0, max(sizes) - part.shape[1])) for part in tensor.split(sizes, 1)], dim=1)
 
     right = None if rows.right is None else padded(rows.right)
-    return SampledRows(padded(rows.left), padded(rows.gradient), padded(rows.factor), right)
+    return SampledRows(padded(rows.left), padded(rows.gradient), padded(rows.importance), right)
 
 
 def sample_positions(
     gradient_energy: Tensor, input_moments: tuple[Tensor, Tensor], count: int | None, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw ``count`` of L positions for each row of energies [R, L] and `moments` [R, L]: indices [R, P] and gradient factors [R, P].
+    """Draw ``count`` of L positions for each row of energies [R, L] and `moments` [R, L]: indices and importance, both [R, P].
 
     The draw is systematic (Madow, 1949): one random number places a comb of equal steps over the summed probabilities, which varies less
     than independent draws.
@@ -89,12 +89,12 @@ def sample_positions(
         return torch.arange(length).expand(rows, length), torch.ones(rows, length)
     energies = gradient_energy, *(gradient_energy * moment for moment in input_moments)
     totals = torch.cat([energy.sum(1, keepdim=True) for energy in energies], 1)
-    known = totals >= torch.finfo(totals.dtype).tiny  # what is less has no reciprocal
+    known = totals >= torch.finfo(totals.dtype).tiny  # smaller values have no reciprocal
     shares = torch.tensor(SHARES[1:])
     first, *others = zip(energies, torch.where(known, totals.reciprocal() * shares, 0).split(1, 1), strict=True)
     probability = torch.mul(*first)
-    for energy, factor in others:
-        probability.addcmul_(energy, factor)
+    for energy, share in others:
+        probability.addcmul_(energy, share)
     uniform = SHARES[0] + torch.where(known, 0, shares).sum(1, keepdim=True)
     probability += uniform / length
     ends = probability.double().cumsum_(1)
@@ -104,7 +104,7 @@ def sample_positions(
 
 
 def moments(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """The sums over an axis of x^2, the energy, and of x^4, the tails: what is lost where a grid ends is lost at the few largest values."""
+    """Return the sums over an axis of x^2, the energy, and of x^4, the tails: clipping changes the few largest values only."""
     squares = x.square()
     if squares.shape[axis] == 1:
         squares = squares.squeeze(axis)
@@ -113,7 +113,7 @@ def moments(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 
 def sum_of_squares(x: Tensor, axis: int) -> Tensor:
-    """That over an axis; that of one value need not be summed, which would copy it."""
+    """Return the sum of squares over an axis; avoids a copy when the axis has length 1."""
     squares = x.square()
     return squares.squeeze(axis) if squares.shape[axis] == 1 else squares.sum(axis)
 
@@ -121,8 +121,8 @@ def sum_of_squares(x: Tensor, axis: int) -> Tensor:
 def _linear_rows(x: Tensor, gradient: Tensor, count: int | None, generator: torch.Generator) -> SampledRows:
     tokens, gradients = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
     energy, tails = moments(tokens, 1)
-    index, factor = sample_positions(sum_of_squares(gradients, 1)[None], (energy[None], tails[None]), count, generator)
-    return SampledRows(tokens[index], gradients[index] * factor[..., None], factor[..., None])
+    index, importance = sample_positions(sum_of_squares(gradients, 1)[None], (energy[None], tails[None]), count, generator)
+    return SampledRows(tokens[index], gradients[index] * importance[..., None], importance[..., None])
 
 
 def _conv_rows(
@@ -137,18 +137,18 @@ def _conv_rows(
     window = torch.ones(groups, 1, *kernel)
     of_pixels = moments(x.reshape(batch, groups, -1, *x.shape[2:]), 2)
     energy, tails = (F.conv2d(moment, window, None, stride, padding, dilation, groups).flatten(2).flatten(0, 1) for moment in of_pixels)
-    index, factor = sample_positions(sum_of_squares(grouped, 2).flatten(0, 1), (energy, tails), count, generator)
-    index, factor = index.view(batch, groups, -1), factor.view(batch, groups, -1)
-    picked = grouped.gather(3, index[:, :, None].expand(-1, -1, grouped.shape[2], -1)) * factor[:, :, None]
+    index, importance = sample_positions(sum_of_squares(grouped, 2).flatten(0, 1), (energy, tails), count, generator)
+    index, importance = index.view(batch, groups, -1), importance.view(batch, groups, -1)
+    picked = grouped.gather(3, index[:, :, None].expand(-1, -1, grouped.shape[2], -1)) * importance[:, :, None]
     return SampledRows(
         left=_patches(x, index, kernel, stride, padding, dilation, gradient.shape[3]),
         gradient=picked.permute(1, 0, 3, 2).flatten(1, 2),
-        factor=factor.transpose(0, 1).flatten(1)[..., None],
+        importance=importance.transpose(0, 1).flatten(1)[..., None],
     )
 
 
 def _patches(x: Tensor, index: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], width: int) -> Tensor:
-    """The input patches [G, B * P, C / G * kh * kw] behind the output positions ``index`` [B, G, P] of a map ``width`` wide."""
+    """Return the input patches [G, B * P, C / G * kh * kw] of the output positions ``index`` [B, G, P] of a map ``width`` wide."""
     batch, groups, count = index.shape
     padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     row_length = padded.shape[3]
@@ -163,7 +163,7 @@ def _patches(x: Tensor, index: Tensor, kernel: list[int], stride: list[int], pad
 
 
 def conv_geometry(site: Site) -> tuple[list[int], list[int], list[int]]:
-    """Stride, padding and dilation of a convolution node, each as two numbers."""
+    """Return stride, padding and dilation of a convolution node, each as two numbers."""
     arguments = list(site.node.args) + [None] * 7
     stride, padding, dilation = (arguments[position] or [default] for position, default in ((3, 1), (4, 0), (5, 1)))
     return tuple(list(value) * (2 // len(value)) for value in (stride, padding, dilation))  # type: ignore[arg-type]
@@ -181,10 +181,10 @@ def _matmul_rows(
     left, right, gradients = (by_head(x) for x in (*operands, gradient))
     count = None if positions is None else max(1, positions * images // left.shape[1])
     energy, tails = (moment.flatten(0, 1) for moment in moments(left, 3))
-    index, factor = sample_positions(sum_of_squares(gradients, 3).flatten(0, 1), (energy, tails), count, generator)
-    index, factor = index.view(*left.shape[:2], -1, 1), factor.view(*left.shape[:2], -1, 1)
+    index, importance = sample_positions(sum_of_squares(gradients, 3).flatten(0, 1), (energy, tails), count, generator)
+    index, importance = index.view(*left.shape[:2], -1, 1), importance.view(*left.shape[:2], -1, 1)
 
     def pick(x: Tensor) -> Tensor:
         return x.gather(2, index.expand(-1, -1, -1, x.shape[3]))
 
-    return SampledRows(pick(left), pick(gradients) * factor, factor, right.contiguous())
+    return SampledRows(pick(left), pick(gradients) * importance, importance, right.contiguous())

@@ -17,7 +17,7 @@ from qhyvit.calibration.recalibration import Recalibration
 from qhyvit.files import atomic_write
 from qhyvit.provenance import Provenance
 
-_ROW_TENSORS = ("left", "gradient", "factor", "right")
+_ROW_TENSORS = ("left", "gradient", "importance", "right")
 
 
 def save_statistics(

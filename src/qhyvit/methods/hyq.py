@@ -73,7 +73,7 @@ class ScaledConvolution:
 
     def __init__(self, task: Task, site: Site) -> None:
         """``site`` is one of those that `find_scaled_convolutions` finds."""
-        self.site, self.problem = site, task.problem(site).sampled("weight", ROWS)
+        self.site, self.problem = site, sampled(task.problem(site), "weight", ROWS)
         assert self.problem.weight is not None
         self.weight = self.problem.weight.flatten(1)
         self.low, self.high = _down_to_minimum(site, "input", *self.problem.range("input", "per_channel"))
@@ -109,8 +109,8 @@ class ScaledConvolution:
         with torch.no_grad():
             inputs, weights = self.quantizers(alpha)
             integers = self.problem.quantized("input", inputs) @ self.problem.quantized("weight", weights) / scale
-        count = self.problem.factor.square().sum() * self.problem.reference.shape[2]
-        return ((integers * scale - self.problem.reference) * self.problem.factor).square().sum() / count
+        count = self.problem.importance.square().sum() * self.problem.reference.shape[2]
+        return ((integers * scale - self.problem.reference) * self.problem.importance).square().sum() / count
 
     def quantizers(self, alpha: Tensor) -> tuple[UniformQuantizer, RescaledWeightQuantizer]:
         """The quantizers of the input divided by ``alpha`` [K], by its range, and of the weight multiplied by it."""

@@ -5,7 +5,7 @@ differs in ways that the settings call defects; they are there to be measured.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from rich.progress import track
@@ -31,7 +31,7 @@ from qhyvit.quantizers.uniform import range_to_grid
 from qhyvit.search import alternating
 from qhyvit.search.candidates import Candidates, ListedCandidates, UniformCandidates
 from qhyvit.search.objectives import OBJECTIVES, chunk_size
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.site_problem import SiteProblem
 
 aten = torch.ops.aten
 MINIMA = {aten.gelu.default: GELU_MINIMUM, aten.silu.default: SILU_MINIMUM}
@@ -51,7 +51,7 @@ def candidates_of(task: Task, site: Site) -> dict[str, Sequence[Candidates]]:
     return {operand: _families(task, problem, operand) for operand in site.operands}
 
 
-def _families(task: Task, problem: Problem, operand: str) -> Sequence[Candidates]:
+def _families(task: Task, problem: SiteProblem, operand: str) -> Sequence[Candidates]:
     method, site = task.settings(Ptq4vitMethod), problem.site
     if operand == "weight":
         families = scale_search.operand_candidates(task, problem, operand)
@@ -66,18 +66,18 @@ def _families(task: Task, problem: Problem, operand: str) -> Sequence[Candidates
     return scale_search.operand_candidates(task, problem, operand)
 
 
-def _after_softmax(task: Task, problem: Problem) -> ListedCandidates:
+def _after_softmax(task: Task, problem: SiteProblem) -> ListedCandidates:
     method = task.settings(Ptq4vitMethod)
     kind = AddedTwinUniformQuantizer if "added-halves" in method.defects else TwinUniformQuantizer
     twins = [after_softmax(split, task.activation_bits, kind) for split in SPLITS]
     return ListedCandidates(problem, "left", OBJECTIVES[method.objective], quantizers=twins)
 
 
-def _after_activation(task: Task, problem: Problem, lowest: float) -> "TwinCandidates":
+def _after_activation(task: Task, problem: SiteProblem, lowest: float) -> "TwinCandidates":
     method, bits = task.settings(Ptq4vitMethod), task.activation_bits
     _, high = problem.range("input", "per_tensor")
-    factors = torch.cat([torch.ones(1), scale_search.factors_of(method)])
-    scales, _ = range_to_grid(torch.zeros(()), factors * high, bits, "symmetric")
+    multipliers = torch.cat([torch.ones(1), scale_search.scale_multipliers(method)])
+    scales, _ = range_to_grid(torch.zeros(()), multipliers * high, bits, "symmetric")
     full, *twins = (after_activation(lowest, scale, bits) for scale in scales)
     return TwinCandidates(problem, "input", OBJECTIVES[method.objective], quantizers=twins, full=full)
 
@@ -105,11 +105,13 @@ class StackedCandidates(UniformCandidates):
     its sample stands in for it. The losses are those of the code where all positions are kept.
     """
 
-    def _losses(self, problem: Problem, granularity: str, other: Quantizer | None, index: Tensor) -> Tensor:
+    def _losses(self, problem: SiteProblem, granularity: str, other: Quantizer | None, index: Tensor) -> Tensor:
         rows = problem.quantized("input", other)
         parts = index.split(chunk_size(problem, self.operand))
         mixed = ((_MixedGroups(problem, self._sources(part)), part) for part in parts)
-        return torch.cat([self.objective(stacked, self.operand, granularity, self.rows(problem, part), rows) for stacked, part in mixed])
+        return torch.cat(
+            [self.objective.losses(stacked, self.operand, granularity, self.rows(problem, part), rows) for stacked, part in mixed]
+        )
 
     def _sources(self, index: Tensor) -> Tensor:
         """The group [m, O] whose input each output channel of the candidates ``index`` [m, units] reads."""
@@ -118,13 +120,13 @@ class StackedCandidates(UniformCandidates):
         return stacked * self.problem.site.groups // (len(self) * channels)
 
 
-class _MixedGroups(Problem):
+class _MixedGroups(SiteProblem):
     """A grouped convolution's problem in which the weight candidates' output channels read the inputs of the groups ``sources`` [m, O]."""
 
-    def __init__(self, problem: Problem, sources: Tensor) -> None:
+    def __init__(self, problem: SiteProblem, sources: Tensor) -> None:
         vars(self).update(vars(problem))
         self._sources = sources.unflatten(1, (problem.site.groups, -1))
-        self.depthwise = False  # every candidate has inputs of its own
+        self.layout = replace(problem.layout, depthwise=False)  # every candidate has inputs of its own
 
     def products(self, operand: str, candidates: Tensor, other: Tensor) -> Tensor:
         """The products of weight candidates [G, K, m, O / G] with the rows ``other`` [G, T, K], as [G, T, m, O / G]."""

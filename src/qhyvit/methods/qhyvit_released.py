@@ -27,7 +27,7 @@ from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search import alternating
 from qhyvit.search.candidates import Candidates, UniformCandidates
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.site_problem import SiteProblem
 
 
 def find_quantizers(task: Task) -> Quantizers:
@@ -90,6 +90,6 @@ class CommonFactor(Candidates):
         """The quantizer with the factor ``index`` []."""
         return self.family.quantizer(index[None])
 
-    def rows(self, problem: Problem, index: Tensor) -> Tensor:
+    def rows(self, problem: SiteProblem, index: Tensor) -> Tensor:
         """The operand's rows by the candidates ``index`` [m]."""
         return self.family.rows(problem, index[:, None])

@@ -35,7 +35,7 @@ from qhyvit.quantizers.uniform import SMALLEST_SCALE, Scheme, UniformQuantizer, 
 from qhyvit.search.alternating import alternate
 from qhyvit.search.candidates import ListedCandidates
 from qhyvit.search.objectives import OBJECTIVES
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.site_problem import SiteProblem
 
 aten = torch.ops.aten
 
@@ -105,7 +105,7 @@ def _is_affine_layer_norm(node: Node) -> bool:
 
 def _by_channel(task: Task, site: Site) -> UniformQuantizer:
     problem, bits, scheme = task.problem(site), task.bits("input"), task.choices(site, "input").scheme[0]
-    counts = problem.factor[0, :, 0].square()
+    counts = problem.importance[0, :, 0].square()
     grid = percentile_grid(problem.tensors["input"][0], counts, task.settings(RepqvitMethod).percentiles, bits, scheme)
     return UniformQuantizer(bits, scheme, *grid, axis=site.axis("input"))
 
@@ -122,7 +122,7 @@ def _quantize_site(task: Task, site: Site, by_channel: UniformQuantizer | None) 
     return alternate(candidates, rounds=1)
 
 
-def _weight(task: Task, problem: Problem, factor: Tensor | None = None) -> UniformQuantizer | RescaledWeightQuantizer:
+def _weight(task: Task, problem: SiteProblem, factor: Tensor | None = None) -> UniformQuantizer | RescaledWeightQuantizer:
     assert problem.weight is not None
     weight = (problem.weight if factor is None else problem.weight * factor).flatten(1).t()
     bits, scheme = task.bits("weight"), task.choices(problem.site, "weight").scheme[0]
@@ -130,7 +130,7 @@ def _weight(task: Task, problem: Problem, factor: Tensor | None = None) -> Unifo
     return UniformQuantizer(bits, scheme, *grid, axis=0) if factor is None else RescaledWeightQuantizer(bits, scheme, *grid, factor)
 
 
-def _percentiles(task: Task, problem: Problem, operand: str) -> list[Quantizer]:
+def _percentiles(task: Task, problem: SiteProblem, operand: str) -> list[Quantizer]:
     """The quantizers to choose from."""
     if operand == "weight":
         return [_weight(task, problem)]

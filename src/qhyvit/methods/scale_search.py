@@ -1,4 +1,4 @@
-"""Scale, and where the settings leave a choice granularity and scheme, of every operand by an objective: what most of the field does."""
+"""Search of the scale, and of granularity and scheme where the settings leave a choice, by an objective, operand by operand."""
 
 from functools import partial
 from itertools import product
@@ -14,12 +14,12 @@ from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizers
 from qhyvit.search.alternating import alternate
 from qhyvit.search.candidates import UniformCandidates
-from qhyvit.search.objectives import OBJECTIVES, by_gram_matrix
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.objectives import OBJECTIVES
+from qhyvit.search.site_problem import SiteProblem
 
 
 def find_quantizers(task: Task) -> Quantizers:
-    """The quantizers of every site, each site searched by itself."""
+    """Return the quantizers of every site, each site searched independently of the others."""
     return search_sites(recalibrated(task))
 
 
@@ -30,28 +30,33 @@ def search_sites(task: Task) -> Quantizers:
 
 
 def candidates_of(task: Task, site: Site) -> dict[str, list[UniformCandidates]]:
-    """For each operand of a site, the candidates of every granularity and scheme that the settings allow."""
+    """Return the candidates of every granularity and scheme that the settings allow, per operand of a site."""
     problem = task.problem(site)
     return {operand: operand_candidates(task, problem, operand) for operand in site.operands}
 
 
-def operand_candidates(task: Task, problem: Problem, operand: str) -> list[UniformCandidates]:
-    """The same for one operand; the first granularity and scheme come first."""
+def operand_candidates(task: Task, problem: SiteProblem, operand: str) -> list[UniformCandidates]:
+    """Return the candidates of one operand, the first granularity and scheme of the settings first."""
     method, allowed = task.settings(SearchSettings), task.choices(problem.site, operand)
-    objective, bits, factors = OBJECTIVES[method.objective], task.bits(operand), factors_of(method)
-    exhaustive = by_gram_matrix(objective, problem, operand)
-    family = partial(UniformCandidates, problem, operand, objective, exhaustive, bits=bits, factors=factors)
-    return [
-        family(unit=unit, scheme=scheme, cross_validated=method.cross_validated and operand != "weight")
-        for unit, scheme in product(allowed.granularity, allowed.scheme)
-    ]
+    objective = OBJECTIVES[method.objective]
+    family = partial(
+        UniformCandidates,
+        problem,
+        operand,
+        objective,
+        exhaustive=objective.has_closed_form(problem, operand),
+        bits=task.bits(operand),
+        scale_multipliers=scale_multipliers(method),
+        cross_validated=method.cross_validated and operand != "weight",
+    )
+    return [family(granularity=granularity, scheme=scheme) for granularity, scheme in product(allowed.granularity, allowed.scheme)]
 
 
-def factors_of(method: SearchSettings) -> Tensor:
-    """The candidate scales as factors of the one that covers the full range [n], the nearest to it first.
+def scale_multipliers(method: SearchSettings) -> Tensor:
+    """Return the candidate scales as multiples of the one that covers the full range [n], the nearest to it first.
 
-    Of equals the first wins, as where no sampled gradient reaches a channel. The codes that take gradients of nothing at all prefer the
+    Of equal losses the first wins, as where no sampled gradient reaches a channel. The released codes whose KL gradients vanish prefer the
     smallest scale.
     """
-    factors = torch.linspace(method.scale_min, method.scale_max, method.candidates)
-    return factors if method.gradients == "kl" else factors[(factors - 1).abs().argsort(stable=True)]
+    multipliers = torch.linspace(method.scale_min, method.scale_max, method.candidates)
+    return multipliers if method.gradients == "kl" else multipliers[(multipliers - 1).abs().argsort(stable=True)]

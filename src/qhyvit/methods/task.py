@@ -13,7 +13,7 @@ from qhyvit.config.methods import Choices, Method
 from qhyvit.graph.sites import Site, site_weight
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.quantizers.uniform import UniformQuantizer
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.site_problem import SiteProblem
 
 T = TypeVar("T")
 
@@ -45,9 +45,9 @@ class Task:
         assert isinstance(self.method, kind)
         return self.method
 
-    def problem(self, site: Site) -> Problem:
+    def problem(self, site: Site) -> SiteProblem:
         """The reconstruction problem of a site."""
-        return Problem(site, site_weight(self.model.graph_module, site), self.statistics[site.name])
+        return SiteProblem(site, site_weight(self.model.graph_module, site), self.statistics[site.name])
 
     def bits(self, operand: str) -> int:
         """The bits of an operand."""

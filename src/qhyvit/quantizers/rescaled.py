@@ -25,11 +25,11 @@ class RescaledWeightQuantizer(Quantizer):
     scheme: Scheme
     scale: Tensor
     zero_point: Tensor
-    factor: Tensor
+    channel_rescale: Tensor
 
     def __post_init__(self) -> None:
         self._uniform.__post_init__()
-        if self.factor.ndim != 1 or not bool(((self.factor > 0) & self.factor.isfinite()).all()):
+        if self.channel_rescale.ndim != 1 or not bool(((self.channel_rescale > 0) & self.channel_rescale.isfinite()).all()):
             raise ValueError("factors must be positive numbers, one for each input channel")
 
     def describe(self) -> str:
@@ -54,4 +54,4 @@ class RescaledWeightQuantizer(Quantizer):
         return UniformQuantizer(self.bits, self.scheme, self.scale, self.zero_point, axis=0)
 
     def _spread(self, weight: Tensor) -> Tensor:
-        return self.factor.view(-1, *[1] * (weight.ndim - 2))
+        return self.channel_rescale.view(-1, *[1] * (weight.ndim - 2))

@@ -1,71 +1,93 @@
-"""What a search minimizes: the losses of m candidates for one operand of a site, [m, units of the granularity]."""
+"""Objectives of the search: losses of m candidates for one operand of a site, [m, units of the granularity]."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
-from qhyvit.search.site_problem import Problem
+from qhyvit.search.site_problem import SiteProblem
 
-Objective = Callable[[Problem, str, str, Tensor, Tensor], Tensor]
 CHUNK = 2**20  # elements of candidates and of their products that are made at once, so that they stay in the cache
 
 
-def fisher(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
-    """E[dO^T diag(g^2) dO], the error of the product weighted by squared gradients (Q-HyViT, arXiv 2303.12557, Eq. 9)."""
-    if by_gram_matrix(fisher, problem, operand):
-        return _fisher_of_weights(problem, granularity, candidates, other)
-    return problem.sum_by_unit(operand, granularity, problem.errors(operand, candidates, other))
+class Objective(ABC):
+    """A loss to minimize."""
+
+    sums_over_batches = True  # the loss on all images is the sum of the losses on the batches
+
+    @abstractmethod
+    def losses(self, problem: SiteProblem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
+        """Return the losses of ``candidates``, the operand's rows on m grids, whose memory is reused, with the ``other`` operand's rows."""
+
+    def has_closed_form(self, problem: SiteProblem, operand: str) -> bool:
+        """Tell if the losses need no product per candidate, so that comparing all candidates on all rows is cheap."""
+        return False
+
+    def is_split_by_batch(self, problem: SiteProblem, operand: str) -> bool:
+        """Tell if the losses are to be summed over batches: the many small products of all batches at once would not stay in the cache."""
+        return self.sums_over_batches and problem.weight is None and problem.batches > 1 and chunk_size(problem, operand) == 1
 
 
-def by_gram_matrix(objective: Objective, problem: Problem, operand: str) -> bool:
-    """Whether all candidates cost next to nothing: by the Fisher objective, the few weights of each channel of a depthwise convolution."""
-    return objective is fisher and problem.depthwise and operand == "weight"
+class FisherError(Objective):
+    """E[dO^T diag(g^2) dO]: squared error of the product, weighted by squared gradients (Q-HyViT, arXiv 2303.12557, Eq. 9)."""
+
+    def losses(self, problem: SiteProblem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
+        """Return the weighted squared errors."""
+        if self.has_closed_form(problem, operand):
+            return _gram_losses(problem, granularity, candidates, other)
+        return problem.sum_by_unit(operand, granularity, problem.errors(operand, candidates, other))
+
+    def has_closed_form(self, problem: SiteProblem, operand: str) -> bool:
+        """Tell if the operand is the weight of a depthwise convolution, whose few values per channel have a small Gram matrix."""
+        return problem.layout.depthwise and operand == "weight"
 
 
-def summed_by_batch(objective: Objective, problem: Problem, operand: str) -> bool:
-    """Whether the losses are to be summed over the batches: they are sums, and all the small products at once would leave the cache."""
-    return objective is not cosine and problem.weight is None and problem.batches > 1 and chunk_size(problem, operand) == 1
+class CosineDistance(Objective):
+    """1 - cos(O, O_hat) (EasyQuant, arXiv 2006.16669, Section 3), without bias; a product of zeros has loss 1."""
+
+    sums_over_batches = False
+
+    def losses(self, problem: SiteProblem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
+        """Return the distances, 0 to 2."""
+        importance = problem.importance * problem.column_importance
+        reference = problem.along_candidates(operand, problem.reference * importance)
+        product = problem.products(operand, candidates, other).mul_(problem.along_candidates(operand, importance))
+        dot, energy, full = (
+            problem.sum_by_unit(operand, granularity, elements) for elements in (product * reference, product.square(), reference.square())
+        )
+        similarity = dot / (energy * full).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
+        return (1 - similarity).clamp(min=0)  # float32 may give less than 0
 
 
-def _fisher_of_weights(problem: Problem, granularity: str, candidates: Tensor, rows: Tensor) -> Tensor:
-    """The same for weights [G, K, m, 1] of a depthwise convolution, beside the quantized ``rows`` [G, T, K], with no product a candidate.
+class OperandError(Objective):
+    """Squared error of the operand itself, whatever it is multiplied with (OMSE; Choukroun et al., arXiv 1902.06822, Section 3)."""
+
+    def losses(self, problem: SiteProblem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
+        """Return the squared errors."""
+        errors = (candidates - problem.along_candidates(operand, problem.tensors[operand])).square_()
+        importance = problem.importance if operand == problem.site.operands[0] else problem.column_importance
+        errors *= problem.along_candidates(operand, importance.square())
+        return problem.sum_by_unit(operand, granularity, errors)
+
+
+OBJECTIVES: dict[str, Objective] = {"fisher": FisherError(), "cosine": CosineDistance(), "mse": OperandError()}
+
+
+def chunk_size(problem: SiteProblem, operand: str) -> int:
+    """Return how many candidates for the operand are made at once."""
+    return max(1, CHUNK // max(problem.tensors[operand].numel(), problem.reference.numel()))
+
+
+def _gram_losses(problem: SiteProblem, granularity: str, candidates: Tensor, rows: Tensor) -> Tensor:
+    """Return the Fisher errors of weights [G, K, m, 1] of a depthwise convolution, with the quantized ``rows`` [G, T, K].
 
     The error of x_hat w_hat is x_hat d + r with d = w_hat - w and r = (x_hat - x) w, so that its square is a quadratic form in d with the
     Gram matrix of the rows.
     """
     weight = problem.tensors["weight"]
     change = (candidates.squeeze(3) - weight).double()
-    rounding = ((rows - problem.tensors["input"]) @ weight).mul_(problem.gradient).double()
+    input_error = ((rows - problem.tensors["input"]) @ weight).mul_(problem.gradient).double()
     weighted = (rows * problem.gradient).double()
-    gram, cross = (weighted.transpose(1, 2) @ right for right in (weighted, rounding))
-    losses = ((gram @ change + 2 * cross) * change).sum(1) + rounding.square().sum(1)
+    gram, cross = (weighted.transpose(1, 2) @ right for right in (weighted, input_error))
+    losses = ((gram @ change + 2 * cross) * change).sum(1) + input_error.square().sum(1)
     return (losses.sum(0) if granularity == "per_tensor" else losses.t()).float()
-
-
-def cosine(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
-    """1 - cos(O, O_hat) (EasyQuant, arXiv 2006.16669, Section 3). Bias left out; a product of zeros has loss 1."""
-    factor = problem.factor * problem.column_factor
-    reference = problem.along_candidates(operand, problem.reference * factor)
-    product = problem.products(operand, candidates, other).mul_(problem.along_candidates(operand, factor))
-    dot, energy, full = (
-        problem.sum_by_unit(operand, granularity, elements) for elements in (product * reference, product.square(), reference.square())
-    )
-    similarity = dot / (energy * full).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
-    return (1 - similarity).clamp(min=0)  # rounding may have made it less
-
-
-def mean_squared_error(problem: Problem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
-    """The squared error of the operand itself, whatever it is multiplied with (OMSE; Choukroun et al., arXiv 1902.06822, Section 3)."""
-    errors = (candidates - problem.along_candidates(operand, problem.tensors[operand])).square_()
-    factor = problem.factor if operand == problem.site.operands[0] else problem.column_factor
-    errors *= problem.along_candidates(operand, factor.square())
-    return problem.sum_by_unit(operand, granularity, errors)
-
-
-OBJECTIVES: dict[str, Objective] = {"fisher": fisher, "cosine": cosine, "mse": mean_squared_error}
-
-
-def chunk_size(problem: Problem, operand: str) -> int:
-    """How many candidates for the operand are made at once."""
-    return max(1, CHUNK // max(problem.tensors[operand].numel(), problem.reference.numel()))

@@ -1,0 +1,120 @@
+"""Problems on some rows of a site, for a first comparison of many candidates, and problems of single batches."""
+
+from math import isqrt
+
+import torch
+from torch import Tensor
+
+from qhyvit.calibration.importance_sampling import moments, sample_positions
+from qhyvit.search.site_problem import SiteProblem
+
+# A group of channels, which has few weights, and a product, which has rows on both sides, need so many times fewer rows.
+GROUP_ROW_DIVISOR = 2
+SAMPLED_OUTPUTS = 64  # output channels at which candidates for an input are compared first
+
+
+def sampled(problem: SiteProblem, operand: str, rows: int) -> SiteProblem:
+    """Return the problem on about ``rows`` rows, to compare candidates for the operand; the problem itself unless it has many more.
+
+    Rows are drawn as the calibration draws them, equally many from each batch. Candidates for an input, on which all outputs depend, are
+    compared at some of these. Of products of activations there are some, each with some vectors of the operand: its rows or columns.
+    """
+    if (operand, rows) not in problem.samples:
+        sample = _of_products if problem.weight is None else _of_layer
+        problem.samples[operand, rows] = sample(problem, operand, rows)
+    return problem.samples[operand, rows]
+
+
+def by_batch(problem: SiteProblem) -> list[SiteProblem]:
+    """Return the problem of each batch of images, which needs less of the cache than all batches together."""
+    for number in range(problem.batches):
+        if ("batch", number) not in problem.samples:
+            problem.samples["batch", number] = _of_batch(problem, number)
+    return [problem.samples["batch", number] for number in range(problem.batches)]
+
+
+def _of_batch(problem: SiteProblem, number: int) -> SiteProblem:
+    def cut(tensor: Tensor) -> Tensor:
+        return tensor.chunk(problem.batches, dim=1)[number].contiguous()
+
+    tensors = {name: cut(rows) for name, rows in problem.tensors.items()}
+    if "right" in tensors:
+        tensors["right"] = problem.layout.arrange_right(tensors["right"])
+    return problem.with_rows(
+        batches=1,
+        batch=slice(number, number + 1),
+        tensors=tensors,
+        gradient=cut(problem.gradient),
+        reference=cut(problem.reference),
+        importance=cut(problem.importance),
+        column_importance=cut(problem.column_importance.expand(-1, problem.gradient.shape[1], -1, -1)),
+    )
+
+
+def _of_layer(problem: SiteProblem, operand: str, rows: int) -> SiteProblem:
+    groups = problem.site.groups
+    if operand == "input":
+        sample = sampled(problem, "weight", rows)
+        return sample if sample is problem or groups > 1 else _thinned(sample, "weight", SAMPLED_OUTPUTS)
+    if groups > 1:
+        rows //= GROUP_ROW_DIVISOR
+    if problem.tensors["input"].shape[1] < 2 * rows:
+        return problem
+    return _thinned(problem, "input", -(-rows // problem.batches), problem.batches)
+
+
+def _of_products(problem: SiteProblem, operand: str, rows: int) -> SiteProblem:
+    """Keep one product in k of every batch, and in each one in k of the operand's vectors, so that ``rows`` rows remain."""
+    products, of_left, of_right = problem.gradient.shape[1:]
+    step = isqrt(products * of_left // (rows // GROUP_ROW_DIVISOR))
+    if step < 2:
+        return problem
+    some = torch.arange(products).view(problem.batches, -1)[:, ::step].flatten()
+    importance = (products / len(some)) ** 0.5
+    sample = problem.with_rows(
+        tensors={name: tensor[:, some] for name, tensor in problem.tensors.items()},
+        gradient=problem.gradient[:, some] * importance,
+        reference=problem.reference[:, some],
+        importance=problem.importance[:, some] * importance,
+        column_importance=problem.column_importance * importance,
+    )
+    return _thinned(sample, operand, -(-(of_left if operand == "left" else of_right) // step))
+
+
+def _thinned(problem: SiteProblem, operand: str, count: int, parts: int = 1) -> SiteProblem:
+    """Keep ``count`` of the operand's vectors in each of ``parts`` equal parts: rows of the left operand, or columns of the right one."""
+    left = operand == problem.site.operands[0]
+
+    def turned(tensor: Tensor) -> Tensor:
+        return tensor if left else tensor.mT
+
+    def by_part(tensor: Tensor) -> Tensor:
+        return turned(tensor).unflatten(-2, (parts, -1))
+
+    def pick(tensor: Tensor, times: Tensor | float = 1.0) -> Tensor:
+        kept = tensor.gather(-2, index.expand(*index.shape[:-1], tensor.shape[-1])) * times
+        return turned(kept.flatten(-3, -2))
+
+    vectors, gradient = by_part(problem.tensors[operand]), by_part(problem.gradient)
+    index, importance = _draw(vectors, gradient, count)
+    thin = problem.with_rows(
+        tensors=problem.tensors | {operand: problem.layout.arrange_left(pick(vectors))},
+        gradient=pick(gradient, importance),
+        reference=pick(by_part(problem.reference)),
+    )
+    if left:
+        thin.importance = pick(by_part(problem.importance), importance)
+    else:
+        thin.column_importance = problem.column_importance * importance.flatten(-3, -2).mT
+    if operand == "weight":
+        thin.outputs = index.flatten()
+    return thin
+
+
+def _draw(vectors: Tensor, gradient: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Draw ``count`` of L vectors [..., L, K] by their moments and gradients [..., L, O]: indices and importance, both [..., count, 1]."""
+    energy, *of_vectors = (moment.flatten(0, -2) for moment in (gradient.square().sum(-1), *moments(vectors, -1)))
+    generator = torch.Generator().manual_seed(count)
+    drawn = sample_positions(energy, (of_vectors[0], of_vectors[1]), min(count, vectors.shape[-2]), generator)
+    index, importance = (values.reshape(*vectors.shape[:-2], -1, 1) for values in drawn)
+    return index, importance
