@@ -1,8 +1,8 @@
 """Importance sampling of the output positions of a site, with what its error there is computed from.
 
-A site's product is brought to ``left @ right``: for a convolution or linear layer ``left`` holds rows of inputs [G, T, K] (patches, one
-problem per group) and ``right`` the weight [G, K, O]; for a matrix product ``left`` is [H, B, N, D] and ``right`` [H, B, D, M]. The gradient
-has the shape of the product.
+A site's product is brought to ``left @ right``. For a convolution or linear layer ``left`` holds rows of inputs [G, T, K] (patches, one
+problem per group) and ``right`` the weight [G, K, O]. For a matrix product ``left`` is [H, B, N, D] and ``right`` [H, B, D, M]. The
+gradient has the shape of the product.
 
 The error at a site is estimated from P positions per image, drawn with a probability p that follows the energy of the gradient, and of the
 inputs, and their tails. The importance of a row is the square root of 1 / (P p): the sum of squared errors times squared importance over
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from qhyvit.graph.sites import Site
 
-# Shares of the probability: a uniform one, which bounds the importance, and one per kind of error, so that no estimate varies much. The error
-# of rounded inputs is alike everywhere, that of rounded weights follows the energy of the inputs, that of clipped inputs their tails.
+# Shares of the probability: a uniform one, which bounds the importance, and one per kind of error, so that no estimate varies much. The
+# error of rounded inputs is alike everywhere, that of rounded weights follows the energy of the inputs, that of clipped inputs their tails.
 SHARES = (0.05, 0.25, 0.25, 0.45)
 GROUP_SHARE = 2  # a group of channels, which has positions of its own, needs so many times fewer than a whole layer
 

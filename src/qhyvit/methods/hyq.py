@@ -23,6 +23,7 @@ from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.twin import SILU_MINIMUM
 from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
+from qhyvit.search.subsample import sampled
 
 aten = torch.ops.aten
 ROWS = 512  # on which alpha is learnt: four times as many lower the error by a few percent
