@@ -98,7 +98,7 @@ def fit(measured: pd.DataFrame) -> Model:
 
 
 def predict(model: Model, parts: Parts, job: Job, sizes: pd.DataFrame, config: Config) -> float:
-    """Return the seconds of a job of the target. A method that the run did not have takes as long as `qhyvit`, a rule as `table_accuracy`."""
+    """Return the seconds of a job of the target; a method that the run did not have counts as `qhyvit`, a rule as `table_accuracy`."""
     gmacs, parameters = (float(sizes[size].get(job.wildcards.get("model"), 0)) for size in ("gmacs", "parameters"))
     networks = 1 if job.wildcards.get("run") == "fp32" or job.rule == "evaluate_fp32" else len(config.experiment.bits)
     match job.rule:

@@ -14,7 +14,7 @@ rule aggregate:
     resources:
         mem_mb=1000,
     params:
-        folder=REPORTS,
+        folder=lambda wildcards, output: os.path.dirname(output.results),
         methods=METHODS,
         code=code_fingerprint("qhyvit.cli.aggregate"),
     shell:

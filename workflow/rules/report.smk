@@ -24,7 +24,7 @@ rule report:
     resources:
         mem_mb=1000,
     params:
-        folder=f"{REPORTS}/pages",
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
         tables=[f"{name}={path}" for name, (_, path) in PAGES.items()],
         texts=[(entry.title, entry.caption) for entry, _ in PAGES.values()],
         code=code_fingerprint("qhyvit.cli.report"),
