@@ -35,7 +35,7 @@ def results(clone: Project, reports: str) -> pd.DataFrame:
     return pd.read_csv(clone.root / reports / "results.csv").set_index(["model", "method"])
 
 
-def test_archives_of_ilsvrc_end_in_tables(clone, tmp_path):
+def test_archives_of_ilsvrc_end_in_a_report(clone, tmp_path):
     write_archives(tmp_path / "ilsvrc")
     torch.manual_seed(0)
     model = build(Model(family="MobileViTv1", constructor="mobilevit_xxs"), classes=3)
@@ -51,7 +51,10 @@ def test_archives_of_ilsvrc_end_in_tables(clone, tmp_path):
         evaluation={"shards": 1},  # there is but one batch
     )
     clone.environment["IMAGENET"] = str(tmp_path / "ilsvrc")
-    clone.snakemake("--configfile", config)
+    clone.snakemake("--configfile", config, "--report", "reports/small-imagenet/report.html", "--report-after-run")
+    assert clone.git_status() == ["?? config/small-imagenet.yaml", "?? reports/"]
+    assert sorted(path.name for path in (clone.root / "reports").iterdir()) == ["small-imagenet"]
+    assert "Image set: <strong>imagenet</strong>" in (clone.root / "reports/small-imagenet/report.html").read_text()
     found = results(clone, "reports/small-imagenet")
     assert found.images.tolist() == [len(VALIDATION)] * 2
     manifest = pd.read_csv(clone.root / "results/imagenet/images.csv")
