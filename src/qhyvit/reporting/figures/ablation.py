@@ -30,10 +30,10 @@ def ablation_figure(results: pd.DataFrame, mode: str, methods: MethodCatalog) ->
         raise InputError(f"results.csv: no run of {', '.join(missing)} in mode {mode!r}; the ablation needs them: run these methods too")
     bits = bit_widths(rows)
     with mpl.rc_context(STYLE):
-        figure, panels = panel_grid(len(bits), columns=2, height=2.1, above=0.7, shared=False)
+        figure, panels = panel_grid(len(bits), columns=2, height=2.3, above=0.7, shared=False)
         for axes, width in zip(panels, bits, strict=True):
             _draw_steps(axes, rows[rows.bits == width], list(steps))
-            axes.set_xticks(range(len(steps)), list(steps.values()))
+            axes.set_xticks(range(len(steps)), list(steps.values()), rotation=25, ha="right", rotation_mode="anchor")
             axes.set_title(width, loc="left")
         figure.supylabel("drop of top-1 (points)")
         add_legend(figure, panels[0])

@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, method_styles, panel_grid
+from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, legend_height, method_styles, panel_grid
 from qhyvit.reporting.runs import bit_widths, cells, read_results
 from qhyvit.reporting.sources import Sources
 
 MARKS = 90  # marks in one line of panels that can be told apart
 COLUMNS = 3  # panels in one line, if there is room for their marks
-MARGIN = 0.04  # of the axis, above and below all marks: half a marker takes 0.03 of it
+MARGIN = 0.05  # of the axis, above and below all marks: half a marker takes 0.04 of it
 
 
 def make(sources: Sources) -> Figure:
@@ -28,10 +28,11 @@ def accuracy_figure(results: pd.DataFrame, mode: str, methods: MethodCatalog) ->
     """
     shown = cells(results, mode)
     bits, styles = bit_widths(shown), method_styles(shown.method, methods)
+    labels = [methods.label(name) for name in styles]
     networks = list(shown.groupby(["family", "model"]))
     columns = max(1, min(COLUMNS, MARKS // (len(bits) * len(styles))))
     with mpl.rc_context(STYLE):
-        figure, panels = panel_grid(len(networks), columns, height=1.6, above=0.7, shared=True)
+        figure, panels = panel_grid(len(networks), columns, height=1.6, above=legend_height(["FP32", *labels]), shared=True)
         for axes, ((family, model), rows) in zip(panels, networks, strict=True):
             axes.axhline(rows.top1_fp32.iloc[0], color="black", linestyle="--", linewidth=0.8, label="FP32")
             for shift, (method, style) in zip(dodge(len(styles)), styles.items(), strict=True):

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.figures.style import DROP, LINEAR, STYLE, add_legend, method_styles, panel_grid, tick_drops
+from qhyvit.reporting.figures.style import DROP, LINEAR, STYLE, add_legend, legend_height, method_styles, panel_grid, tick_drops
 from qhyvit.reporting.runs import CELL, bit_widths, cells, read_results
 from qhyvit.reporting.sources import Sources
 
@@ -26,13 +26,17 @@ def timing_figure(results: pd.DataFrame, timings: pd.DataFrame, mode: str, metho
     rows = timed.assign(seconds=timed.calibrate + timed.quantize)
     bits, styles = bit_widths(rows), method_styles(rows.method, methods)
     with mpl.rc_context(STYLE):
-        figure, panels = panel_grid(len(bits), columns=2, height=2.4, above=1, shared=True)
+        figure, panels = panel_grid(
+            len(bits), columns=2, height=2.6, above=0.5 + legend_height([methods.label(name) for name in styles]), shared=True
+        )
         for axes, width in zip(panels, bits, strict=True):
             for method, style in styles.items():
                 networks = rows[(rows.bits == width) & (rows.method == method)]
                 small = style | {"markersize": 2, "alpha": 0.5, "label": "_nolegend_"}
                 axes.plot(networks.seconds, networks["drop"], **small, linestyle="none")
-                axes.plot(networks.seconds.mean(), networks["drop"].mean(), **style | {"markersize": 6}, linestyle="none")
+                axes.plot(
+                    networks.seconds.mean(), networks["drop"].mean(), **style | {"markersize": style["markersize"] + 2}, linestyle="none"
+                )
             axes.axhline(0, color="black", linewidth=0.8)
             axes.set_title(width, loc="left")
         if rows.seconds.notna().any():  # a logarithmic axis without data cannot be saved

@@ -19,6 +19,7 @@ from qhyvit.reporting.catalog import MethodCatalog
 # Okabe and Ito, "Color Universal Design", 2008.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+SHIFT = 5  # of the colours when the markers repeat: the first methods and those of Q-HyViT then have different ones
 BRIDGE, OTHER, HATCH = "#D55E00", "#56B4E9", "////"  # sites of bridge blocks, also hatched, and all others
 LINEAR = 2  # points of drop; beyond, an axis of drops is logarithmic, so that small ones show beside collapsed networks
 DROP = f"drop of top-1 (points; linear up to {LINEAR}, then logarithmic)"
@@ -37,7 +38,6 @@ STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.alpha": 0.3,
-    "lines.markersize": 4,
     "legend.frameon": False,
     "legend.handlelength": 1.5,
     "legend.columnspacing": 1.2,
@@ -62,10 +62,12 @@ def method_styles(names: Iterable[str], methods: MethodCatalog) -> dict[str, dic
 
 def _look(place: int) -> dict[str, Any]:
     """Return a style; the shape of the marker and whether it is filled tell 16 places apart without the colour."""
-    colour = COLOURS[place % len(COLOURS)]
+    colour = COLOURS[(place + SHIFT * (place // len(MARKERS))) % len(COLOURS)]
     filled = place // len(MARKERS) % 2 == 0
     face = colour if filled else "white"
-    return {"color": colour, "marker": MARKERS[place % len(MARKERS)], "markerfacecolor": face, "markeredgewidth": 0.8}
+    marker = MARKERS[place % len(MARKERS)]
+    size = 6 if marker == "*" else 4  # a star looks smaller than it is
+    return {"color": colour, "marker": marker, "markersize": size, "markerfacecolor": face, "markeredgewidth": 0.8}
 
 
 def panel_grid(count: int, columns: int, height: float, above: float, *, shared: bool) -> tuple[Figure, list[Axes]]:
@@ -107,8 +109,17 @@ def label_sites(axes: Axes, sites: Sequence[str]) -> None:
 def add_legend(figure: Figure, axes: Axes) -> None:
     """Add one legend of the marks in ``axes`` above all panels: a legend at the side would cost width."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = int(PAGE / (0.45 + 0.07 * max(map(len, labels))))  # inches that a handle and a letter take
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(columns, len(labels)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=_legend_columns(labels))
+
+
+def legend_height(labels: Sequence[str]) -> float:
+    """Return the height of the legend of `add_legend`, in inches."""
+    return 0.1 + 0.17 * -(-len(labels) // _legend_columns(labels))
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    columns = int(PAGE / (0.45 + 0.06 * max(map(len, labels))))  # inches of a handle and of a letter
+    return max(1, min(columns, len(labels)))
 
 
 def save_figure(figure: Figure, svg: Path, png: Path) -> None:

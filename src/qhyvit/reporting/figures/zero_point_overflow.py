@@ -13,7 +13,7 @@ from qhyvit.reporting.figures.style import BRIDGE, PAGE, STYLE
 from qhyvit.reporting.sources import Sources
 
 VISIBLE = 1  # percent of a site's channels: a network in which no site has as many has no panel
-LINE = 120  # characters of the note
+LINE = 100  # characters of the note
 
 
 def make(sources: Sources) -> Figure:
