@@ -3,11 +3,9 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from conftest import REPOSITORY, TINY_EXPERIMENT, write_images
-from torch import nn
+from small_network import small_network
 
 from qhyvit.calibration.recalibration import Recalibration
 from qhyvit.cli import calibrate, task
@@ -16,30 +14,12 @@ from qhyvit.cli.recalibrate import recalibrate
 from qhyvit.config.loading import load_config
 from qhyvit.data.manifest import write_manifest
 from qhyvit.errors import InputError
-from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods import recalibration
-from qhyvit.models.loading import LoadedModel
 
 MODEL = "mobilevit_xxs"
 CONFIG, IMAGES, CALIBRATION = Path("config.yaml"), Path("images.csv"), Path("calibration.safetensors")
 MADE = Path("recalibration.safetensors")
 RUN = (CONFIG, MODEL, "qhyvit", "partial", "w4a4", IMAGES, CALIBRATION)
-
-
-class Hybrid(nn.Module):
-    """A map [B, 8, 4, 4] that becomes tokens [B, 16, 8]: one bridge block."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.conv = nn.Conv2d(3, 4, 4, stride=4), nn.Conv2d(4, 8, 1)
-        self.project, self.head = nn.Linear(8, 6), nn.Linear(6, 2)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.head(self.project(self.conv(self.stem(images).relu()).flatten(2).transpose(1, 2)).mean(1))
-
-
-def to_tensor(image):
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +34,7 @@ def project(tmp_path_factory):
         weights.write_bytes(b"any")
         files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
         CONFIG.write_text(json.dumps(TINY_EXPERIMENT | files | {"methods": ["minmax", "qhyvit", "qhyvit-cv"]}))
-        torch.manual_seed(0)
-        loaded = LoadedModel(TracedModel.from_module(Hybrid(), torch.zeros(2, 3, 16, 16)), to_tensor)
+        loaded = small_network()
         for module in (calibrate, task):
             patch.setattr(module, "load_model", lambda *_: loaded)
         write_manifest(load_config(CONFIG).experiment.dataset, IMAGES)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import REPOSITORY, TINY_EXPERIMENT, write_data, write_images
+from small_network import small_network
 
 from qhyvit.cli import calibrate, task
 from qhyvit.cli.aggregate import aggregate
@@ -15,8 +16,8 @@ from qhyvit.data.entries import Entry
 from qhyvit.data.manifest import write_manifest
 from qhyvit.errors import InputError
 from qhyvit.evaluation import evaluation_set
+from qhyvit.evaluation.predictions import Predictions
 from qhyvit.evaluation.shards import merge_shards, save_shard, shard_of
-from qhyvit.models.loading import load_model
 
 MODEL = "mobilevit_xxs"
 BITS = ["w8a8", "w4a4"]
@@ -39,21 +40,22 @@ def test_shards_are_whole_batches_in_order():
 
 
 @pytest.mark.parametrize(("number", "count", "message"), [(1, 5, "5 shards of 4 batches"), (0, 4, "shard 0:"), (5, 4, "shard 5:")])
-def test_a_shard_that_cannot_be_is_refused(number, count, message):
+def test_impossible_shard_is_refused(number, count, message):
     with pytest.raises(InputError, match=message):
         shard_of(entries(11), number, count, 3)
 
 
-def test_shards_of_other_inputs_in_another_order_or_with_one_missing_are_refused(tmp_path):
+def test_wrong_or_missing_shards_are_refused(tmp_path):
     weights, paths = tmp_path / "weights", [tmp_path / name for name in "abc"]
     weights.write_text("some")
-    for number, path in enumerate(paths, start=1):
-        save_shard(path, [torch.randn(2, 4)], torch.tensor([0, 1]), number, 3, [weights])
-    logits, labels = merge_shards(paths, [weights])
+    for number, (path, device) in enumerate(zip(paths, ("cuda", "cpu", "cuda"), strict=True), start=1):
+        save_shard(path, Predictions([torch.randn(2, 4)], torch.tensor([0, 1]), device), number, 3, [weights])
+    logits, labels, devices = merge_shards(paths, [weights])
+    assert devices == "cpu, cuda"
     assert logits[0].shape == (6, 4)
     assert labels.tolist() == [0, 1, 0, 1, 0, 1]
     for wrong in (paths[::-1], paths[:2]):
-        with pytest.raises(InputError, match="predict it anew"):
+        with pytest.raises(InputError, match="run `qhyvit predict` again"):
             merge_shards(wrong, [weights])
     weights.write_text("others")
     with pytest.raises(InputError, match="a: not shard 1 of 3"):
@@ -73,13 +75,13 @@ def experiment(tmp_path, monkeypatch):
         Path("config.yaml").write_text(json.dumps(content | {"evaluation": {"shards": shards}}))
         return Path("config.yaml")
 
-    network = load_model(load_config(with_shards(1)), MODEL)
-    for module in (calibrate, evaluation_set, task):  # tracing it in each step would take most of the time
+    network = small_network()
+    for module in (calibrate, evaluation_set, task):
         monkeypatch.setattr(module, "load_model", lambda *_: network)
     return with_shards
 
 
-def test_the_results_of_shards_are_those_of_one_job_byte_for_byte(experiment):
+def test_merged_shards_have_the_bytes_of_one_job(experiment):
     config, images, calibration = experiment(1), Path("images.csv"), Path("calibration.safetensors")
     quantized = [Path(f"{bits}.safetensors") for bits in BITS]
     write_manifest(load_config(config).experiment.dataset, images)
@@ -99,8 +101,7 @@ def test_the_results_of_shards_are_those_of_one_job_byte_for_byte(experiment):
         evaluate(config, MODEL, images, [out / "fp32.json"], out / "fp32", shard=predicted(shards, [], "fp32"))
         outputs = [out / f"{bits}.json" for bits in BITS]
         evaluate(config, MODEL, images, outputs, out / "fp32", quantized, predicted(shards, quantized, "minmax"))
-        names = [out / name for name in ("results.csv", "hits.csv", "metrics.json", "table.csv", "table.md")]
-        aggregate([out / "fp32.json", *outputs], images, *names)
+        aggregate(config, [out / "fp32.json", *outputs], images, out)
         return {path.name: path.read_bytes() for path in out.iterdir()}
 
     whole = result(0)

@@ -17,9 +17,10 @@ from qhyvit.config.loading import Config
 from qhyvit.errors import InputError
 from qhyvit.evaluation.accuracy import mean_kl, signal_to_noise, top_k_correct
 from qhyvit.evaluation.evaluation_set import input_files, predict_images
+from qhyvit.evaluation.predictions import Predictions
 from qhyvit.evaluation.shards import merge_shards
 from qhyvit.files import atomic_write
-from qhyvit.provenance import provenance
+from qhyvit.provenance import Provenance, provenance
 from qhyvit.quantizers.serialization import load_quantizers
 
 
@@ -42,38 +43,32 @@ def evaluate(
     if len(output) != len(networks or [None]):
         raise InputError(f"{len(output)} --output for {len(networks)} --quantized; give one for each")
     settings = load_experiment(config, model)
-    predictions, labels = _predictions(settings, model, images, networks, shard or [])
+    predictions = _predict(settings, model, images, networks, shard or [])
+    evaluated = provenance({"weights": settings.weights_path(model), "images": images}, {}, predictions.device)
     if networks:
-        _write_quantized(settings, model, networks, output, load_file(logits)["logits"], predictions, labels)
+        reference = load_file(logits)["logits"]
+        for path, target, found in zip(networks, output, predictions.logits, strict=True):
+            distance = {"kl": mean_kl(reference, found), "sqnr_db": signal_to_noise(reference, found)}
+            run, record = _quantized_run(settings, model, path)
+            _write(target, run | _accuracy(found, predictions.labels) | distance | {"provenance": record, "evaluated": evaluated})
         return
     with atomic_write(logits) as temporary:
-        save_file({"logits": predictions[0], "labels": labels}, temporary)
-    record = provenance({"weights": settings.weights_path(model), "images": images}, {}, settings.experiment.device)
+        save_file({"logits": predictions.logits[0], "labels": predictions.labels}, temporary)
     run = _describe(settings, model, "fp32", "", (32, 32), 0)
-    _write(output[0], run | _accuracy(predictions[0], labels) | {"provenance": record})
+    _write(output[0], run | _accuracy(predictions.logits[0], predictions.labels) | {"provenance": evaluated})
 
 
-def _write_quantized(
-    settings: Config,
-    model: str,
-    networks: Sequence[Path],
-    outputs: Sequence[Path],
-    reference: Tensor,
-    predictions: Sequence[Tensor],
-    labels: Tensor,
-) -> None:
-    for path, output, logits in zip(networks, outputs, predictions, strict=True):
-        _, record = load_quantizers(path)
-        method, seed = record["settings"], record["calibrated"]["settings"]["seed"]
-        run = _describe(settings, model, method["method"], method["mode"], parse_bits(method["bits"]), seed)
-        distance = {"kl": mean_kl(reference, logits), "sqnr_db": signal_to_noise(reference, logits)}
-        _write(output, run | _accuracy(logits, labels) | distance | {"provenance": record})
-
-
-def _predictions(settings: Config, model: str, images: Path, networks: list[Path], shards: Sequence[Path]) -> tuple[list[Tensor], Tensor]:
+def _predict(settings: Config, model: str, images: Path, networks: list[Path], shards: Sequence[Path]) -> Predictions:
     if shards:
         return merge_shards(shards, input_files(settings, model, images, networks))
     return predict_images(settings, model, images, networks)
+
+
+def _quantized_run(settings: Config, model: str, path: Path) -> tuple[dict[str, Any], Provenance]:
+    """Return the run that wrote the quantizers in ``path``, and its provenance."""
+    _, record = load_quantizers(path)
+    method, seed = record["settings"], record["calibrated"]["settings"]["seed"]
+    return _describe(settings, model, method["method"], method["mode"], parse_bits(method["bits"]), seed), record
 
 
 def _describe(settings: Config, model: str, method: str, mode: str, bits: tuple[int, int], seed: int) -> dict[str, Any]:

@@ -23,6 +23,6 @@ def predict(
     """Run networks on one shard of the evaluation images, for `qhyvit evaluate` to merge."""
     torch.set_num_threads(threads)
     settings, networks = load_experiment(config, model), quantized or []
-    logits, labels = predict_images(settings, model, images, networks, shard)
+    predictions = predict_images(settings, model, images, networks, shard)
     inputs = input_files(settings, model, images, networks)
-    save_shard(output, logits, labels, shard, settings.experiment.evaluation.shards, inputs)
+    save_shard(output, predictions, shard, settings.experiment.evaluation.shards, inputs)

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from torch import Tensor
-
 from qhyvit.config.loading import Config
 from qhyvit.data.entries import LabelledImages
 from qhyvit.data.manifest import read_manifest
 from qhyvit.device import choose_device
 from qhyvit.evaluation.accuracy import predict
+from qhyvit.evaluation.predictions import Predictions
 from qhyvit.evaluation.shards import shard_of
 from qhyvit.models.loading import load_model
 from qhyvit.quantizers.serialization import load_quantizers
@@ -16,13 +15,10 @@ from qhyvit.quantizers.serialization import load_quantizers
 BATCH_SIZE = 25
 
 
-def predict_images(
-    config: Config, model: str, images: Path, quantized: list[Path], shard: int | None = None
-) -> tuple[list[Tensor], Tensor]:
+def predict_images(config: Config, model: str, images: Path, quantized: list[Path], shard: int | None = None) -> Predictions:
     """Run ``model`` with the quantizers of each file in ``quantized``, or the FP32 network if there is none.
 
-    ``images`` is the manifest; ``shard`` is the number of a shard, from 1, None for all evaluation images. Returns the logits [N, classes]
-    of each network and the labels [N].
+    ``images`` is the manifest; ``shard`` is the number of a shard, from 1, None for all evaluation images.
     """
     device = choose_device(config.experiment.device)
     loaded = load_model(config, model, device)
@@ -31,7 +27,7 @@ def predict_images(
     entries = read_manifest(config.experiment.dataset, images, "evaluation")
     if shard is not None:
         entries = shard_of(entries, shard, config.experiment.evaluation.shards, BATCH_SIZE)
-    return predict(networks, LabelledImages(entries, loaded.transform), BATCH_SIZE, device)
+    return Predictions(*predict(networks, LabelledImages(entries, loaded.transform), BATCH_SIZE, device), device)
 
 
 def input_files(config: Config, model: str, images: Path, quantized: list[Path]) -> list[Path]:

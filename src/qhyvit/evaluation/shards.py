@@ -1,4 +1,4 @@
-"""Shards of an evaluation: parts of its images that jobs of their own run the networks over, merged to what one job would have found."""
+"""Shards of an evaluation: parts of its images, each run by a job of its own. Merged, they are the predictions of one job on all."""
 
 import json
 from collections.abc import Sequence
@@ -8,18 +8,18 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from qhyvit.data.entries import Entry
 from qhyvit.errors import InputError
+from qhyvit.evaluation.predictions import Predictions
 from qhyvit.files import atomic_write
 from qhyvit.provenance import file_sha256
 
 
 def shard_of(entries: list[Entry], number: int, count: int, batch_size: int) -> list[Entry]:
-    """The part ``number``, from 1, of ``count`` that follow each other and differ by a batch at most.
+    """Return the part ``number``, from 1, of ``count`` consecutive parts whose sizes differ by one batch at most.
 
-    Batches stay whole: the rounding of an image's logits may depend on the images beside it. Raises InputError for a number outside
+    Batches stay whole: the last bits of logits may depend on the other images of the batch. Raises InputError for a number outside
     1..``count``, and for more shards than batches.
     """
     batches = ceil(len(entries) / batch_size)
@@ -31,25 +31,27 @@ def shard_of(entries: list[Entry], number: int, count: int, batch_size: int) -> 
     return entries[start:end]
 
 
-def save_shard(path: Path, logits: list[Tensor], labels: Tensor, number: int, count: int, inputs: list[Path]) -> None:
-    """Write the ``logits`` [N, classes] of each network and ``labels`` [N]; the header says which shard of which ``inputs`` they are."""
+def save_shard(path: Path, predictions: Predictions, number: int, count: int, inputs: list[Path]) -> None:
+    """Write the predictions of shard ``number`` of ``count``; the header has the device and the hashes of the ``inputs``."""
+    tensors = {"logits": torch.stack(predictions.logits), "labels": predictions.labels}
     with atomic_write(path) as temporary:
-        save_file({"logits": torch.stack(logits), "labels": labels}, temporary, metadata=_header(number, count, inputs))
+        save_file(tensors, temporary, metadata=_header(number, count, inputs) | {"device": predictions.device})
 
 
-def merge_shards(paths: Sequence[Path], inputs: list[Path]) -> tuple[list[Tensor], Tensor]:
-    """Logits [N, classes] of each network and labels [N] over all images, from all shards in order.
+def merge_shards(paths: Sequence[Path], inputs: list[Path]) -> Predictions:
+    """Join the predictions of all shards, in order. Raises InputError for a file in the wrong place or of other ``inputs``."""
+    shards = [_load(path, _header(number, len(paths), inputs)) for number, path in enumerate(paths, start=1)]
+    logits = [torch.cat(parts) for parts in zip(*(shard.logits for shard in shards), strict=True)]
+    devices = sorted({shard.device for shard in shards})
+    return Predictions(logits, torch.cat([shard.labels for shard in shards]), ", ".join(devices))
 
-    Raises InputError for a file in the wrong place or of other ``inputs``.
-    """
-    logits, labels = [], []
-    for number, path in enumerate(paths, start=1):
-        with safe_open(path, framework="pt") as file:
-            if file.metadata() != _header(number, len(paths), inputs):
-                raise InputError(f"{path}: not shard {number} of {len(paths)} of these weights, images and quantizers; predict it anew")
-            logits.append(file.get_tensor("logits"))
-            labels.append(file.get_tensor("labels"))
-    return list(torch.cat(logits, dim=1)), torch.cat(labels)
+
+def _load(path: Path, header: dict[str, str]) -> Predictions:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        if header.items() - metadata.items():
+            raise InputError(f"{path}: not shard {header['shard']} of these weights, images and quantizers; run `qhyvit predict` again")
+        return Predictions(list(file.get_tensor("logits")), file.get_tensor("labels"), metadata["device"])
 
 
 def _header(number: int, count: int, inputs: list[Path]) -> dict[str, str]:

@@ -32,8 +32,8 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
         got = graph_module(example)
     if not torch.allclose(got, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())):
         raise InputError(
-            f"{type(model).__name__}: the traced graph differs from the model by {float((got - expected).abs().max()):.3g}; change `forward`"
-            " so that it has no random numbers, no half precision and no in-place changes of tensors with views"
+            f"{type(model).__name__}: the traced graph differs from the model by {float((got - expected).abs().max()):.3g}; change"
+            " `forward` so that it has no random numbers, no half precision and no in-place changes of tensors with views"
         )
     return graph_module.requires_grad_(False)
 
