@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import nn
 
-from qhyvit.errors import InputError
 from qhyvit.graph.nodes import module_path
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
@@ -111,22 +110,3 @@ class AliasedView(nn.Module):
 def test_a_graph_that_computes_something_else_is_refused():
     with pytest.raises(ValueError, match="differs from the model"):
         trace(AliasedView(), torch.tensor([-1.0, -2.0]))
-
-
-class Branch(nn.Module):
-    def forward(self, x):
-        return x.relu() if x.sum() > 0 else x
-
-
-class OneBatchSize(nn.Module):
-    def forward(self, x):
-        return x + torch.ones(2, 4)
-
-
-@pytest.mark.parametrize("module", [Branch, OneBatchSize])
-def test_untraceable_model_is_one_line_with_advice(module):
-    with pytest.raises(InputError) as refused:
-        trace(module(), torch.randn(2, 4))
-    message = str(refused.value)
-    assert message.startswith(f"{module.__name__}: torch.export cannot trace it (")
-    assert "\n" not in message
