@@ -1,6 +1,9 @@
-"""README and docs quote the reports that git has, whatever a run has written since."""
+"""README and docs quote the reports that git has, whatever a run has written since, and link to what is there."""
+
+import re
 
 import pytest
+from conftest import REPOSITORY
 
 from workflow.scripts.quotes import committed, pages, refreshed, typed_numbers
 
@@ -21,3 +24,14 @@ def test_every_decimal_in_prose_quotes_a_report(page):
 def test_file_that_git_does_not_have_is_refused():
     with pytest.raises(LookupError):
         committed("reports/absent.csv")
+
+
+@pytest.mark.parametrize("page", [*pages(), *(REPOSITORY / name for name in ("CONTRIBUTING.md", "config/README.md", "reports/README.md"))])
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if not path.startswith("https:"):
+            linked = page.parent / path if path else page
+            assert linked.exists(), target
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(), flags=re.MULTILINE) if anchor else []
+            assert not anchor or anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings], target

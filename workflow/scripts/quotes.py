@@ -22,6 +22,7 @@ import io
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +40,7 @@ def pages(root: Path = ROOT) -> list[Path]:
     return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
 
 
+@cache
 def committed(path: str, root: Path = ROOT) -> str:
     """The text of a file in git's index; raise LookupError where it has none."""
     result = subprocess.run(["git", "show", f":./{path}"], cwd=root, capture_output=True, text=True, check=False)
@@ -57,10 +59,15 @@ def _with_number(match: re.Match[str], root: Path) -> str:
     source, query = match["source"], match["query"]
     text = committed(source, root)
     try:
-        number = evaluate(pd.read_csv(io.StringIO(text)), query) if source.endswith(".csv") else find(text, query)
+        number = evaluate(_rows(text), query) if source.endswith(".csv") else find(text, query)
     except (LookupError, ValueError) as error:
         raise LookupError(f"{source} {query}: {error}") from error
     return f"<!-- {source} {query} -->{number}<!-- end -->"
+
+
+@cache
+def _rows(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text))
 
 
 def typed_numbers(page: str) -> list[str]:
