@@ -16,6 +16,7 @@ from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.entries import Entry, FigureEntry, TableEntry, modes
 
 E = TypeVar("E", bound=Entry)
+CLAIMS = ("easyquant", "ptq4vit", "repqvit", "qhyvit")  # methods of the paper's Table II
 PRINTED = ("csv", "md", "tex")
 
 
@@ -159,7 +160,7 @@ FIGURES = _by_name(
         title="drops next to the published ones",
         caption=captions.CLAIMS,
         inputs=("results", "published/table_ii"),
-        available=lambda config, _: "qhyvit" in config.methods and _has_published_bits(config, "partial"),
+        available=lambda config, _: {*CLAIMS} <= {*config.methods} and _has_published_bits(config, "partial"),
     ),
     FigureEntry(
         name="seeds",
