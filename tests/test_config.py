@@ -1,4 +1,9 @@
+import csv
+import re
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import pytest
@@ -6,15 +11,21 @@ import yaml
 from conftest import REPOSITORY
 
 from qhyvit.config.base import parse_bits
-from qhyvit.config.loading import load_config
-from qhyvit.config.models import Model
+from qhyvit.config.dataset import Dataset, Subset
+from qhyvit.config.experiment import Calibration, Evaluation, Experiment, Sensitivity
+from qhyvit.config.loading import load_config, read_yaml
+from qhyvit.config.methods import METHODS, Method
+from qhyvit.config.models import MODELS, HubSource, Model, Published
 from qhyvit.config.reports import claim_reports_folder
 from qhyvit.config.schemas import SCHEMAS, schema_text
 from qhyvit.errors import InputError
+from qhyvit.models.zoo import timm
+from qhyvit.presets import load_preset
 
 EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "config/experiments").glob("*.yaml"))
 
 CONFIG = REPOSITORY / "config"
+METHODS_OF_PACKAGE = list(yaml.safe_load((REPOSITORY / "src/qhyvit/presets/methods.yaml").read_text()))
 
 
 @pytest.fixture
@@ -31,16 +42,77 @@ def experiment(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_schemas_are_in_step_with_the_classes_and_hold_for_the_files(name):
+def test_schemas_are_those_of_the_classes_and_hold_for_files(name):
     path = REPOSITORY / "workflow/schemas" / f"{name}.schema.json"
     assert path.read_text() == schema_text(SCHEMAS[name]), "run python -m qhyvit.config.schemas"
     jsonschema.validate(yaml.safe_load((CONFIG / f"{name}.yaml").read_text()), yaml.safe_load(path.read_text()))
 
 
-def test_the_embedded_experiment_loads(experiment):
-    config = load_config(experiment())
-    assert list(config.models) == config.experiment.models
-    assert list(config.methods) == config.experiment.methods
+@pytest.mark.parametrize("name", METHODS_OF_PACKAGE)
+def test_algorithm_of_preset_finds_quantizers(name):
+    algorithm = import_module(f"qhyvit.methods.{load_preset(name).algorithm}")
+    assert list(signature(algorithm.find_quantizers).parameters) == ["task"]
+
+
+def test_unknown_preset_names_the_nearest():
+    with pytest.raises(InputError, match=r"unknown method 'qhyvit-vc' .*presets/methods\.yaml does not have it: did you mean qhyvit-cv"):
+        load_preset("qhyvit-vc")
+
+
+def test_methods_file_of_config_is_that_of_the_package():
+    assert (CONFIG / "methods.yaml").samefile(REPOSITORY / "src/qhyvit/presets/methods.yaml")
+
+
+def test_only_the_method_of_the_paper_has_its_cells():
+    paper, ours = load_preset("qhyvit"), load_preset("qhyvit-cv")
+    assert (paper.published_as, paper.cross_validated) == ("qhyvit", False)
+    assert (ours.published_as, ours.cross_validated) == (None, True)
+
+
+def test_published_methods_have_one_method_each():
+    cells = [csv.DictReader(path.open()) for path in (REPOSITORY / "resources/published").glob("*.csv")]
+    published = {name for table in cells for cell in table for name in cell["method"].split("+")} - {"fp32"}
+    assert sorted(published) == sorted(filter(None, (load_preset(name).published_as for name in METHODS_OF_PACKAGE)))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("percentile", {"published_as": "omse"}, "published_as: omse is stated for two methods"),
+        ("minmax", {"ablation_of": "qhyvit-x"}, r"minmax\.ablation_of: there is no method 'qhyvit-x'"),
+        ("minmax", {"percentile": 50}, r"minmax\.minmax\.percentile: .* \(found 50\); correct it"),
+    ],
+)
+def test_faults_of_methods_are_named(tmp_path, name, changes, message):
+    methods = yaml.safe_load((CONFIG / "methods.yaml").read_text())
+    methods[name] |= changes
+    path = tmp_path / "methods.yaml"
+    path.write_text(yaml.safe_dump(methods))
+    with pytest.raises(InputError, match=rf"methods\.yaml: {message}"):
+        read_yaml(path, METHODS)
+
+
+def test_labels_decide_no_quantizers():
+    method = load_preset("qhyvit-scale")
+    renamed = method.model_copy(update={"label": "x", "published_as": None, "ablation_of": None, "ablation_label": "y"})
+    changed = method.model_copy(update={"rounds": 1})
+    assert renamed.quantizer_settings == method.quantizer_settings
+    assert changed.quantizer_settings != method.quantizer_settings
+
+
+@pytest.mark.parametrize("file", ["models.yaml", "cnns.yaml"])
+def test_constructors_are_registered(file):
+    for model in read_yaml(CONFIG / file, MODELS).values():
+        if model.module:
+            import_module(model.module)
+        assert timm.is_model(model.constructor)
+
+
+def test_readme_documents_every_key():
+    text = (CONFIG / "README.md").read_text()
+    sections = (Experiment, Dataset, Subset, Calibration, Sensitivity, Evaluation, Model, Published, HubSource)
+    methods = get_args(get_args(Method)[0])
+    assert not [key for section in (*sections, *methods) for key in section.model_fields if not re.search(rf"`{key}\b", text)]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +166,7 @@ ELSEWHERE = {
 }
 
 
-def test_paths_may_name_variables(experiment, monkeypatch):
+def test_paths_may_contain_variables(experiment, monkeypatch):
     monkeypatch.setenv("ELSEWHERE", "/mnt/images")
     monkeypatch.setenv("PART", "small")
     config = load_config(experiment(**ELSEWHERE))
@@ -112,7 +184,7 @@ def test_paths_may_name_variables(experiment, monkeypatch):
         ({"ELSEWHERE": "a"}, r"dataset\.evaluation: data/\$\{PART\}/val", "PART"),
     ],
 )
-def test_a_variable_that_is_not_set_is_named_but_needed_by_no_plan(experiment, monkeypatch, environment, key, name):
+def test_unset_variable_is_named_but_no_plan_needs_it(experiment, monkeypatch, environment, key, name):
     for variable in ("ELSEWHERE", "PART"):
         monkeypatch.delenv(variable, raising=False)
     for variable, value in environment.items():
@@ -124,19 +196,22 @@ def test_a_variable_that_is_not_set_is_named_but_needed_by_no_plan(experiment, m
     assert str(load_config(path, allow_unset_env=True).experiment.dataset.calibration) == "${ELSEWHERE}/train"
 
 
-def test_a_variable_that_only_the_weights_name_is_missed_too(experiment, monkeypatch):
+def test_unset_variable_of_the_weights_is_named(experiment, monkeypatch):
     monkeypatch.delenv("ELSEWHERE", raising=False)
     with pytest.raises(InputError, match=r"config\.yaml: weights: \$\{ELSEWHERE\}/weights/\{model\}\.safetensors: ELSEWHERE is not set"):
         load_config(experiment(weights=ELSEWHERE["weights"]))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_other_experiments_can_be_planned(experiment, name):
+def test_experiment_loads_and_has_reports_of_its_own(monkeypatch, name):
+    monkeypatch.chdir(REPOSITORY)
     config = load_config(Path(f"config/experiments/{name}.yaml"), allow_unset_env=True)
-    assert list(config.models) == config.experiment.models
+    assert config.experiment.reports == Path("reports") / name
+    assert {*config.experiment.sensitivity.methods} <= config.methods.keys()
+    assert all(any(mode in method.modes for method in config.methods.values()) for mode in config.experiment.modes)
 
 
-def test_what_is_no_yaml_is_refused(tmp_path):
+def test_file_that_is_no_yaml_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text("a: [1,")
     with pytest.raises(InputError, match="not YAML"):
         load_config(tmp_path / "config.yaml")
@@ -208,7 +283,7 @@ def test_committed_reports_belong_to_their_experiments(monkeypatch):
         assert load_config(owner, allow_unset_env=True).experiment.reports == marker.parent
 
 
-def test_bits():
+def test_bits_are_parsed_or_refused():
     assert parse_bits("w4a8") == (4, 8)
     with pytest.raises(InputError, match="bit-width 'w44'"):
         parse_bits("w44")

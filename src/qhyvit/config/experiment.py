@@ -76,7 +76,7 @@ class Experiment(Strict):
         for name in ("models", "methods", "modes", "bits", "seeds", "calibration_sizes"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
-                raise ValueError(f"{name} lists a value twice")
+                raise ValueError(f"{name} lists a value twice; remove one")
         return self
 
 

@@ -125,6 +125,6 @@ def _fault(error: ErrorDetails) -> str:
         case "missing":
             return f"{key}: missing; add this key"
         case "value_error":
-            return f"{key}: {error['msg']}" if key else error["msg"]
+            return ": ".join(filter(None, (key, str(error["ctx"]["error"]))))
         case _:
             return f"{key}: {error['msg']} (found {error['input']!r}); correct it"

@@ -16,8 +16,8 @@ from qhyvit.provenance import file_sha256
 def fetch_weights(config: options.Config, model: options.Model, output: options.Output) -> None:
     """Get the weights of a model, check that they fit, and write a receipt with their hash.
 
-    Weights tracked by DVC are pulled. Those with a source are downloaded unless they are there, and must keep the hash that
-    they had the first time. All others must be there.
+    Weights tracked by DVC are pulled. Others are downloaded from their source if they are missing, and must keep the hash that
+    they had the first time.
     """
     settings = load_experiment(config, model)
     configured, path = settings.configured_weights(model), settings.weights_path(model)
@@ -27,7 +27,7 @@ def fetch_weights(config: options.Config, model: options.Model, output: options.
         _download(settings, model)
     dataset = settings.experiment.dataset
     load_weights(build(settings.models[model], dataset.classes, dataset.input_size), path)
-    if settings.models[model].source and not tracked_hash(path):
+    if not tracked_hash(path):
         pin_hash(path, configured, settings.experiment.weights_lock)
     with atomic_write(output) as temporary:
         temporary.write_text(json.dumps({"path": str(configured), "sha256": file_sha256(path)}) + "\n")
@@ -37,7 +37,7 @@ def _download(settings: Config, model: str) -> None:
     path, source = settings.weights_path(model), settings.models[model].source
     if source is None:
         raise InputError(
-            f"{path}: no such weights, and {settings.experiment.models_file} has no source for {model}; put them there by hand"
-            " (`qhyvit fetch checkpoint` converts a PyTorch checkpoint), or leave the model out"
+            f"{path}: no such weights, and {settings.experiment.models_file} has no source for {model}; put them there"
+            " (`qhyvit fetch checkpoint` converts a PyTorch checkpoint), or leave the model out of `models`"
         )
     download(source, path)
