@@ -1,11 +1,34 @@
-"""README and docs quote the reports that git has, whatever a run has written since, and link to what is there."""
+"""README and docs quote the committed reports, whose tables follow from their results, and link to what is there.
+
+A run rewrites reports in the working tree: nothing here reads these.
+"""
 
 import re
+import subprocess
 
 import pytest
 from conftest import REPOSITORY
 
+from qhyvit.presets import METHODS_FILE
+from qhyvit.reporting.catalog import read_catalog
+from qhyvit.reporting.registry import TABLES
+from qhyvit.reporting.sources import Sources
+from qhyvit.reporting.write import write_table
 from workflow.scripts.quotes import committed, pages, refreshed, typed_numbers
+
+COMMITTED = {"results": "results.csv", "correct": "correct.csv", "challenges": "challenges.csv", "timings": "timings/timings.csv"}
+WRITE = "python workflow/scripts/quotes.py --write"
+
+
+def git(*arguments: str) -> str:
+    """Run git in the repository; where there is no repository, as in an archive of the files, say what is needed."""
+    result = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if result.returncode:
+        pytest.fail(f"the text is held to the committed reports: run this test in a clone made by git ({result.stderr.strip()})")
+    return result.stdout
+
+
+REPORTS = [path.removesuffix("/results.csv") for path in git("ls-files", "reports/results.csv", "reports/*/results.csv").split()]
 
 
 @pytest.fixture(params=pages(), ids=lambda path: path.name)
@@ -13,12 +36,36 @@ def page(request):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The committed reports and published numbers, without the edits of the working tree."""
+    root = tmp_path_factory.mktemp("exported")
+    git("checkout-index", f"--prefix={root}/", "--", *git("ls-files", "reports/*.csv", "reports/*.md", "resources").split())
+    return root
+
+
 def test_quotations_equal_the_committed_reports(page):
-    assert page.read_text() == refreshed(page.read_text()), f"{page.name}: python workflow/scripts/quotes.py --write"
+    text = page.read_text()
+    assert text == refreshed(text), f"{page.name} quotes other numbers than the committed reports: {WRITE}"
 
 
 def test_every_decimal_in_prose_quotes_a_report(page):
     assert typed_numbers(page.read_text()) == []
+
+
+@pytest.mark.parametrize("reports", REPORTS)
+def test_committed_tables_follow_from_the_committed_results(exported, reports, tmp_path):
+    folder, published = exported / reports, (exported / "resources/published").glob("*.csv")
+    paths = {f"published/{path.stem}": [path] for path in published}
+    paths |= {kind: [folder / name] for kind, name in COMMITTED.items() if (folder / name).exists()}
+    tables = [entry for entry in TABLES.values() if (folder / f"{entry.path}.md").exists() and paths.keys() >= {*entry.inputs}]
+    assert tables
+    for entry in tables:
+        write_table(entry.make(Sources(read_catalog(METHODS_FILE), paths)), tmp_path / entry.name, ["md"], entry.caption)
+        assert (tmp_path / f"{entry.name}.md").read_text() == (folder / f"{entry.path}.md").read_text(), (
+            f"{reports}/{entry.path}.md does not follow from the committed {reports}/{COMMITTED.get(entry.inputs[0])}: "
+            f"commit the tables of the same run, then bring README.md and docs up to date: {WRITE}"
+        )
 
 
 def test_file_that_git_does_not_have_is_refused():

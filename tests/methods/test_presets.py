@@ -86,7 +86,7 @@ def test_preset_gives_every_operand_an_allowed_quantizer(calibrated, name, mode)
 
 
 def check(name, site, operand, quantizer):
-    """Hold a quantizer to the settings of its method; of other kinds than uniform, which the algorithm has a reason for, only kind and bits."""
+    """Hold a quantizer to the settings of its method: kind and bits, and of a uniform one also scheme and granularity."""
     preset, kind = PRESETS[name], type(quantizer).__name__
     if not isinstance(quantizer, UniformQuantizer):
         assert kind.removeprefix("Added") == OTHER_KINDS[preset["algorithm"]][operand]
