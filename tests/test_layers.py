@@ -5,7 +5,7 @@ import pytest
 from conftest import REPOSITORY
 
 LAYERS = [  # from the lowest on; the packages or modules of a line stand next to each other
-    ("errors", "files", "provenance", "device"),
+    ("errors", "files", "provenance", "device", "torchvision_compat"),
     ("config", "presets"),
     ("data",),
     ("quantizers",),
