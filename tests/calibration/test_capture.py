@@ -86,7 +86,7 @@ def test_values_of_the_rounded_network_at_watched_sites_alone(traced):
     x = torch.randn(6, 3, 8, 8)
     grid = UniformQuantizer(3, "symmetric", torch.tensor(0.4), torch.tensor(0.0))
     rounding = {"conv": {"input": grid}, "head": {"weight": grid}}
-    found = capture(graph_module, sites, [x], None, 0, kl_loss, rounding, watched=sites[1:], values="rounded")
+    found = capture(graph_module, sites, [x], None, 0, kl_loss, rounding, watched=sites[1:], values="quantized")
     pooled = F.silu(model.conv(grid.fake_quantize(x))).mean((2, 3))
     assert list(found) == ["head"]
     assert torch.equal(found["head"].rows.left[0], pooled)

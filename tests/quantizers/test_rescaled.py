@@ -29,7 +29,7 @@ def test_each_weight_is_rounded_after_its_factor_and_divided_by_it_again(shape, 
 
 @pytest.mark.parametrize("factor", [[1.0, 0.0], [1.0, -1.0], [1.0, float("inf")], [float("nan"), 1.0], 1.0])
 def test_factors_that_are_not_positive_are_refused(factor):
-    with pytest.raises(ValueError, match="factors must be positive numbers, one for each input channel"):
+    with pytest.raises(ValueError, match="channel_rescale must be positive numbers, one per input channel"):
         RescaledWeightQuantizer(4, "symmetric", torch.ones(3), torch.zeros(3), torch.tensor(factor))
 
 

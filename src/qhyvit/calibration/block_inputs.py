@@ -1,4 +1,4 @@
-"""What the joint search of bridge blocks needs beyond the sites' statistics: values that enter each block, gradients at its output."""
+"""Statistics for the joint search of bridge blocks: values that enter each block, and gradients at its output."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from qhyvit.graph.bridge_subgraph import Block
 class BlockStatistics:
     """Values of a block's inputs over all calibration images, and the gradient at its output, of the output's shape.
 
-    An input that is a number is a multiple of the number of images: nothing else is dynamic in a traced graph.
+    An input that is a number is a multiple of the number of images: no other size is dynamic in a traced graph.
     """
 
     inputs: list[Tensor | int]
@@ -23,7 +23,7 @@ class BlockStatistics:
 
 
 class BlockCollector:
-    """Gathers the statistics of some blocks."""
+    """Collector of the statistics of some blocks."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         self.blocks = blocks
@@ -31,13 +31,13 @@ class BlockCollector:
         self._seen: dict[str, list[tuple[list[Any], Tensor]]] = {block.name: [] for block in blocks}
 
     def add(self, values: Recorder, gradients: Recorder) -> None:
-        """Take those of one batch."""
+        """Add the values and gradients of one batch."""
         for block in self.blocks:
             inputs = [values.values[node] for node in block.inputs]
             self._seen[block.name].append((inputs, gradients.gradient(block.output)))
 
     def statistics(self) -> dict[str, BlockStatistics]:
-        """Those of every block, by its name."""
+        """Return the statistics of every block by its name."""
         return {name: _joined(*zip(*batches, strict=True)) for name, batches in self._seen.items()}
 
 

@@ -1,6 +1,6 @@
-"""One forward and one backward pass over the calibration images, for all sites at once: ranges, sampled rows, Fisher gradients.
+"""Capture of ranges, sampled rows and gradients of all sites, in one forward and one backward pass over the calibration images.
 
-Squared gradients take the place of the Hessian in the reconstruction error E[dO^T diag(g^2) dO] (Q-HyViT, Eq. 9).
+Squared gradients replace the Hessian in the reconstruction error E[dO^T diag(g^2) dO] (Q-HyViT, Eq. 9).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ from qhyvit.quantizers.base import NO_QUANTIZERS, Quantizers
 
 @dataclass(frozen=True)
 class SiteStatistics:
-    """What calibration knows of a site: the range of each activation operand and the sampled rows."""
+    """Range of each activation operand of a site, and its sampled rows."""
 
     ranges: dict[str, Range]
     rows: SampledRows
@@ -33,19 +33,18 @@ def capture(
     positions: int | None,
     seed: int,
     loss: Loss = fisher_loss,
-    rounding: Quantizers = NO_QUANTIZERS,
+    quantizers: Quantizers = NO_QUANTIZERS,
     *,
     watched: Sequence[Site] | None = None,
-    values: Literal["exact", "rounded"] = "exact",
+    values: Literal["exact", "quantized"] = "exact",
     ranges: Mapping[str, dict[str, Range]] | None = None,
     collectors: Sequence[Collector] = (),
 ) -> dict[str, SiteStatistics]:
-    """Statistics of every site over ``batches`` of images [B, 3, H, W], with ``positions`` sampled output positions an image (None: all).
+    """Return statistics of sites over ``batches`` of images [B, 3, H, W], at sampled output ``positions`` per image (None: all).
 
-    The values are those of the FP32 network, the gradients those of ``loss`` at the network with the quantizers ``rounding``, which may
-    give the values too. Of the ``sites``, all of which may be rounded, those that are ``watched`` have statistics (None: all). ``ranges``
-    by site and operand are not observed again where they are known. Further ``collectors`` see the same passes. Raises InputError, with the
-    site's name, when an activation or gradient is not finite.
+    Values are those of the FP32 network, or of the network with the ``quantizers``; gradients those of ``loss`` at the latter. The sites
+    that are ``watched`` have statistics (None: all). Known ``ranges``, by site and operand, are not observed again. Further ``collectors``
+    see the same passes. Raises InputError, with the site's name, when an activation or gradient is not finite.
     """
     batches = list(batches)
     watched = sites if watched is None else watched
@@ -53,31 +52,31 @@ def capture(
     rows: dict[str, list[SampledRows]] = {site.name: [] for site in watched}
     observed: dict[str, dict[str, Range]] = {site.name: {} for site in watched}
     kept = {node for site in watched for node in site.operand_nodes}.union(*(collector.nodes for collector in collectors))
-    rounded_values = values == "rounded" and bool(rounding)
+    quantized_values = values == "quantized" and bool(quantizers)
 
-    def record(quantizers: Quantizers) -> Recorder:
-        has_values, has_gradients = (bool(quantizers) == wanted for wanted in (rounded_values, bool(rounding)))
-        return Recorder(graph_module, sites, quantizers, kept if has_values else (), watched if has_gradients else ())
+    def record(inserted: Quantizers) -> Recorder:
+        has_values, has_gradients = (bool(inserted) == wanted for wanted in (quantized_values, bool(quantizers)))
+        return Recorder(graph_module, sites, inserted, kept if has_values else (), watched if has_gradients else ())
 
     for images in batches:
-        exact, rounded = backward(record, images, loss, rounding, generator)
-        recorder = rounded if rounded_values else exact
+        exact, quantized = backward(record, images, loss, quantizers, generator)
+        recorder = quantized if quantized_values else exact
         for site in watched:
-            gradient = rounded.gradient(site.node)
+            gradient = quantized.gradient(site.node)
             operands = _broadcast(site, [recorder.values[node] for node in site.operand_nodes], gradient)
             rows[site.name].append(sample_rows(site, operands, gradient, len(images), positions, generator))
             if ranges is None:
                 observed[site.name] = _observed(site, operands, len(batches), observed[site.name])
         for collector in collectors:
-            collector.add(recorder, rounded)
-        del exact, rounded, recorder  # with all that they kept, before the next batch runs
-    found = observed if ranges is None else ranges
-    # A site's parts go as soon as they are joined: together they would take the memory twice.
-    return {site.name: SiteStatistics(found[site.name], concatenate(rows.pop(site.name))) for site in watched}
+            collector.add(recorder, quantized)
+        del exact, quantized, recorder  # free their values before the next batch runs
+    ranges = observed if ranges is None else ranges
+    # The parts of a site are freed as soon as they are joined: together they would take the memory twice.
+    return {site.name: SiteStatistics(ranges[site.name], concatenate(rows.pop(site.name))) for site in watched}
 
 
 def _broadcast(site: Site, operands: Sequence[Tensor], output: Tensor) -> tuple[Tensor, Tensor]:
-    """Both operands of a matrix product with the leading dimensions of its output."""
+    """Expand both operands of a matrix product to the leading dimensions of its output."""
     if site.kind == "matmul":
         operands = [operand.expand(*output.shape[:-2], *operand.shape[-2:]) for operand in operands]
     left, right = operands

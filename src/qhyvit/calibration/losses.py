@@ -1,4 +1,4 @@
-"""Whose gradients weight the errors: losses of logits [B, classes], given those of the FP32 network and a generator to draw with."""
+"""Losses whose gradients weight the errors: of logits [B, classes], given those of the FP32 network and a random generator."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ Loss = Callable[[Tensor, Tensor, Generator], Tensor]
 
 
 def fisher_loss(logits: Tensor, reference: Tensor, generator: Generator) -> Tensor:
-    """The summed cross-entropy to labels drawn from the softmax of ``reference``.
+    """Return the summed cross-entropy to labels sampled from the softmax of ``reference``.
 
     At the FP32 network the second moment of its gradients is the Fisher information.
     """
@@ -19,8 +19,8 @@ def fisher_loss(logits: Tensor, reference: Tensor, generator: Generator) -> Tens
 
 
 def kl_loss(logits: Tensor, reference: Tensor, generator: Generator) -> Tensor:
-    """KL(softmax(reference) || softmax(logits)), as PTQ4ViT takes it (arXiv 2111.12293, Section 3.3): the mean over the images.
+    """Return KL(softmax(reference) || softmax(logits)), the mean over the images, as in PTQ4ViT (arXiv 2111.12293, Section 3.3).
 
-    At the FP32 network itself its gradients are rounding noise.
+    At the FP32 network itself its gradients are floating-point noise.
     """
     return F.kl_div(logits.log_softmax(1), reference.detach().softmax(1), reduction="batchmean")

@@ -1,4 +1,4 @@
-"""What calibration knows of tensor sites, whose tensors are quantized in full mode: ranges, and samples of their values."""
+"""Statistics of output sites, which full mode quantizes: ranges, and samples of their values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from qhyvit.calibration.ranges import Range, observe
 from qhyvit.calibration.recorder import Recorder, require_finite
 from qhyvit.graph.output_sites import OutputSite
 
-OUTPUT_POSITIONS = 512  # enough for the squared errors of one channel's few candidate scales, and small beside the rows of the sites
+OUTPUT_POSITIONS = 512  # enough for the squared errors of a channel's few candidate scales, and little next to the rows of the sites
 
 
 @dataclass(frozen=True)
 class OutputStatistics:
-    """What calibration knows of a tensor site: its range and the ``sample`` [N, C] of its values at some positions.
+    """Range of an output site, and the ``sample`` [N, C] of its values at N positions.
 
-    C are the channels. Of a tensor without a channel axis, a softmax, C is its last axis, so that a position is a whole distribution.
+    C are the channels. For a softmax, which has no channel axis, C is its last axis, so that a position is a whole distribution.
     """
 
     range: Range
@@ -25,31 +25,32 @@ class OutputStatistics:
 
 
 class OutputCollector:
-    """Gathers the statistics of some tensor sites.
+    """Collector of the statistics of some output sites.
 
-    The samples are drawn uniformly and without repetition, from each of ``batches`` its share of at most `OUTPUT_POSITIONS`, by a generator
-    of this class alone: what else is drawn from the same ``seed`` does not depend on the tensor sites.
+    Positions are drawn uniformly and without repetition, `OUTPUT_POSITIONS` at most in ``batches`` equal shares. The generator is this
+    class's own, so that other draws from the same ``seed`` do not depend on the output sites.
     """
 
-    def __init__(self, tensors: Sequence[OutputSite], batches: int, seed: int) -> None:
-        self.tensors, self.batches = tensors, batches
-        self.nodes = {tensor.node for tensor in tensors}
+    def __init__(self, sites: Sequence[OutputSite], batches: int, seed: int) -> None:
+        self.sites, self.batches = sites, batches
+        self.nodes = {site.node for site in sites}
         self._generator = torch.Generator().manual_seed(seed)
         self._ranges: dict[str, Range] = {}
-        self._samples: dict[str, list[Tensor]] = {tensor.name: [] for tensor in tensors}
+        self._samples: dict[str, list[Tensor]] = {site.name: [] for site in sites}
 
     def add(self, values: Recorder, gradients: Recorder) -> None:
-        """Take those of one batch. Raises InputError, with the site's name, when a tensor is not finite."""
-        for tensor in self.tensors:
-            found = values.values[tensor.node]
-            require_finite(tensor.name, found)
-            self._ranges[tensor.name] = observe(found, tensor.axis, self.batches, self._ranges.get(tensor.name))
-            self._samples[tensor.name].append(self._draw(found, tensor.axis))
+        """Add the values of one batch. Raises InputError, with the site's name, when one is not finite."""
+        for site in self.sites:
+            output = values.values[site.node]
+            require_finite(site.name, output)
+            self._ranges[site.name] = observe(output, site.axis, self.batches, self._ranges.get(site.name))
+            self._samples[site.name].append(self._sample(output, site.axis))
 
     def statistics(self) -> dict[str, OutputStatistics]:
-        """Those of every tensor site, by its name."""
-        return {name: OutputStatistics(found, torch.cat(self._samples[name])[:OUTPUT_POSITIONS]) for name, found in self._ranges.items()}
+        """Return the statistics of every output site by its name."""
+        samples = {name: torch.cat(parts)[:OUTPUT_POSITIONS] for name, parts in self._samples.items()}
+        return {name: OutputStatistics(observed, samples[name]) for name, observed in self._ranges.items()}
 
-    def _draw(self, x: Tensor, axis: int | None) -> Tensor:
+    def _sample(self, x: Tensor, axis: int | None) -> Tensor:
         positions = x.movedim(-1 if axis is None else axis, -1).flatten(0, -2)
         return positions[torch.randperm(len(positions), generator=self._generator)[: -(-OUTPUT_POSITIONS // self.batches)]]

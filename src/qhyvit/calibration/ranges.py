@@ -1,4 +1,4 @@
-"""What a site's operand over the calibration images: channel extremes, and exact tails of the whole tensor."""
+"""Range of an operand over the calibration images: channel extremes, and exact tails of the whole tensor."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 TAIL_SHARE = 1e-3  # percentiles from 99.9 on are exact
-CHUNK = 16  # values of which the most extreme is looked at first
+CHUNK = 16  # values of which only the most extreme is compared first
 TENSORS = ("lows", "highs", "low_tail", "high_tail")
 
 
@@ -15,7 +15,7 @@ TENSORS = ("lows", "highs", "low_tail", "high_tail")
 class Range:
     """Extremes ``lows`` and ``highs`` [B, C] of the channels (or heads) in each batch, and the tails of all values.
 
-    These are in order, the most extreme first, once the last batch is in. ``counts`` says how many values each batch has.
+    Once all batches are included, the tails are sorted, the most extreme first. ``counts`` are the numbers of values per batch.
     """
 
     lows: Tensor
@@ -26,27 +26,27 @@ class Range:
 
     @property
     def low(self) -> Tensor:
-        """The smallest value of each channel [C]."""
+        """Smallest value of each channel [C]."""
         return self.lows.amin(0)
 
     @property
     def high(self) -> Tensor:
-        """The largest value of each channel [C]."""
+        """Largest value of each channel [C]."""
         return self.highs.amax(0)
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """Number of values."""
         return sum(self.counts)
 
     def of_others(self) -> tuple[Tensor, Tensor]:
-        """The smallest and the largest value of each channel in all batches but one [B, C]; of a single batch in itself."""
+        """Return the smallest and largest value of each channel in all batches except one [B, C]; of a single batch its own."""
         if len(self.counts) == 1:
             return self.lows, self.highs
         return _least_of_others(self.lows), -_least_of_others(-self.highs)
 
     def percentile(self, percent: float) -> tuple[Tensor, Tensor]:
-        """The values that ``percent`` % of the tensor stay above and below, interpolated linearly between neighbours.
+        """Return the values that ``percent`` % of the tensor stay above and below, interpolated linearly between neighbours.
 
         Raises ValueError below the 99.9 % that the tails hold.
         """
@@ -57,14 +57,14 @@ class Range:
 
 
 def tail_length(count: int) -> int:
-    """How many extreme values must be kept of ``count``."""
+    """Return how many extreme values of ``count`` must be kept."""
     return min(count, math.ceil(TAIL_SHARE * count) + 1)
 
 
 def observe(x: Tensor, axis: int | None, batches: int, before: Range | None = None) -> Range:
-    """The range of the first of ``batches`` batches, or of those ``before`` and the next. They are of one size, but for a smaller last one.
+    """Return the range of the first of ``batches`` batches, or of the range ``before`` and the next batch.
 
-    ``axis`` tells the channels apart (None: there is but one).
+    Batches are of one size, except a smaller last one. ``axis`` is the axis of the channels (None: there is only one).
     """
     x = x.contiguous()  # the heads of an attention are views, with short loops
     others = [other for other in range(x.ndim) if axis is None or other != axis % x.ndim]
@@ -77,24 +77,24 @@ def observe(x: Tensor, axis: int | None, batches: int, before: Range | None = No
         lows, highs = torch.cat([before.lows, lows]), torch.cat([before.highs, highs])
         low_tail = _extended(before.low_tail, flat, keep, largest=False)
         high_tail = _extended(before.high_tail, flat, keep, largest=True)
-    if len(counts) == batches:  # before, the order of a tail is of no use
+    if len(counts) == batches:  # until then, the order of a tail does not matter
         low_tail, high_tail = low_tail.sort().values, high_tail.sort(descending=True).values
     return Range(lows, highs, low_tail, high_tail, counts)
 
 
 def extremes(x: Tensor, count: int, *, largest: bool) -> Tensor:
-    """The ``count`` largest, or smallest, values of x [n], in any order.
+    """Return the ``count`` largest, or smallest, values of x [n], in any order.
 
-    None is less extreme than the ``count``-th of the extremes of chunks, so that only what is more so need be looked at.
+    None is less extreme than the ``count``-th of the extremes of chunks, so that only more extreme values need be compared.
     """
-    found = _extremes_of(_chunks(x), largest)
-    if count > len(found):
+    candidates = _extremes_of(_chunks(x), largest)
+    if count > len(candidates):
         return _most_extreme(x, count, largest)
-    return _extended(_last(_most_extreme(found, count, largest), largest).expand(count), x, count, largest=largest)
+    return _extended(_last(_most_extreme(candidates, count, largest), largest).expand(count), x, count, largest=largest)
 
 
 def _extended(tail: Tensor, x: Tensor, count: int, *, largest: bool) -> Tensor:
-    """The ``count`` extremes, or all, of a ``tail`` and of x [n], of which few are beyond a full tail's last."""
+    """Return the ``count`` extremes, or all, of a ``tail`` and of x [n], of which few are beyond a full tail's last."""
     both = torch.cat([tail, x if len(tail) < count else _beyond(x, _last(tail, largest), largest)])
     return _most_extreme(both, min(count, len(both)), largest)
 
@@ -108,12 +108,12 @@ def _most_extreme(x: Tensor, count: int, largest: bool) -> Tensor:
 
 
 def _beyond(x: Tensor, last: Tensor, largest: bool) -> Tensor:
-    """The values of x [n] more extreme than the ``last`` of a tail, where most chunks have none."""
+    """Return the values of x [n] that are more extreme than the ``last`` of a tail; most chunks have none."""
     beyond = torch.gt if largest else torch.lt
     chunks = _chunks(x)
     loud = chunks.index_select(1, beyond(_extremes_of(chunks, largest), last).nonzero()[:, 0])
-    found = torch.cat([loud.flatten(), x[chunks.numel() :]])
-    return found[beyond(found, last)]
+    candidates = torch.cat([loud.flatten(), x[chunks.numel() :]])
+    return candidates[beyond(candidates, last)]
 
 
 def _extremes_of(chunks: Tensor, largest: bool) -> Tensor:
@@ -121,7 +121,7 @@ def _extremes_of(chunks: Tensor, largest: bool) -> Tensor:
 
 
 def _chunks(x: Tensor) -> Tensor:
-    """The values of x [n] but the last few, a column a chunk."""
+    """Return the values of x [n] without the last few, one column per chunk."""
     return x[: len(x) // CHUNK * CHUNK].view(CHUNK, -1)
 
 
@@ -131,6 +131,6 @@ def _interpolate(values: Tensor, rank: float) -> Tensor:
 
 
 def _least_of_others(x: Tensor) -> Tensor:
-    """The least values of the columns of x [B, C] without one row [B, C]: the least, or in its own row the next."""
+    """Return the least values of the columns of x [B, C] without one row [B, C]: the least, or in its own row the next."""
     least, following = x.sort(dim=0).values[:2]
     return torch.where(x == least, following, least)

@@ -1,4 +1,4 @@
-"""Passes over calibration images, forward and backward, in which the values and gradients of some nodes are kept."""
+"""Forward and backward passes over calibration images that keep the values and gradients of some nodes."""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ from qhyvit.quantizers.base import NO_QUANTIZERS, Quantizers
 
 
 class Recorder(FakeQuantInterpreter):
-    """Keeps the ``values`` of some nodes, before any rounding, and in a run with gradients those of the outputs of some sites."""
+    """Interpreter that keeps the ``values`` of some nodes, before fake quantization, and the gradients at the outputs of some sites."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Recorder(FakeQuantInterpreter):
         self.gradients: dict[fx.Node, Tensor] = {}
 
     def run_node(self, node: fx.Node) -> Any:
-        """The value of a node, kept where that was asked for."""
+        """Return the value of a node, and keep it if it is one of ``kept``."""
         value = super().run_node(node)
         if node in self.watched:
             require_finite(self.watched[node], value)
@@ -45,42 +45,42 @@ class Recorder(FakeQuantInterpreter):
         return value
 
     def gradient(self, node: fx.Node) -> Tensor:
-        """That at the output of a watched site's node, after the backward pass."""
+        """Return the gradient at the output of a watched site's node, after the backward pass. Raises InputError when it is not finite."""
         gradient = self.gradients[node]
         require_finite(self.watched[node], gradient)
         return gradient.contiguous().cpu()
 
 
 class Collector(Protocol):
-    """Gathers something over the batches of a calibration."""
+    """Collector of statistics over the batches of a calibration."""
 
     @property
     def nodes(self) -> Collection[fx.Node]:
-        """Those whose values it needs."""
+        """Nodes whose values it needs."""
 
     def add(self, values: Recorder, gradients: Recorder) -> None:
-        """Take what it needs of one batch, from what kept the ``values`` and what kept the ``gradients`` of the watched sites."""
+        """Add one batch, from the recorder of the ``values`` and the recorder of the ``gradients`` of the watched sites."""
 
 
 def backward(
-    record: Callable[[Quantizers], Recorder], images: Tensor, loss: Loss, rounding: Quantizers, generator: Generator
+    record: Callable[[Quantizers], Recorder], images: Tensor, loss: Loss, quantizers: Quantizers, generator: Generator
 ) -> tuple[Recorder, Recorder]:
-    """Run recorders over ``images`` [B, 3, H, W], of the FP32 network for its values, of the network with ``rounding`` for gradients.
+    """Run recorders over ``images`` [B, 3, H, W]: one of the FP32 network, and one of the network with ``quantizers`` for the gradients.
 
-    They are one where there is nothing to round. What the recorders watch begins the backward pass: the images need no gradient.
+    Both are one if there are no quantizers. Only the watched outputs require gradients: the backward pass ends at the first of them.
     """
     exact = record(NO_QUANTIZERS)
-    with torch.set_grad_enabled(not rounding):
+    with torch.set_grad_enabled(not quantizers):
         logits = reference = exact.run(images)
-    rounded = exact
-    if rounding:
-        rounded = record(rounding)
-        logits = rounded.run(images)
+    quantized = exact
+    if quantizers:
+        quantized = record(quantizers)
+        logits = quantized.run(images)
     loss(logits, reference, generator).backward()
-    return exact, rounded
+    return exact, quantized
 
 
 def require_finite(site: str, tensor: Tensor) -> None:
     """Raise InputError, with the site's name, when its output or gradient is not finite."""
-    if not (bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())):  # a sum is found sooner, and is not finite if any value is not
+    if not (bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())):  # a sum is faster, and not finite if any value is not
         raise InputError(f"site {site}: its output or gradient is not finite; check the weights and the calibration images")

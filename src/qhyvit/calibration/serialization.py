@@ -28,42 +28,42 @@ def save_statistics(
 ) -> None:
     """Write tensors ``<site>/rows/<name>`` and ``<site>/<operand>/<name>``; the header holds the counts.
 
-    Tensor sites, where there are any, have ``<site>/output/<name>`` and ``<site>/sample``.
+    Output sites, where there are any, have ``<site>/output/<name>`` and ``<site>/sample``.
     """
     tensors: dict[str, Tensor] = {}
     counts = {}
     for site, entry in statistics.items():
         tensors |= _row_tensors(site, entry.rows)
-        counts[site] = {operand: found.counts for operand, found in entry.ranges.items()}
-        for operand, found in entry.ranges.items():
-            tensors |= _range_tensors(f"{site}/{operand}", found)
+        counts[site] = {operand: observed.counts for operand, observed in entry.ranges.items()}
+        for operand, observed in entry.ranges.items():
+            tensors |= _range_tensors(f"{site}/{operand}", observed)
     header = {"counts": counts, "provenance": provenance}
     if output_statistics:
-        for site, seen in output_statistics.items():
-            tensors |= {f"{site}/sample": seen.sample.contiguous()} | _range_tensors(f"{site}/output", seen.range)
-        header["tensor_counts"] = {site: seen.range.counts for site, seen in output_statistics.items()}
+        for site, output in output_statistics.items():
+            tensors |= {f"{site}/sample": output.sample.contiguous()} | _range_tensors(f"{site}/output", output.range)
+        header["output_counts"] = {site: output.range.counts for site, output in output_statistics.items()}
     _save(path, tensors, header)
 
 
 def load_statistics(path: Path) -> tuple[dict[str, SiteStatistics], Provenance]:
-    """Read back what `save_statistics` wrote of the sites, and the provenance."""
+    """Read the statistics of the sites that `save_statistics` wrote, and the provenance."""
     statistics = {}
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["header"])
         present = set(file.keys())
         for site, counts in header["counts"].items():
-            ranges = {operand: _read_range(file, f"{site}/{operand}", of_batches) for operand, of_batches in counts.items()}
+            ranges = {operand: _read_range(file, f"{site}/{operand}", per_batch) for operand, per_batch in counts.items()}
             statistics[site] = SiteStatistics(ranges, _read_rows(file, site, present))
     return statistics, header["provenance"]
 
 
 def load_output_statistics(path: Path) -> dict[str, OutputStatistics]:
-    """Read back what `save_statistics` wrote of the tensor sites."""
+    """Read the statistics of the output sites that `save_statistics` wrote."""
     with safe_open(path, framework="pt") as file:
-        counts = json.loads(file.metadata()["header"]).get("tensor_counts", {})
+        counts = json.loads(file.metadata()["header"]).get("output_counts", {})
         return {
-            site: OutputStatistics(_read_range(file, f"{site}/output", of_batches), file.get_tensor(f"{site}/sample"))
-            for site, of_batches in counts.items()
+            site: OutputStatistics(_read_range(file, f"{site}/output", per_batch), file.get_tensor(f"{site}/sample"))
+            for site, per_batch in counts.items()
         }
 
 
@@ -111,8 +111,8 @@ def _read_block(file: safe_open, name: str, inputs: list[int | None]) -> BlockSt
     return BlockStatistics(values, file.get_tensor(f"{name}/block/gradient"))
 
 
-def _range_tensors(key: str, found: Range) -> dict[str, Tensor]:
-    return {f"{key}/{name}": getattr(found, name).contiguous() for name in TENSORS}
+def _range_tensors(key: str, observed: Range) -> dict[str, Tensor]:
+    return {f"{key}/{name}": getattr(observed, name).contiguous() for name in TENSORS}
 
 
 def _read_range(file: safe_open, key: str, counts: list[int]) -> Range:

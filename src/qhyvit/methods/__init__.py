@@ -1,4 +1,4 @@
-"""The quantization methods: one module an algorithm, each with ``quantize(task) -> Quantizers``."""
+"""Quantization methods: one module per algorithm, each with ``find_quantizers(task) -> Quantizers``."""
 
 from importlib import import_module
 
@@ -9,9 +9,10 @@ from qhyvit.quantizers.base import Quantizers
 
 
 def find_quantizers(task: Task, mode: Mode, operands: Quantizers | None = None) -> Quantizers:
-    """Run the algorithm that the task's settings name, unless what it finds for the ``operands`` is known; both modes have the same.
+    """Run the algorithm that the task's settings name; in mode full, add the quantizers of the output sites.
 
-    It is imported by name, so that an edit to one concerns no other.
+    Both modes have equal quantizers of ``operands``: given those of mode partial, they are not searched again. Algorithms are imported by
+    name, so that a change of one does not affect the fingerprint of others.
     """
     if operands is None:
         operands = import_module(f"qhyvit.methods.{task.method.algorithm}").find_quantizers(task)

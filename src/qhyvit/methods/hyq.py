@@ -1,12 +1,11 @@
-"""HyQ (Kim et al., IJCAI 2024): min-max ranges, and learnt scales for the input channels of the blocks of MobileNetV2.
+"""HyQ (Kim et al., IJCAI 2024): min-max ranges, and learnt scales for the input channels of MobileNetV2 blocks.
 
 Its quantization-aware distribution scaling divides channel c of a pointwise convolution's input by alpha_c and multiplies the weight by
-it, which leaves the product as it is and brings channels of unlike ranges to one grid. The alpha_c are divided into the scale at which
-the input is rounded: here a uniform quantizer by channel with one zero point. The blocks are found by what the layers compute, where the
-released code names them.
+it. The product stays the same, and channels of different ranges share one grid. The alpha_c become part of the input's scale: here a
+per-channel uniform quantizer with one zero point. Blocks are found by what the layers compute; the released code lists their names.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from rich.progress import track
@@ -14,9 +13,10 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from qhyvit.config.methods import HyqMethod
-from qhyvit.graph.operators import ACTIVATIONS
+from qhyvit.graph.operators import ACTIVATIONS, aten
 from qhyvit.graph.output_sites import source_of
 from qhyvit.graph.sites import Site, site_weight
+from qhyvit.graph.walks import follow, readers
 from qhyvit.methods.log2_attention import from_softmax, log2_attention
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers
@@ -25,13 +25,12 @@ from qhyvit.quantizers.twin import SILU_MINIMUM
 from qhyvit.quantizers.uniform import UniformQuantizer, range_to_grid
 from qhyvit.search.subsample import sampled
 
-aten = torch.ops.aten
-ROWS = 512  # on which alpha is learnt: four times as many lower the error by a few percent
-SMALLEST_ALPHA = 1e-3  # Adam's steps are as large as the learning rate, however near to 0 they lead
+ROWS = 512  # from which alpha is learnt; four times as many lower the error by a few percent
+SMALLEST_ALPHA = 1e-3  # a step of Adam, as large as the learning rate, could lead to 0 or below
 
 
 def find_quantizers(task: Task) -> Quantizers:
-    """The quantizers of every site."""
+    """Return the quantizers of every site."""
     settings = task.settings(HyqMethod)
     scaled = find_scaled_convolutions(task.model.graph_module, task.model.sites)
     quantizers: dict[str, dict[str, Quantizer]] = {}
@@ -46,9 +45,9 @@ def find_quantizers(task: Task) -> Quantizers:
 
 
 def find_scaled_convolutions(graph_module: GraphModule, sites: Sequence[Site]) -> list[Site]:
-    """The pointwise convolutions before and after each depthwise one, with nothing but activation functions between.
+    """Return the pointwise convolutions before and after each depthwise one, with only activation functions between them.
 
-    The one before must have more output than input channels, which tells it from the projection of the block before.
+    The one before must have more output than input channels, which distinguishes it from the projection of the previous block.
     """
     pointwise, expanding, depthwise = set(), set(), set()
     for site in sites:
@@ -61,19 +60,20 @@ def find_scaled_convolutions(graph_module: GraphModule, sites: Sequence[Site]) -
                 expanding.add(site.node)
         elif site.groups > 1 and inputs == 1:
             depthwise.add(site.node)
-    found: set[Node] = set()
+    scaled: set[Node] = set()
     for node in depthwise:
-        before, after = _before(node), pointwise.intersection(_after(node))
+        before = follow(node.all_input_nodes[0], _is_activation)
+        after = pointwise.intersection(readers(node, _is_activation))
         if before in expanding and after:
-            found |= {before, *after}
-    return [site for site in sites if site.node in found]
+            scaled |= {before, *after}
+    return [site for site in sites if site.node in scaled]
 
 
 class ScaledConvolution:
     """A pointwise convolution whose quantizers and error are functions of the alpha [K] of its input channels."""
 
     def __init__(self, task: Task, site: Site) -> None:
-        """``site`` is one of those that `find_scaled_convolutions` finds."""
+        """``site`` is one that `find_scaled_convolutions` returns."""
         self.site, self.problem = site, sampled(task.problem(site), "weight", ROWS)
         assert self.problem.weight is not None
         self.weight = self.problem.weight.flatten(1)
@@ -82,7 +82,7 @@ class ScaledConvolution:
         self.schemes = {operand: task.choices(site, operand).scheme[0] for operand in site.operands}
 
     def learn(self, steps: int, learning_rate: float) -> Tensor:
-        """The alpha with the least error of those that Adam comes by, from 1 on and with the learning rate falling to 0 as a cosine."""
+        """Return the alpha [K] with the least error on the path of Adam, which starts at 1; the learning rate falls to 0 as a cosine."""
         alpha = torch.ones_like(self.low, requires_grad=True)
         optimizer = torch.optim.Adam([alpha], learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -100,10 +100,10 @@ class ScaledConvolution:
         return best
 
     def error(self, alpha: Tensor) -> Tensor:
-        """The mean squared error at the output [], estimated from the sampled rows.
+        """Return the mean squared error at the output [], estimated from the sampled rows.
 
-        Rounding has no gradient, as in the released code: the product of integers is a constant, and ``alpha`` acts through the two
-        scales that it is multiplied with.
+        As in the released code, rounding has no gradient: the product of integers is a constant, and ``alpha`` acts only through the two
+        scales that multiply it.
         """
         (input_scale, _), (weight_scale, _) = self._grids(alpha)
         scale = input_scale * weight_scale
@@ -114,7 +114,7 @@ class ScaledConvolution:
         return ((integers * scale - self.problem.reference) * self.problem.importance).square().sum() / count
 
     def quantizers(self, alpha: Tensor) -> tuple[UniformQuantizer, RescaledWeightQuantizer]:
-        """The quantizers of the input divided by ``alpha`` [K], by its range, and of the weight multiplied by it."""
+        """Return the min-max quantizers of the input divided by ``alpha`` [K] and of the weight multiplied by it."""
         (scale, zero_point), weight_grid = self._grids(alpha)
         return (
             UniformQuantizer(
@@ -150,16 +150,5 @@ def _weight(graph_module: GraphModule, site: Site) -> Tensor:
     return weight
 
 
-def _before(node: Node) -> Node:
-    """The node that feeds ``node``, through activation functions or not."""
-    source = node.all_input_nodes[0]
-    return _before(source) if source.target in ACTIVATIONS else source
-
-
-def _after(node: Node) -> Iterator[Node]:
-    """The nodes that ``node`` feeds, through activation functions or not."""
-    for reader in node.users:
-        if reader.target in ACTIVATIONS:
-            yield from _after(reader)
-        else:
-            yield reader
+def _is_activation(node: Node) -> bool:
+    return node.target in ACTIVATIONS

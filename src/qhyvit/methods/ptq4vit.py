@@ -1,7 +1,7 @@
-"""PTQ4ViT (Yuan et al., arXiv 2111.12293): every site by itself, with twin uniform grids after softmax, GELU and SiLU.
+"""PTQ4ViT (Yuan et al., arXiv 2111.12293): scale search per site, with twin uniform quantizers after softmax, GELU and SiLU.
 
-Each operand is searched beside the quantized other. The released code
-differs in ways that the settings call defects; they are there to be measured.
+Each operand is searched given the quantized other operand. The settings call the differences of the released code defects, so that their
+effect can be measured.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from rich.progress import track
 from torch import Tensor
 
 from qhyvit.config.methods import Ptq4vitMethod
+from qhyvit.graph.operators import aten
 from qhyvit.graph.output_sites import source_of
 from qhyvit.graph.sites import Site
 from qhyvit.methods import scale_search
@@ -33,20 +34,19 @@ from qhyvit.search.candidates import Candidates, ListedCandidates, UniformCandid
 from qhyvit.search.objectives import OBJECTIVES, chunk_size
 from qhyvit.search.site_problem import SiteProblem
 
-aten = torch.ops.aten
 MINIMA = {aten.gelu.default: GELU_MINIMUM, aten.silu.default: SILU_MINIMUM}
 SPLITS = [2.0**-octave for octave in range(20)]
 
 
 def find_quantizers(task: Task) -> Quantizers:
-    """The quantizers of every site."""
+    """Return the quantizers of every site."""
     task = recalibrated(task)
     rounds = task.settings(Ptq4vitMethod).rounds
     return {site.name: alternating.alternate(candidates_of(task, site), rounds) for site in track(task.model.sites, "searching")}
 
 
 def candidates_of(task: Task, site: Site) -> dict[str, Sequence[Candidates]]:
-    """The candidates for each operand."""
+    """Return the candidates for each operand of a site."""
     problem = task.problem(site)
     return {operand: _families(task, problem, operand) for operand in site.operands}
 
@@ -84,25 +84,25 @@ def _after_activation(task: Task, problem: SiteProblem, lowest: float) -> "TwinC
 
 @dataclass(kw_only=True)
 class TwinCandidates(ListedCandidates):
-    """Listed quantizers, beside whose ``full`` range, which need not be among them, the search of the other operand begins."""
+    """Listed quantizers, and the quantizer of the ``full`` range, not necessarily one of them, that is the start."""
 
     full: Quantizer
 
     def start(self) -> Quantizer:
-        """The quantizer of the full range."""
+        """Return the quantizer of the full range."""
         return self.full
 
 
 @dataclass(kw_only=True)
 class StackedCandidates(UniformCandidates):
-    """Weight candidates of a grouped convolution as PTQ4ViT's code compares them: with the inputs of other groups than their own.
+    """Weight candidates of a grouped convolution as PTQ4ViT's code compares them: with the inputs of other groups.
 
     The code lays the n candidates of O output channels, candidate after candidate, along the output channels of one convolution and
     leaves its G groups as they are. Channel c of candidate i is then channel i * O + c of n * O, which reads the input of group
     floor((i * O + c) * G / (n * O)). The released code stacks as many candidates as its memory holds; here these are always all.
 
-    With sampled rows the groups have positions of their own, and the same position of another group's input is not at hand: row t of
-    its sample stands in for it. The losses are those of the code where all positions are kept.
+    Sampled rows of different groups are of different positions: row t of another group's sample replaces the same position of its input.
+    The losses are those of the code if all positions are kept.
     """
 
     def _losses(self, problem: SiteProblem, granularity: str, other: Quantizer | None, index: Tensor) -> Tensor:
@@ -114,14 +114,14 @@ class StackedCandidates(UniformCandidates):
         )
 
     def _sources(self, index: Tensor) -> Tensor:
-        """The group [m, O] whose input each output channel of the candidates ``index`` [m, units] reads."""
+        """Return the group [m, O] whose input each output channel of the candidates ``index`` [m, units] reads."""
         channels = self.problem.tensors["weight"].shape[0] * self.problem.tensors["weight"].shape[2]
         stacked = index.view(len(index), -1) * channels + torch.arange(channels)
         return stacked * self.problem.site.groups // (len(self) * channels)
 
 
 class _MixedGroups(SiteProblem):
-    """A grouped convolution's problem in which the weight candidates' output channels read the inputs of the groups ``sources`` [m, O]."""
+    """Problem of a grouped convolution in which output channels of weight candidates read the inputs of the groups ``sources`` [m, O]."""
 
     def __init__(self, problem: SiteProblem, sources: Tensor) -> None:
         vars(self).update(vars(problem))
@@ -129,5 +129,5 @@ class _MixedGroups(SiteProblem):
         self.layout = replace(problem.layout, depthwise=False)  # every candidate has inputs of its own
 
     def products(self, operand: str, candidates: Tensor, other: Tensor) -> Tensor:
-        """The products of weight candidates [G, K, m, O / G] with the rows ``other`` [G, T, K], as [G, T, m, O / G]."""
+        """Return the products of weight candidates [G, K, m, O / G] with the rows ``other`` [G, T, K], as [G, T, m, O / G]."""
         return torch.einsum("mgotk,gkmo->gtmo", other[self._sources], candidates)

@@ -1,14 +1,14 @@
 """RepQ-ViT (Li et al., ICCV 2023, arXiv 2212.08254): percentile ranges, log-sqrt2 attention maps, and norms that take over scales.
 
-Linear layers behind a LayerNorm round their input by channel, with scales s_c and zero points z_c. At inference the norm does it: with
-r1 = s / mean(s) and r2 = z - round(mean(z)) it computes (x + s r2) / r1, which has one grid, and the layer takes the weight W r1 and
-the bias b - W (s r2) (Section 3.2). That is a uniform quantizer by channel for x and a rescaled one for W, if the bias is computed from
-the rounded weight; the released code takes the unrounded one there.
+Linear layers behind a LayerNorm quantize their input per channel, with scales s_c and zero points z_c. At inference the norm takes this
+over: with r1 = s / mean(s) and r2 = z - round(mean(z)) it computes (x + s r2) / r1, which has one grid, and the layer has the weight W r1
+and the bias b - W (s r2) (Section 3.2). This equals a per-channel uniform quantizer for x and a rescaled one for W, if the bias is
+computed from the quantized weight; the released code uses the FP32 weight there.
 
-A norm can be changed only once, and for all that read it. Several linear layers that are all its readers, as those of queries, keys and
-values may be, therefore share the quantizer that the first of them asks for. The norm stays as it is where anything else reads it, and
-so do the other norms: what a GroupNorm before a convolution or a folded BatchNorm computes is rounded on one grid like any other tensor.
-Networks with these and no LayerNorm get no more from this method than percentile ranges.
+A norm can be changed only once for all its readers. Linear layers that are all its readers, e.g. queries, keys and values, therefore
+share the quantizer of the first of them. The norm stays unchanged where anything else reads it. So do other norms: the output of a
+GroupNorm before a convolution or of a folded BatchNorm is quantized per tensor. On networks without LayerNorm this method is no more than
+percentile ranges.
 
 Unlike in the released code, every range is widened to contain 0, all calibration runs in the FP32 network, convolutions have the bits of
 all other layers, and percentiles of a channel are estimated from the sampled rows.
@@ -24,8 +24,10 @@ from torch.fx import Node
 
 from qhyvit.config.methods import RepqvitMethod
 from qhyvit.graph.nodes import shape_of
+from qhyvit.graph.operators import aten
 from qhyvit.graph.output_sites import source_of
 from qhyvit.graph.sites import Site
+from qhyvit.graph.walks import between
 from qhyvit.methods.log2_attention import from_softmax
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers
@@ -37,11 +39,9 @@ from qhyvit.search.candidates import ListedCandidates
 from qhyvit.search.objectives import OBJECTIVES
 from qhyvit.search.site_problem import SiteProblem
 
-aten = torch.ops.aten
-
 
 def find_quantizers(task: Task) -> Quantizers:
-    """The quantizers of every site."""
+    """Return the quantizers of every site."""
     inputs = {
         site.name: shared for layers in absorbed_layers(task.model.sites) for shared in [_by_channel(task, layers[0])] for site in layers
     }
@@ -49,7 +49,7 @@ def find_quantizers(task: Task) -> Quantizers:
 
 
 def absorbed_layers(sites: Sequence[Site]) -> list[list[Site]]:
-    """For each LayerNorm with weight and bias that linear layers alone read, these layers."""
+    """Return the layers of each LayerNorm with weight and bias that is read by linear layers only."""
     layers: dict[Node, list[Site]] = defaultdict(list)
     for site in sites:
         source = source_of(site, site.operands[0])
@@ -59,9 +59,9 @@ def absorbed_layers(sites: Sequence[Site]) -> list[list[Site]]:
 
 
 def percentile_grid(values: Tensor, counts: Tensor, percentiles: Sequence[float], bits: int, scheme: Scheme) -> tuple[Tensor, Tensor]:
-    """Scale and zero point [C] for the columns of ``values`` [N, C], whose ends are cut at the percentile with the least squared error.
+    """Return scale and zero point [C] for the columns of ``values`` [N, C], clipped at the percentile with the least squared error.
 
-    Row n stands for ``counts`` [N] rows, which need not be whole numbers.
+    Row n represents ``counts`` [N] rows, which need not be whole numbers.
     """
     grids = [range_to_grid(*_ends(values, counts, percent / 100), bits, scheme) for percent in percentiles]
     limits = grid_limits(bits, scheme)
@@ -72,7 +72,7 @@ def percentile_grid(values: Tensor, counts: Tensor, percentiles: Sequence[float]
 
 
 def _ends(values: Tensor, counts: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """The values [C] that ``share`` of each column stays above and below, interpolated linearly between neighbours."""
+    """Return the values [C] that ``share`` of each column stays above and below, interpolated linearly between neighbours."""
     order = values.argsort(0)
     ordered, behind = values.gather(0, order), counts.double()[order]
     ranks = behind.cumsum(0) - behind
@@ -90,13 +90,9 @@ def _interpolate(ordered: Tensor, ranks: Tensor, at: float) -> Tensor:
 
 
 def _reads_alone(norm: Node, layers: Sequence[Site]) -> bool:
-    inside = {site.node for site in layers}
-    for site in layers:
-        node = site.node.all_input_nodes[0]
-        while node is not norm:
-            inside.add(node)
-            (node,) = node.all_input_nodes
-    return all(user in inside for node in (norm, *inside - {site.node for site in layers}) for user in node.users)
+    ends = {site.node for site in layers}
+    paths = between([norm], ends)
+    return all(user in paths for node in paths - ends for user in node.users)
 
 
 def _is_affine_layer_norm(node: Node) -> bool:
@@ -122,22 +118,24 @@ def _quantize_site(task: Task, site: Site, by_channel: UniformQuantizer | None) 
     return alternate(candidates, rounds=1)
 
 
-def _weight(task: Task, problem: SiteProblem, factor: Tensor | None = None) -> UniformQuantizer | RescaledWeightQuantizer:
+def _weight(task: Task, problem: SiteProblem, channel_rescale: Tensor | None = None) -> UniformQuantizer | RescaledWeightQuantizer:
     assert problem.weight is not None
-    weight = (problem.weight if factor is None else problem.weight * factor).flatten(1).t()
+    weight = (problem.weight if channel_rescale is None else problem.weight * channel_rescale).flatten(1).t()
     bits, scheme = task.bits("weight"), task.choices(problem.site, "weight").scheme[0]
     grid = percentile_grid(weight, torch.ones(len(weight)), task.settings(RepqvitMethod).percentiles, bits, scheme)
-    return UniformQuantizer(bits, scheme, *grid, axis=0) if factor is None else RescaledWeightQuantizer(bits, scheme, *grid, factor)
+    if channel_rescale is None:
+        return UniformQuantizer(bits, scheme, *grid, axis=0)
+    return RescaledWeightQuantizer(bits, scheme, *grid, channel_rescale)
 
 
 def _percentiles(task: Task, problem: SiteProblem, operand: str) -> list[Quantizer]:
-    """The quantizers to choose from."""
+    """Return the quantizers to choose from."""
     if operand == "weight":
         return [_weight(task, problem)]
     site, bits = problem.site, task.bits(operand)
     scheme = task.choices(site, operand).scheme[0]
-    found = task.statistics[site.name].ranges[operand]
-    ends = [found.percentile(percent) for percent in task.settings(RepqvitMethod).percentiles]
+    observed = task.statistics[site.name].ranges[operand]
+    ends = [observed.percentile(percent) for percent in task.settings(RepqvitMethod).percentiles]
     if site.kind == "matmul" and from_softmax(site, operand):
         return [LogQuantizer(bits, 2, high.clamp(min=SMALLEST_SCALE)) for _, high in ends]
     return [UniformQuantizer.covering(low, high, bits, scheme) for low, high in ends]

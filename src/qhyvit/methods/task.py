@@ -1,4 +1,4 @@
-"""What every method is given, and the choices that its settings leave for each operand."""
+"""Input of every method, and the choices that its settings leave for each operand."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +29,10 @@ class CalibrationImages:
 
 @dataclass(frozen=True)
 class Task:
-    """Quantize ``model`` with ``method`` to the given bits, from the ``statistics`` of every site and tensor site."""
+    """Quantize ``model`` with ``method`` to the given bits, from the statistics of every site and output site.
+
+    A ``recalibration`` must be of the same model, calibration, bits and `recalibration_key`; without it, methods make what they need.
+    """
 
     model: TracedModel
     statistics: dict[str, SiteStatistics]
@@ -41,20 +44,20 @@ class Task:
     recalibration: Recalibration | None = None
 
     def settings(self, kind: type[T]) -> T:
-        """The settings of the method, which are of the given kind."""
+        """Return the settings of the method, which are of the given kind."""
         assert isinstance(self.method, kind)
         return self.method
 
     def problem(self, site: Site) -> SiteProblem:
-        """The reconstruction problem of a site."""
+        """Return the search problem of a site."""
         return SiteProblem(site, site_weight(self.model.graph_module, site), self.statistics[site.name])
 
     def bits(self, operand: str) -> int:
-        """The bits of an operand."""
+        """Return the bits of an operand."""
         return self.weight_bits if operand == "weight" else self.activation_bits
 
     def choices(self, site: Site, operand: str) -> Choices:
-        """What the settings allow for an operand; a matrix product without heads has no channels to tell apart."""
+        """Return the granularities and schemes for an operand; a matrix product without heads is per-tensor."""
         method = self.method
         if operand == "weight":
             return (method.linear_weights if site.kind == "linear" else None) or method.weights

@@ -1,4 +1,4 @@
-"""What every quantizer demands of its bits, its scales and its integers."""
+"""Checks of the bits, scales and integers of quantizers."""
 
 import math
 

@@ -18,10 +18,10 @@ NAMES = {1: "log2", 2: "log sqrt2"}
 
 @dataclass(frozen=True)
 class LogQuantizer(Quantizer):
-    """The values delta 2^(-q / k) for q = 0..2^b-1, and 0, for a whole tensor; k is ``steps_per_octave``, 1 or 2.
+    """Per-tensor quantizer to the values delta 2^(-q / k) for q = 0..2^b-1, and 0; k is ``steps_per_octave``, 1 or 2.
 
     ``delta``, the largest value, is float32 of shape []. The 0 is one value more than b bits hold: both released codes keep it in a mask
-    beside the integers.
+    next to the integers.
     """
 
     bits: int
@@ -35,21 +35,21 @@ class LogQuantizer(Quantizer):
             raise ValueError(f"steps per octave must be 1 or 2, not {self.steps_per_octave}")
 
     def describe(self) -> str:
-        """The kind in words, by the base of its logarithm."""
+        """Name the kind by the base of its logarithm."""
         return NAMES[self.steps_per_octave]
 
     def quantize(self, x: Tensor) -> Tensor:
-        """The integers that represent ``x``, as floats of the same shape: 0 from delta up, 2^b for what is 0, below, or too small."""
+        """Return the integers that represent ``x``, as floats: 0 from delta up, 2^b for values of 0, below 0, or too small."""
         octaves = torch.log2(x.clamp(min=0) / self.delta)
         return torch.round(-self.steps_per_octave * octaves).clamp(0, 2**self.bits)
 
     def dequantize(self, q: Tensor) -> Tensor:
-        """The real values that the integers ``q`` stand for. Raises ValueError when one is not an integer in [0, 2^b]."""
+        """Return the real values that the integers ``q`` represent. Raises ValueError when one is not an integer in [0, 2^b]."""
         check_integers(q, 0, 2**self.bits)
         return self._values(q)
 
     def fake_quantize(self, x: Tensor) -> Tensor:
-        """The real values nearest to ``x`` by the logarithm: dequantize(quantize(x))."""
+        """Return the values nearest to ``x`` by the logarithm: dequantize(quantize(x))."""
         return self._values(self.quantize(x))
 
     def _values(self, q: Tensor) -> Tensor:

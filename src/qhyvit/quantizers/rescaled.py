@@ -1,7 +1,7 @@
-"""The weight of a layer that has taken over the scales of its input's channels: uniform by output channel, once multiplied by them.
+"""Weight quantizer of a layer that has taken over the scales of its input's channels: uniform per output channel after the rescaling.
 
 An input that is quantized as x_c / r_c on one grid needs the weight W_c r_c. Dividing by r_c again turns both into quantizers of the
-unchanged x and W: a uniform one by channel for the input, with the scales s r_c, and this one for the weight. So RepQ-ViT (arXiv
+unchanged x and W: a uniform one per channel for the input, with the scales s r_c, and this one for the weight. So RepQ-ViT (arXiv
 2212.08254, Section 3.2) moves r_c into the norm before the layer, and HyQ (IJCAI 2024) into the input's own rounding.
 """
 
@@ -17,8 +17,8 @@ from qhyvit.quantizers.uniform import Scheme, UniformQuantizer
 class RescaledWeightQuantizer(Quantizer):
     """A b-bit grid for each of the O output channels of W_c r_c, for a weight [O, K, ...] of a layer without groups.
 
-    ``scale`` and ``zero_point`` [O] are those of a `UniformQuantizer`; ``factor`` [K] holds the r_c. All are float32. Raises ValueError
-    for a factor that is not positive.
+    ``scale`` and ``zero_point`` [O] are as in `UniformQuantizer`; ``channel_rescale`` [K] holds the r_c. All are float32. Raises
+    ValueError unless all r_c are positive numbers.
     """
 
     bits: int
@@ -30,24 +30,24 @@ class RescaledWeightQuantizer(Quantizer):
     def __post_init__(self) -> None:
         self._uniform.__post_init__()
         if self.channel_rescale.ndim != 1 or not bool(((self.channel_rescale > 0) & self.channel_rescale.isfinite()).all()):
-            raise ValueError("factors must be positive numbers, one for each input channel")
+            raise ValueError("channel_rescale must be positive numbers, one per input channel")
 
     def describe(self) -> str:
-        """The kind in words."""
+        """Name the kind, with granularity and scheme."""
         return f"rescaled {self._uniform.describe()}"
 
     def quantize(self, weight: Tensor) -> Tensor:
-        """The integers that represent ``weight``, as floats of the same shape."""
+        """Return the integers that represent ``weight``, as floats of the same shape."""
         return self._uniform.quantize(weight * self._spread(weight))
 
     def dequantize(self, q: Tensor) -> Tensor:
-        """The real weights that the integers ``q`` stand for. Raises ValueError when one is not an integer of the grid."""
+        """Return the real weights that the integers ``q`` represent. Raises ValueError when one is not an integer of the grid."""
         return self._uniform.dequantize(q) / self._spread(q)
 
     def fake_quantize(self, weight: Tensor) -> Tensor:
-        """The real weights nearest to ``weight`` on the grid: dequantize(quantize(weight))."""
-        factor = self._spread(weight)
-        return self._uniform.fake_quantize(weight * factor) / factor
+        """Return the weights nearest to ``weight`` on the grid: dequantize(quantize(weight))."""
+        channel_rescale = self._spread(weight)
+        return self._uniform.fake_quantize(weight * channel_rescale) / channel_rescale
 
     @property
     def _uniform(self) -> UniformQuantizer:

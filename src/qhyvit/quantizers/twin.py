@@ -1,4 +1,4 @@
-"""Twin uniform quantization: two uniform grids for the values below and above a boundary, and one bit that says which.
+"""Twin uniform quantization: two uniform grids, for values below and above a boundary, and one bit that selects the grid.
 
 Yuan et al., "PTQ4ViT: Post-training Quantization for Vision Transformers with Twin Uniform Quantization", ECCV 2022
 (arXiv 2111.12293), Section 3.2; limits and steps are those of the released code.
@@ -18,7 +18,7 @@ SILU_MINIMUM = -0.27846454276107
 
 @dataclass(frozen=True)
 class TwinUniformQuantizer(Quantizer):
-    """Two grids of b - 1 bits each for a whole tensor, with float32 scales of shape [].
+    """Per-tensor quantizer with two grids of b - 1 bits each, with float32 scales of shape [].
 
     With Q = 2^(b - 1), values from ``boundary`` up take the multiples 0..Q-1 of ``high_scale``. Those below take the multiples of
     ``low_scale``: -Q..0 for a boundary of 0 (the negative half), else 0..Q-1.
@@ -37,11 +37,11 @@ class TwinUniformQuantizer(Quantizer):
             raise ValueError(f"the boundary must not be below 0, but is {self.boundary}")
 
     def describe(self) -> str:
-        """The kind in words."""
+        """Name the kind."""
         return "twin"
 
     def quantize(self, x: Tensor) -> Tensor:
-        """The codes 0..2^b-1 that represent ``x``, as floats of the same shape.
+        """Return the codes 0..2^b-1 that represent ``x``, as floats of the same shape.
 
         The most significant bit is 1 on the high grid; the others are the integer modulo Q. A negative value that rounds to 0 takes the
         0 of the high grid, since Q codes hold no more than -Q..-1.
@@ -52,12 +52,12 @@ class TwinUniformQuantizer(Quantizer):
         return torch.where(x < self.boundary, low, high)
 
     def dequantize(self, codes: Tensor) -> Tensor:
-        """The real values that ``codes`` stand for. Raises ValueError when one is not an integer in [0, 2^b - 1]."""
+        """Return the real values that ``codes`` represent. Raises ValueError when one is not an integer in [0, 2^b - 1]."""
         check_integers(codes, 0, 2**self.bits - 1)
         return self._values(codes)
 
     def fake_quantize(self, x: Tensor) -> Tensor:
-        """The real values nearest to ``x``, each on the grid of its side of the boundary: dequantize(quantize(x))."""
+        """Return the values nearest to ``x``, each on the grid of its side of the boundary: dequantize(quantize(x))."""
         return self._values(self.quantize(x))
 
     @property
@@ -75,14 +75,14 @@ class TwinUniformQuantizer(Quantizer):
 
 @dataclass(frozen=True)
 class AddedTwinUniformQuantizer(TwinUniformQuantizer):
-    """What PTQ4ViT's code does to probabilities, otherwise than its paper: every value stands for the sum of a value on each grid.
+    """Twin quantizer of probabilities as in PTQ4ViT's code, unlike its paper: every code represents the sum of a value on each grid.
 
-    The code clamps a value to either side of the boundary, rounds both to their grids and adds them. So a value from the boundary up
-    comes out larger by the boundary, and one below it larger by the boundary as the high grid has it, which is 0 for small boundaries.
+    The code clips a value to either side of the boundary, rounds both to their grids and adds them. So a value from the boundary up
+    becomes larger by the boundary, and one below it larger by the boundary on the high grid, which is 0 for small boundaries.
     """
 
     def describe(self) -> str:
-        """The kind in words."""
+        """Name the kind."""
         return "added twin"
 
     def _values(self, codes: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class AddedTwinUniformQuantizer(TwinUniformQuantizer):
 
 
 def after_softmax(split: float, bits: int, kind: type[TwinUniformQuantizer] = TwinUniformQuantizer) -> TwinUniformQuantizer:
-    """The quantizer of probabilities: [0, split) in steps of split / (Q - 1), [split, 1] in steps of 1 / (Q - 1).
+    """Return the quantizer of probabilities: [0, split) in steps of split / (Q - 1), [split, 1] in steps of 1 / (Q - 1).
 
     Raises ValueError unless 0 < split <= 1.
     """
@@ -103,7 +103,7 @@ def after_softmax(split: float, bits: int, kind: type[TwinUniformQuantizer] = Tw
 
 
 def after_activation(lowest: float, positive_scale: Tensor, bits: int) -> TwinUniformQuantizer:
-    """The quantizer of a GELU's or SiLU's output: [lowest, 0) in steps of |lowest| / Q, the rest in steps of ``positive_scale`` [].
+    """Return the quantizer of a GELU's or SiLU's output: [lowest, 0) in steps of |lowest| / Q, the rest in steps of ``positive_scale`` [].
 
     ``lowest`` is the function's minimum; PTQ4ViT uses GELU's for all. Raises ValueError unless it is negative and the scale positive.
     """

@@ -19,9 +19,9 @@ SMALLEST_SCALE = torch.finfo(torch.float32).eps  # a dead channel has range 0; i
 
 @dataclass(frozen=True)
 class UniformQuantizer(Quantizer):
-    """A b-bit grid for each quantization unit (the tensor, a channel or a head).
+    """A b-bit grid per quantization unit (the tensor, a channel or a head).
 
-    ``scale`` and ``zero_point`` are float32 of one shape: [] for the whole tensor, [C] for the C slices along ``axis``. Symmetric grids
+    ``scale`` and ``zero_point`` are float32 of one shape: [] per tensor, [C] for the C slices along ``axis``. Symmetric grids
     are signed with zero point 0; asymmetric grids are unsigned, and 0 is always one of their points.
     """
 
@@ -49,22 +49,22 @@ class UniformQuantizer(Quantizer):
 
     @property
     def limits(self) -> tuple[int, int]:
-        """The smallest and the largest integer of the grid."""
+        """Smallest and largest integer of the grid."""
         return grid_limits(self.bits, self.scheme)
 
     def quantize(self, x: Tensor) -> Tensor:
-        """The integers that represent ``x``, as floats of the same shape."""
+        """Return the integers that represent ``x``, as floats of the same shape."""
         scale, zero_point = self._broadcast(x.ndim)
         return torch.clamp(torch.round(x / scale) + zero_point, *self.limits)
 
     def dequantize(self, q: Tensor) -> Tensor:
-        """The real values that the integers ``q`` stand for. Raises ValueError when one is not an integer of the grid."""
+        """Return the real values that the integers ``q`` represent. Raises ValueError when one is not an integer of the grid."""
         check_integers(q, *self.limits)
         scale, zero_point = self._broadcast(q.ndim)
         return (q - zero_point) * scale
 
     def fake_quantize(self, x: Tensor) -> Tensor:
-        """The real values nearest to ``x`` on the grid: dequantize(quantize(x))."""
+        """Return the values nearest to ``x`` on the grid: dequantize(quantize(x))."""
         scale, zero_point = self._broadcast(x.ndim)
         return fake_quantize(x, scale, zero_point, *self.limits)
 
@@ -77,12 +77,12 @@ class UniformQuantizer(Quantizer):
 
 
 def grid_limits(bits: int, scheme: Scheme) -> tuple[int, int]:
-    """The smallest and the largest integer: two's complement when symmetric, unsigned when asymmetric."""
+    """Return the smallest and the largest integer: two's complement when symmetric, unsigned when asymmetric."""
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if scheme == "symmetric" else (0, 2**bits - 1)
 
 
 def range_to_grid(low: Tensor, high: Tensor, bits: int, scheme: Scheme) -> tuple[Tensor, Tensor]:
-    """Scale and zero point, of the shape of ``low`` and ``high``, of the grid that just covers [low, high] and 0.
+    """Return scale and zero point, of the shape of ``low`` and ``high``, of the grid that just covers [low, high] and 0.
 
     A range on one side of 0 is widened to contain it. Otherwise its zero point would leave the grid (the zero-point overflow of
     Q-HyViT, Section III) and zero padding would not be exact.
@@ -91,9 +91,9 @@ def range_to_grid(low: Tensor, high: Tensor, bits: int, scheme: Scheme) -> tuple
 
 
 def saturated_grid(low: Tensor, high: Tensor, bits: int, scheme: Scheme) -> tuple[Tensor, Tensor]:
-    """The same for [low, high] alone, with a zero point that is clamped to the grid, as in FQ-ViT's code (arXiv 2111.13824).
+    """Return scale and zero point of the width of [low, high], the zero point clamped to the grid, as in FQ-ViT's code (arXiv 2111.13824).
 
-    With a range on one side of 0 an asymmetric grid is as wide as the range, but starts or ends at 0.
+    For a range on one side of 0 an asymmetric grid is as wide as the range, but starts or ends at 0.
     """
     qmin, qmax = grid_limits(bits, scheme)
     if scheme == "symmetric":
@@ -104,9 +104,9 @@ def saturated_grid(low: Tensor, high: Tensor, bits: int, scheme: Scheme) -> tupl
 
 
 def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:
-    """Round ``x`` to the grid; ``scale`` and ``zero_point`` broadcast against it."""
-    # round(x / scale) + zero_point is clamped in the shifted form, which saves two passes over the data; clamp itself is slow with tensors,
-    # but fastest with numbers, which do where no zero point is shifted.
+    """Fake-quantize ``x``; ``scale`` and ``zero_point`` broadcast against it."""
+    # The integers are clamped before the zero point is added, which saves two passes over the data. clamp is slow with tensors, but fastest
+    # with numbers, which suffice where all zero points are 0.
     q = torch.div(x, scale).round_()
     if not zero_point.any():
         return q.clamp_(qmin, qmax).mul_(scale)

@@ -1,4 +1,4 @@
-"""The joint search of a bridge block: every quantizer is judged by the error at the block's output, with all others in place.
+"""Joint search of a bridge block: every quantizer is compared by the error at the block's output, with all others in place.
 
 Q-HyViT (arXiv 2303.12557), Section IV: the unit of reconstruction is O^bb = w_n ... w_1 x, not the layer.
 """
@@ -18,7 +18,7 @@ from qhyvit.quantizers.base import Quantizer, Quantizers, same_quantizer
 
 
 class QuantizedBlock:
-    """The error at the output of a block as a function of the quantizers of its sites."""
+    """Error at the output of a block as a function of the quantizers of its sites."""
 
     def __init__(self, block: Block, inputs: Sequence[Tensor | int], gradient: Tensor) -> None:
         """``inputs`` are the values of the block's inputs over the calibration images, ``gradient`` that of the loss at its output."""
@@ -28,12 +28,12 @@ class QuantizedBlock:
         self.reference = block.graph_module(*inputs)
 
     def error(self, quantizers: Quantizers, known: dict[Node, Any] | None = None) -> float:
-        """The Fisher-weighted squared error; ``known`` holds values of nodes that need not be computed again."""
+        """Return the Fisher-weighted squared error; ``known`` holds values of nodes that need not be computed again."""
         output = self._runner(quantizers).run(*self.inputs, initial_env=dict(known or {}))
         return float(output.sub_(self.reference).mul_(self.gradient).square_().sum())
 
     def before(self, site: Site, quantizers: Quantizers) -> dict[Node, Any]:
-        """The values of all nodes that do not depend on the site's quantizers."""
+        """Return the values of all nodes that do not depend on the site's quantizers."""
         runner = self._runner(quantizers)
         runner.run(*self.inputs)
         return independent_of(site.node, runner.env)
@@ -44,14 +44,14 @@ class QuantizedBlock:
 
 @torch.inference_mode()
 def search_block(problem: QuantizedBlock, start: Quantizers, options: dict[tuple[str, str], list[Quantizer]], rounds: int) -> Quantizers:
-    """Improve the quantizers of a block's sites, which ``start`` has, with those that ``options`` offers for each site and operand.
+    """Improve the quantizers ``start`` of a block's sites by the ``options`` for each site and operand.
 
-    The sites take their turns in order of execution, the second operand (the weight of a layer) before the first, until all in turn have
-    nothing better to offer.
+    Sites are searched in order of execution, the second operand (the weight of a layer) before the first, until no operand has a better
+    option.
     """
     best = {site.name: dict(start[site.name]) for site in problem.block.sites}
     least = problem.error(best)
-    settled = 0  # operands in turn, the last one to change among them, of which no option is better
+    settled = 0  # operands in a row, from the last one that changed, without a better option
     for _ in range(rounds):
         for site in problem.block.sites:
             known = problem.before(site, best)
