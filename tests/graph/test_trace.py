@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from qhyvit.errors import InputError
 from qhyvit.graph.nodes import module_path
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
@@ -75,7 +76,7 @@ def test_operators_under_autocast_become_part_of_the_graph():
 
 
 def test_a_model_that_computes_in_half_precision_is_refused():
-    with pytest.raises(ValueError, match="differs from the model"):
+    with pytest.raises(InputError, match="differs from the model"):
         trace(AttendedAndScores(enabled=True), torch.randn(3, 5, 4))
 
 
@@ -108,5 +109,30 @@ class AliasedView(nn.Module):
 
 
 def test_a_graph_that_computes_something_else_is_refused():
-    with pytest.raises(ValueError, match="differs from the model"):
+    with pytest.raises(InputError, match="differs from the model"):
         trace(AliasedView(), torch.tensor([-1.0, -2.0]))
+
+
+class ReadsValues(nn.Module):
+    """Has a control flow that depends on the values of its input."""
+
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+REFUSED = {
+    "control flow": (
+        lambda: nn.Sequential(nn.Identity(), ReadsValues()),
+        "^Sequential, module 1: .* cannot trace .*control flow",
+    ),
+    "input size": (lambda: nn.Sequential(nn.Linear(7, 2)), r"^Sequential, module 0: cannot run on an input of shape \[2, 4\] .*size"),
+    "two results": (lambda: nn.LSTM(4, 4), "^LSTM: returns tuple, not one tensor; wrap it"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_model_that_cannot_be_traced_is_refused_in_one_line(case):
+    build, message = REFUSED[case]
+    with pytest.raises(InputError, match=message) as refused:
+        trace(build(), torch.randn(2, 4))
+    assert "\n" not in str(refused.value)

@@ -1,6 +1,7 @@
 """What a traced network is made of: sites, bridge blocks, norms, parameters, as plain data."""
 
 from collections import Counter
+from dataclasses import asdict
 from math import prod
 from typing import Any
 
@@ -13,6 +14,7 @@ from qhyvit.graph.nodes import shape_of
 from qhyvit.graph.operators import NORMS
 from qhyvit.graph.sites import Site, find_sites
 from qhyvit.graph.trace import trace
+from qhyvit.graph.unquantized_products import find_unquantized_products
 from qhyvit.graph.walks import visit
 
 
@@ -28,6 +30,7 @@ def describe(model: nn.Module, example: Tensor) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "norms": dict(norms) | {"batch_norm_folded": folded},
         "sites": [_describe_site(site, len(example)) | {"reads": _reads(site, nodes)} for site in sites],
+        "unquantized_products": [asdict(product) for product in find_unquantized_products(graph_module, sites)],
         "bridge_blocks": [_describe_bridge(block) for block in find_bridge_blocks(graph_module, sites)],
     }
 

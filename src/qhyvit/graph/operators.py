@@ -17,6 +17,21 @@ MATMULS = {aten.matmul.default, aten.bmm.default}
 CONVOLUTIONS = {aten.conv2d.default, aten.conv2d.padding}
 FOLDABLE = {aten.conv2d.default, aten.linear.default}  # a BatchNorm that follows is a change of their weights and biases
 
+_REASONS = {  # why products by these operators, in all overloads, are no sites
+    "only convolutions in two dimensions are quantized": "conv1d conv3d conv_tbc",
+    "transposed convolutions are not quantized": "conv_transpose1d conv_transpose2d conv_transpose3d",
+    "its padding is a word; give the number of pixels": "conv2d",
+    "only torch.nn.functional.conv2d is quantized": "convolution _convolution",
+    "only torch.matmul and torch.bmm are quantized": (
+        "addbmm addmm addmv addr baddbmm chain_matmul dot einsum ger inner kron linalg_matmul linalg_matrix_power linalg_multi_dot"
+        " linalg_vecdot matrix_power mm mv outer tensordot vdot _grouped_mm"
+    ),
+    "bilinear layers are not quantized": "bilinear",
+    "distances between vectors are not quantized": "cdist pdist",
+    "recurrent layers are not quantized": "lstm lstm_cell gru gru_cell rnn_tanh rnn_tanh_cell rnn_relu rnn_relu_cell",
+}
+UNQUANTIZED_PRODUCTS = {getattr(aten, name): reason for reason, names in _REASONS.items() for name in names.split()}
+
 NORMS = {
     aten.batch_norm.default: "batch_norm",
     aten.layer_norm.default: "layer_norm",

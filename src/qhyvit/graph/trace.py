@@ -1,23 +1,27 @@
 """A model as one flat graph of ATen operators: torch.export, then only functional operators and none without effect."""
 
+from textwrap import shorten
+from traceback import walk_tb
+
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from qhyvit.errors import InputError
+from qhyvit.graph.attention import split_attention
 from qhyvit.graph.operators import IDENTITIES_IN_EVAL, aten
 
 
 def trace(model: nn.Module, example: Tensor) -> GraphModule:
-    """Trace ``model`` in eval mode on ``example`` [B, 3, H, W], B > 1; the graph takes any batch size and keeps each node's module path.
+    """Trace ``model`` in eval mode on ``example`` [B, C, H, W], B > 1; the graph takes any batch size and keeps each node's module path.
 
-    Raises ValueError when the graph does not compute what the model computes.
+    Fused attention is split, so that both of its products are nodes. Raises InputError for a model that cannot run on the example or
+    cannot be exported, and for a graph that does not compute what the model computes.
     """
     model.eval()
     with torch.no_grad():
-        expected = model(example)  # before the export, for models that set up their buffers in the first run
-    batch = torch.export.Dim("batch")
-    graph_module = torch.export.export(model, (example,), dynamic_shapes=({0: batch},)).module()
-    assert isinstance(graph_module, GraphModule)
+        expected = _run(model, example)  # before the export, for models that set up their buffers in the first run
+    graph_module = _export(model, example)
     _inline_autocast(graph_module)
     for node in list(graph_module.graph.nodes):
         if node.op == "call_module" or node.target is aten._assert_tensor_metadata.default:  # guards on shapes and types
@@ -27,13 +31,57 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
             graph_module.graph.erase_node(node)
         elif node.op == "call_function" and str(node.target).partition(".")[0] == "aten" and _is_in_place(node):
             _make_functional(node)
+    split_attention(graph_module)
     graph_module.graph.lint()
     graph_module.recompile()
     with torch.no_grad():
-        got = graph_module(example)
-    if not torch.allclose(got, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())):
-        raise ValueError(f"the traced graph differs from the model by {float((got - expected).abs().max()):.3g}")
+        _require_equal(model, graph_module(example), expected)
     return graph_module.requires_grad_(False)
+
+
+def _run(model: nn.Module, example: Tensor) -> Tensor:
+    try:
+        output = model(example)
+    except Exception as error:  # of any kind: the model is the user's
+        said = f"cannot run on an input of shape {list(example.shape)} ({_summary(error)})"
+        raise InputError(f"{_origin(model, error)}: {said}; give it images of the size that it is made for") from error
+    if not isinstance(output, Tensor):
+        said = f"returns {type(output).__name__}, not one tensor"
+        raise InputError(f"{type(model).__name__}: {said}; wrap it in a module that returns the logits alone")
+    return output
+
+
+def _export(model: nn.Module, example: Tensor) -> GraphModule:
+    batch = torch.export.Dim("batch")
+    try:
+        graph_module = torch.export.export(model, (example,), dynamic_shapes=({0: batch},)).module()
+    except Exception as error:  # torch.export has no exception of its own
+        said = f"torch.export cannot trace it ({_summary(error)})"
+        advice = "make its control flow depend on shapes and settings alone, on no values of tensors and no batch size"
+        raise InputError(f"{_origin(model, error)}: {said}; {advice}") from error
+    assert isinstance(graph_module, GraphModule)
+    return graph_module
+
+
+def _require_equal(model: nn.Module, output: Tensor, expected: Tensor) -> None:
+    if torch.allclose(output, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())):
+        return
+    said = f"the traced graph differs from the model by {float((output - expected).abs().max()):.3g}"
+    advice = "remove random operators, half precision, and views of tensors that change in place"
+    raise InputError(f"{type(model).__name__}: {said}; {advice}")
+
+
+def _origin(model: nn.Module, error: Exception) -> str:
+    """Name the class of the model and the path of its innermost module that was running when the error was raised."""
+    names = {module: name for name, module in model.named_modules() if name}
+    running = [frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__)]
+    paths = [names[module] for module in running if isinstance(module, nn.Module) and module in names]
+    return f"{type(model).__name__}, module {paths[-1]}" if paths else type(model).__name__
+
+
+def _summary(error: Exception) -> str:
+    """Return the first words of an error's message in one line."""
+    return shorten(str(error), 200) or type(error).__name__
 
 
 def _inline_autocast(graph_module: GraphModule) -> None:

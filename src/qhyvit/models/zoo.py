@@ -9,7 +9,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.data import create_transform, resolve_data_config
-from timm.layers import set_fused_attn
 from torch import Tensor, nn
 
 from qhyvit.config.dataset import Dataset
@@ -17,8 +16,6 @@ from qhyvit.config.models import Model
 from qhyvit.data.entries import Transform
 from qhyvit.errors import InputError
 from qhyvit.models.image_size import fit_attention_to_size, load_state
-
-set_fused_attn(False)  # both attention products must be visible in the traced graph
 
 
 def build(spec: Model, classes: int, size: int | None = None) -> nn.Module:
