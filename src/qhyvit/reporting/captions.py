@@ -75,8 +75,8 @@ DROPS = (
 )
 CLAIMS = (
     "Drop of top-1 from FP32 by network, in points: one panel per bit-width, one mark per method with the 95 % paired interval of its drop."
-    " Crosses are the drops that the paper publishes, on ImageNet, in the colour of their method. The axis is linear up to 2 points and"
-    " logarithmic beyond."
+    " Crosses are the drops that the paper publishes, on ImageNet; dotted lines lead to them from ours. The axis is linear up to 2 points"
+    " and logarithmic beyond."
 )
 SEEDS_FIGURE = (
     "Top-1 of each seed minus the mean over seeds, in points, by method: one panel per bit-width, each with its own scale, one mark per"

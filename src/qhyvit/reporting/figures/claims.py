@@ -25,7 +25,7 @@ def make(sources: Sources) -> Figure:
 def claims_figure(results: pd.DataFrame, published: pd.DataFrame, methods: MethodCatalog) -> Figure:
     """Draw the drop of top-1: one panel per bit-width, one line per network, one mark per method with its paired interval.
 
-    Crosses are the drops of ``published`` cells, in the colour of their method. Several seeds are averaged.
+    Crosses are the drops of ``published`` cells; dotted lines lead to them from ours. Several seeds are averaged.
     """
     ours = cells(results, "partial")
     ours = ours[ours.method.isin(METHODS)]
@@ -46,9 +46,11 @@ def claims_figure(results: pd.DataFrame, published: pd.DataFrame, methods: Metho
                 place = np.arange(len(networks)) + shift
                 bars = error_bars(cell.drop_low, cell["drop"], cell.drop_high)
                 axes.errorbar(cell["drop"], place, xerr=bars, **style, linestyle="none", elinewidth=0.8)
+                axes.hlines(place, cell["drop"], claim["drop"], color=style["color"], linestyle=":", linewidth=0.8)
                 axes.plot(claim["drop"], place, color=style["color"], linestyle="none", **PUBLISHED)
             _finish(axes, len(networks), min(-1, 1.1 * ours.drop_low.min()))
-        panels[0].plot([], [], color="0.3", linestyle="none", label="as published, on ImageNet", **PUBLISHED)
+        if published.model.isin(networks).any():
+            panels[0].plot([], [], color="0.3", linestyle="none", label="as published, on ImageNet", **PUBLISHED)
         figure.supxlabel(DROP)
         add_legend(figure, panels[0])
     return figure
