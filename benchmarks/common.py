@@ -1,4 +1,4 @@
-"""What all benchmarks share: one network, one set of images, how a command is measured, and how a table is written."""
+"""Common parts of all benchmarks: the network, the images, how a command is measured, and how a table is written."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ from qhyvit.reporting.write import to_markdown
 EXPERIMENT = Path("config/experiments/all-methods.yaml")
 MODEL = "mobilevit_xxs"
 SEED = 0
-SIZE = 256  # pixels a side: those for which the network was made
+SIZE = 256  # side in pixels: the network's own input size
 IMAGES = 32
 WORK = Path("results/benchmarks")
 REPORTS = Path("reports/benchmarks")
@@ -36,14 +36,14 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process took: user and system seconds of all its threads, and the most memory that it held at a time."""
+    """CPU time (user and system, all threads) and peak memory of a process."""
 
     cpu_seconds: float
     peak_mib: float
 
 
 def load_experiment(size: int, images: int) -> Config:
-    """The embedded experiment on so many images of another size."""
+    """Read the embedded experiment with another number of images, of another size."""
     config = load_config(EXPERIMENT)
     experiment = config.experiment
     changed = {
@@ -84,7 +84,7 @@ def write_report(name: str, table: pd.DataFrame, summary: pd.DataFrame, notes: s
 
 
 def describe_machine(packages: Sequence[str]) -> str:
-    """The processor, the threads and the versions that matter."""
+    """Describe the processor, the threads and the package versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return f"{_processor()}, one thread; Python {platform.python_version()}, {versions}."
 

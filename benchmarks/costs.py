@@ -1,4 +1,4 @@
-"""What some parts of a job cost here, in CPU-seconds, that a run on small images does not show; and the size of networks."""
+"""CPU-seconds of parts of a job that a run on small images does not show, and the size of networks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ PHOTOGRAPH = (500, 375)  # pixels; the size that most of ImageNet's images have
 
 
 def network_sizes(config: Config) -> pd.DataFrame:
-    """By model, ``gmacs``, billions of multiplications of one image, and ``parameters``, in millions."""
+    """Return ``gmacs``, billions of multiply-accumulates per image, and ``parameters``, in millions, by model."""
     dataset = config.experiment.dataset
     rows = {}
     for name, spec in config.models.items():
@@ -34,7 +34,7 @@ def network_sizes(config: Config) -> pd.DataFrame:
 
 
 def read_seconds(config: Config, count: int = 50) -> float:
-    """To read, check and transform one photograph."""
+    """Measure the seconds to read, check and transform one photograph."""
     model = build(config.models[config.experiment.models[0]], config.experiment.dataset.classes)
     noise = np.random.default_rng(0).integers(0, 256, (15, 20, 3), dtype=np.uint8)
     with TemporaryDirectory() as folder:
@@ -45,7 +45,7 @@ def read_seconds(config: Config, count: int = 50) -> float:
 
 
 def merge_seconds(classes: int, images: int = 5000) -> float:
-    """To compare the logits of an image of one network with FP32's."""
+    """Measure the seconds to compare the logits of one network for an image with those of FP32."""
     reference, logits = torch.randn(images, classes), torch.randn(images, classes)
     labels = torch.zeros(images, dtype=torch.int64)
 
@@ -58,14 +58,14 @@ def merge_seconds(classes: int, images: int = 5000) -> float:
 
 
 def interval_seconds(images: int) -> float:
-    """For the bootstrap interval of one result on so many images."""
+    """Measure the seconds of the bootstrap interval of one result on ``images`` images."""
     generator = np.random.default_rng(0)
     reference, correct = (generator.random(images) < share for share in (0.8, 0.79))
     return _seconds(lambda: drop_interval(reference, correct), 1)
 
 
 def forward_seconds(config: Config, name: str, batch_size: int = 25) -> float:
-    """To run the FP32 network over one image, in batches."""
+    """Measure the seconds of the FP32 network per image, in batches."""
     dataset = config.experiment.dataset
     model = build(config.models[name], dataset.classes, dataset.input_size).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batch = torch.zeros(batch_size, *example_input(model, dataset).shape[1:]).contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Every method on two convolutional networks and 1,800 photographs with ImageNet's classes, each fold calibrated on the other's images.
+"""Results of every method on two convolutional networks and 1,800 photographs, in two folds calibrated on each other's images.
 
 The images cannot come with the project, so the folds run where they are, each by itself, and what this pools are their reports:
 `make reproduce CONFIG=config/experiments/imagenet-mini.yaml IMAGENET_MINI=/path`, and the same with imagenet-mini-swapped.yaml.

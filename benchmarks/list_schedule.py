@@ -11,13 +11,13 @@ Dependencies = Mapping[int, set[int]]
 
 
 def dependencies(jobs: Mapping[int, Job]) -> Dependencies:
-    """By job, the jobs that make its inputs."""
+    """Return the jobs that make the inputs of each job."""
     makers = {path: number for number, job in jobs.items() for path in job.output}
     return {number: {makers[path] for path in job.input if path in makers} for number, job in jobs.items()}
 
 
 def makespan(seconds: Mapping[int, float], needs: Dependencies, workers: int) -> float:
-    """When the last job ends, in seconds, if each takes one worker; the list is in the order of their numbers."""
+    """Return the seconds until the last job ends, if each takes one worker; the list is in the order of their numbers."""
     missing = Counter({job: len(needs[job]) for job in seconds})
     users: dict[int, list[int]] = {job: [] for job in seconds}
     for job, needed in needs.items():
@@ -39,7 +39,7 @@ def makespan(seconds: Mapping[int, float], needs: Dependencies, workers: int) ->
 
 
 def critical_path(seconds: Mapping[int, float], needs: Dependencies) -> float:
-    """The seconds of the longest chain of jobs that need each other: no number of workers takes less."""
+    """Return the seconds of the longest chain of jobs that need each other, the minimum for any number of workers."""
     ends: dict[int, float] = {}
     for job in TopologicalSorter(needs).static_order():
         ends[job] = seconds[job] + max((ends[other] for other in needs[job]), default=0.0)

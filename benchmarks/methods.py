@@ -1,4 +1,4 @@
-"""What each method costs: calibrate and quantize, every method in a process of its own, beside NNCF and ONNX Runtime in the same run."""
+"""Cost of each method: calibrate and quantize, one process per method, and NNCF and ONNX Runtime in the same run."""
 
 import os
 from itertools import product
@@ -13,11 +13,11 @@ from qhyvit.config.loading import load_config
 
 YARDSTICKS = {"NNCF": "nncf", "ONNX Runtime": "onnxruntime"}
 KINDS = {"all": "", "own": "own_"}  # columns of the summary, and of the table
-PREPARATIONS = 3  # the median of so many is what every method's own seconds leave out
+PREPARATIONS = 3  # their median is left out of every method's own seconds
 
 
 def main(size: int = SIZE, images: int = IMAGES, methods: int | None = None) -> None:
-    """Write reports/benchmarks/methods.{csv,md}; ``methods`` takes but the first few."""
+    """Write reports/benchmarks/methods.{csv,md}; ``methods`` takes only the first few."""
     if hasattr(os, "sched_setaffinity"):  # neither yardstick lets one choose the threads of its calibration
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     fetch()
@@ -55,8 +55,8 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 def _notes(size: int, images: int) -> str:
     return (
         f"From {MODEL}'s weights and {images} images at {size} px to W8A8 quantizers (mode `partial`) or an int8 model: all of it, and what"
-        " is its own. The latter leaves out what comes before in any tool: imports, loading, and tracing (twice, as calibration and"
-        " quantization are two processes in the workflow), conversion or export. That is the median of"
+        " is its own. The latter leaves out what every tool does first: imports, loading, and tracing, conversion or export. That is the"
+        " median of"
         f" {PREPARATIONS} processes that do nothing else; each method is a single one."
     )
 

@@ -1,4 +1,4 @@
-"""What a plan costs: `snakemake -n` of the paper's programme with fewer or more methods, models and seeds."""
+"""Cost of planning: `snakemake -n` of the paper's experiment with fewer or more methods, models and seeds."""
 
 import re
 from pathlib import Path
@@ -23,14 +23,14 @@ NOTES = (
 
 
 def main(sizes: int = len(SIZES)) -> None:
-    """Write reports/benchmarks/planning.{csv,md}; ``sizes`` takes but the first few."""
+    """Write reports/benchmarks/planning.{csv,md}; ``sizes`` takes only the first few."""
     rows = [plan(*size) for size in track(SIZES[:sizes], "planning")]
     table = pd.DataFrame(rows)
     write_report("planning", table, _summary(table), NOTES, ["snakemake"])
 
 
 def plan(models: int, methods: int, seeds: int) -> dict[str, Any]:
-    """How many jobs an experiment of that size has, and what it costs to plan them all."""
+    """Return the number of jobs of an experiment of that size, and the cost of planning them all."""
     experiment = load_config(EXPERIMENT, allow_unset_env=True).experiment
     changes = {"models": experiment.models[:models], "methods": experiment.methods[:methods], "seeds": list(range(seeds))}
     config, plan = (WORK / "planning" / f"{models}x{methods}x{seeds}{suffix}" for suffix in (".yaml", ".txt"))

@@ -1,4 +1,4 @@
-"""Quantize statically with ONNX Runtime: the whole range, weights by channel, in QDQ form."""
+"""Quantize statically with ONNX Runtime: full ranges, per-channel weights, in QDQ form."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,13 +14,13 @@ from benchmarks.yardstick import load
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands out the images, one at a time."""
+    """Reader of the images, one at a time."""
 
     def __init__(self, batches: list[Tensor]) -> None:
-        self.left = iter(batches)
+        self.remaining = iter(batches)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        batch = next(self.left, None)
+        batch = next(self.remaining, None)
         return None if batch is None else {"images": batch.numpy()}
 
 

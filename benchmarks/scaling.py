@@ -1,7 +1,7 @@
-"""What the paper's programme would take on many workers: a cost model of measured jobs on the graph of all its jobs, scheduled as a list.
+"""Prediction for the paper's experiment on many workers: a cost model of measured jobs, and a list schedule of its graph of jobs.
 
-Jobs that run a network over images are scaled by their number times the network's multiplications (MACs); searches by its parameters, as
-each reads so many sampled rows of every layer, whatever the size of the image.
+The cost of a job that runs a network scales with the images times the network's multiply-accumulates (MACs). The cost of a search scales
+with the parameters: it reads equally many sampled rows of every layer, whatever the size of the image.
 """
 
 import os
@@ -38,7 +38,7 @@ Model = dict[str, list[float]]
 
 @dataclass(frozen=True)
 class Parts:
-    """CPU-seconds, measured here, of what a run on few small images does not show."""
+    """CPU-seconds, measured here, of parts that a run on few small images does not show."""
 
     read: float  # a photograph
     merge: float  # an image's logits, compared with FP32's
@@ -74,7 +74,7 @@ def main(
 
 
 def measurements(jobs: Mapping[int, Job], sizes: pd.DataFrame) -> pd.DataFrame:
-    """A row a finished job: its rule, method, seconds, network's size, and how many networks it ran."""
+    """Return one row per finished job: rule, method, seconds, size of the network, and number of networks that it ran."""
     rows = [
         (job.rule, job.wildcards.get("model"), job.wildcards.get("method"), job.seconds, len(job.output) if job.rule == "evaluate" else 1)
         for job in jobs.values()
@@ -83,7 +83,7 @@ def measurements(jobs: Mapping[int, Job], sizes: pd.DataFrame) -> pd.DataFrame:
 
 
 def fit(measured: pd.DataFrame) -> Model:
-    """By rule, and by method of searches: the seconds of a start, of a network's image and its billion MACs, or of a unit of size."""
+    """Return the seconds of a start, and per image and billion MACs or per unit of size, by rule, and of searches by method."""
     by_rule = {str(rule): table for rule, table in measured.groupby("rule")}
     model = {rule: [float(table.seconds.mean())] for rule, table in by_rule.items()}
     runs = pd.concat([by_rule["evaluate_fp32"], by_rule["evaluate"]])
@@ -98,7 +98,7 @@ def fit(measured: pd.DataFrame) -> Model:
 
 
 def predict(model: Model, parts: Parts, job: Job, sizes: pd.DataFrame, config: Config) -> float:
-    """Return the seconds of a job of the target; a method that the run did not have counts as `qhyvit`, a rule as `table_accuracy`."""
+    """Return the seconds of a job of the target; a method that the run did not have counts as `qhyvit-cv`, a rule as `table_accuracy`."""
     gmacs, parameters = (float(sizes[size].get(job.wildcards.get("model"), 0)) for size in ("gmacs", "parameters"))
     networks = 1 if job.wildcards.get("run") == "fp32" or job.rule == "evaluate_fp32" else len(config.experiment.bits)
     match job.rule:
@@ -112,7 +112,7 @@ def predict(model: Model, parts: Parts, job: Job, sizes: pd.DataFrame, config: C
         case "challenges":
             return _line(model["challenges"], parameters)
         case "quantize_baseline" | "reconstruct":
-            return _line(model.get(job.wildcards["method"], model["qhyvit"]), parameters)
+            return _line(model.get(job.wildcards["method"], model["qhyvit-cv"]), parameters)
         case "fetch_images":
             return (TARGET_IMAGES + CLASSES) * parts.read
         case "aggregate":
@@ -122,7 +122,7 @@ def predict(model: Model, parts: Parts, job: Job, sizes: pd.DataFrame, config: C
 
 
 def _least_squares(sizes: list[pd.Series], seconds: pd.Series) -> list[float]:
-    """A start and a factor for each size, none negative, with the least squared relative error."""
+    """Fit a start and a factor per size, none negative, by least squared relative error."""
     design = np.column_stack([np.ones(len(seconds)), *sizes]) / seconds.to_numpy()[:, None]
     return [float(value) for value in nnls(design, np.ones(len(seconds)))[0]]
 
@@ -169,7 +169,7 @@ def _by_rule(jobs: Mapping[int, Job], seconds: Mapping[int, float]) -> str:
 
 
 def check_networks(model: Model, sizes: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """Seconds of an image at the networks' own size, which no measured job ran: as modelled, and as the FP32 network takes here."""
+    """Compare the modelled seconds per image with those of FP32 networks, at their own image size, which no measured job ran."""
     table = sizes.loc[CHECKED, ["gmacs"]]
     table["modelled"] = [_image_seconds(model, gmacs) for gmacs in table.gmacs]
     table["measured"] = [forward_seconds(config, name) for name in CHECKED]
@@ -206,7 +206,7 @@ def _assumptions(model: Model, parts: Parts) -> str:
         f" {1000 * macs:.1f} ms more for each billion MACs, fitted to the evaluations of that run. Measured here besides:"
         f" {1000 * parts.read:.1f} ms to read a photograph, {1000 * parts.merge:.2f} ms to compare its logits with FP32's, and"
         f" {parts.interval:.1f} s for the bootstrap interval of one result on {TARGET_IMAGES:,} images. Methods that the run does not"
-        " have are taken to be as dear as `qhyvit`. Jobs take one CPU each."
+        " have are taken to cost as much as `qhyvit-cv`. Jobs take one CPU each."
     )
 
 

@@ -1,6 +1,6 @@
-"""The fast search against the naive one, on all sites of a network: time, error and memory.
+"""Comparison of the fast search with the naive one, on all sites of a network: time, error and memory.
 
-A killed run goes on where it was; a finished one leaves nothing behind but its reports.
+A run that was killed resumes; a finished run leaves only its reports.
 """
 
 import json
@@ -19,7 +19,7 @@ BITS = ["w8a8", "w6a6"]
 
 
 def main(size: int = SIZE, images: int = IMAGES, sites: int | None = None) -> None:
-    """Write reports/benchmarks/search.{csv,md}; ``sites`` takes but the first few of the network."""
+    """Write reports/benchmarks/search.{csv,md}; ``sites`` takes only the first few of the network."""
     fetch()
     options = ["--size", str(size), "--images", str(images), *([] if sites is None else ["--sites", str(sites)])]
     works = {bits: folder(bits, size, images, sites) for bits in BITS}
@@ -38,7 +38,7 @@ def main(size: int = SIZE, images: int = IMAGES, sites: int | None = None) -> No
 
 
 def _by_site(work: Path) -> pd.DataFrame:
-    """A row a site, ratios first; where neither search leaves an error, both do equally well."""
+    """Return one row per site, ratios first; where neither search leaves an error, the ratio is 1."""
     table = pd.read_csv(work / "naive.csv")
     exact = (table.fast_error == 0) & (table.naive_error == 0)
     table.insert(2, "speedup", table.naive_seconds / table.fast_seconds)

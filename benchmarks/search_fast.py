@@ -1,4 +1,4 @@
-"""The search of `qhyvit-scale` as the method runs it, with the CPU-seconds of each site."""
+"""Search of `qhyvit-scale` as the method runs it, with the CPU-seconds per site."""
 
 import json
 from dataclasses import replace
@@ -21,19 +21,19 @@ from qhyvit.search.alternating import alternate
 
 
 def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = None) -> None:
-    """Write the quantizers of the first ``sites`` (all), those that were in place for the gradients, and the times."""
-    config, network, batches = load(size, images)
+    """Write the quantizers of the first ``sites`` (default: all), the default quantizers that the gradients are taken at, and the times."""
+    config, model, batches = load(size, images)
     method, work = settings(config), folder(bits, size, images, sites)
     started = process_time()
     positions = config.experiment.calibration.sampled_positions
-    statistics = capture(network.graph_module, network.sites, batches, positions, SEED)
-    task = Task(network, statistics, {}, CalibrationImages(lambda: batches, positions, SEED), method, *parse_bits(bits))
+    statistics = capture(model.graph_module, model.sites, batches, positions, SEED)
+    task = Task(model, statistics, {}, CalibrationImages(lambda: batches, positions, SEED), method, *parse_bits(bits))
     quantized = default_quantizers(task)
-    statistics = capture(network.graph_module, network.sites, batches, positions, SEED, same_labels(fisher_loss), quantized)
+    statistics = capture(model.graph_module, model.sites, batches, positions, SEED, same_labels(fisher_loss), quantized)
     task = replace(task, statistics=statistics)
     captured = process_time() - started
     quantizers, seconds = {}, {}
-    for site in track(network.sites[:sites], f"fast search, {bits}"):
+    for site in track(model.sites[:sites], f"fast search, {bits}"):
         started = process_time()
         quantizers[site.name] = alternate(candidates_of(task, site), method.rounds)
         seconds[site.name] = process_time() - started

@@ -1,4 +1,4 @@
-"""The naive search over the same candidates, site by site, and the errors of its scales and of the fast search's on all positions."""
+"""Naive search over the same candidates, site by site, and the errors of both searches on all positions."""
 
 import csv
 import json
@@ -33,65 +33,65 @@ COLUMNS = ["site", "kind", "fast_seconds", "naive_seconds", "fast_error", "naive
 
 
 def main(bits: str, size: int = SIZE, images: int = IMAGES, sites: int | None = None) -> None:
-    """Append a row to naive.csv for each of the first ``sites`` (all) that it lacks."""
-    config, network, batches = load(size, images)
+    """Append a row to naive.csv for each of the first ``sites`` (default: all) that it lacks."""
+    config, model, batches = load(size, images)
     work = folder(bits, size, images, sites)
-    left = [site for site in network.sites[:sites] if site.name not in _done(work)]
-    if not left:
+    remaining = [site for site in model.sites[:sites] if site.name not in _done(work)]
+    if not remaining:
         return
-    rounding, _ = load_quantizers(work / "default.safetensors")
-    found = cast(Mapping[str, Mapping[str, UniformQuantizer]], load_quantizers(work / "fast.safetensors")[0])
+    defaults, _ = load_quantizers(work / "default.safetensors")
+    fast = cast(Mapping[str, Mapping[str, UniformQuantizer]], load_quantizers(work / "fast.safetensors")[0])
     fast_seconds = json.loads((work / "fast.json").read_text())["sites"]
-    task = Task(network, {}, {}, CalibrationImages(lambda: batches, None, SEED), settings(config), *parse_bits(bits))
-    _record(network, left, batches, rounding, work / "operands")
-    for site in track(left, f"naive search, {bits}"):
-        operator = _operator(network, site, work / "operands", len(batches))
+    task = Task(model, {}, {}, CalibrationImages(lambda: batches, None, SEED), settings(config), *parse_bits(bits))
+    _record(model, remaining, batches, defaults, work / "operands")
+    for site in track(remaining, f"naive search, {bits}"):
+        operator = _operator(model, site, work / "operands", len(batches))
         started = process_time()
         quantizers = exhaustive_search(operator, _families(task, site), settings(config).rounds)
         seconds = process_time() - started
-        errors = (operator.error(chosen) for chosen in (found[site.name], quantizers))
+        errors = (operator.error(chosen) for chosen in (fast[site.name], quantizers))
         _append(work, (site.name, site.kind, fast_seconds[site.name], seconds, *errors))
     shutil.rmtree(work / "operands")
 
 
 def _families(task: Task, site: Site) -> dict[str, list[Family]]:
     method = task.settings(SearchSettings)
-    factors = torch.linspace(method.scale_min, method.scale_max, method.candidates)
+    multipliers = torch.linspace(method.scale_min, method.scale_max, method.candidates)
     choices = {operand: task.choices(site, operand) for operand in site.operands}
     return {
         operand: [
-            Family(task.bits(operand), granularity, scheme, factors, method.cross_validated and operand != "weight")
+            Family(task.bits(operand), granularity, scheme, multipliers, method.cross_validated and operand != "weight")
             for granularity, scheme in product(allowed.granularity, allowed.scheme)
         ]
         for operand, allowed in choices.items()
     }
 
 
-def _record(network: TracedModel, sites: list[Site], batches: list[Tensor], rounding: Quantizers, operands: Path) -> None:
-    """Write what enters each site and the gradient at its output, a file a batch: together they would not fit into memory."""
+def _record(model: TracedModel, sites: list[Site], batches: list[Tensor], quantizers: Quantizers, operands: Path) -> None:
+    """Write the operands of each site and the gradient at its output, one file per batch: together they would not fit into memory."""
     loss, generator = same_labels(fisher_loss), torch.Generator()
 
-    def record(quantizers: Quantizers) -> Recorder:
-        kept = () if quantizers else {node for site in sites for node in site.operand_nodes}
-        return Recorder(network.graph_module, network.sites, quantizers, kept, sites)
+    def record(inserted: Quantizers) -> Recorder:
+        kept = () if inserted else {node for site in sites for node in site.operand_nodes}
+        return Recorder(model.graph_module, model.sites, inserted, kept, sites)
 
     for number, images in enumerate(batches):
-        exact, rounded = backward(record, images, loss, rounding, generator)
+        exact, quantized = backward(record, images, loss, quantizers, generator)
         for site in sites:
             left, right = (exact.values[node] for node in site.operand_nodes)
-            tensors = {"left": left, "gradient": rounded.gradient(site.node)} | ({"right": right} if site.kind == "matmul" else {})
+            tensors = {"left": left, "gradient": quantized.gradient(site.node)} | ({"right": right} if site.kind == "matmul" else {})
             path = operands / site.name / f"{number}.safetensors"
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
-def _operator(network: TracedModel, site: Site, operands: Path, batches: int) -> Operator:
+def _operator(model: TracedModel, site: Site, operands: Path, batches: int) -> Operator:
     files = (operands / site.name).glob("*.safetensors")
     parts = [load_file(path) for path in sorted(files, key=lambda path: int(path.stem))]
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    weight = site_weight(network.graph_module, site)
+    weight = site_weight(model.graph_module, site)
     both = whole["left"], whole["right"] if weight is None else weight
-    return Operator(network.graph_module, site, both, whole["gradient"], batches)
+    return Operator(model.graph_module, site, both, whole["gradient"], batches)
 
 
 def _done(work: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""What the fast and the naive search both start from."""
+"""Common input of the fast and the naive search."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ METHOD = "qhyvit-scale"
 
 
 def folder(bits: str, size: int, images: int, sites: int | None) -> Path:
-    """Where a run keeps what it has done so far."""
+    """Return the folder of the intermediate results of a run."""
     return WORK / f"search-{bits}-{size}px-{images}images-{sites or 'all'}sites"
 
 
 def load(size: int, images: int) -> tuple[Config, TracedModel, list[Tensor]]:
-    """The experiment, the network and the calibration images in batches."""
+    """Return the experiment, the model and the calibration images in batches."""
     torch.set_num_threads(1)
     config = load_experiment(size, images)
     loaded = load_model(config, MODEL)
@@ -31,13 +31,13 @@ def load(size: int, images: int) -> tuple[Config, TracedModel, list[Tensor]]:
 
 
 def settings(config: Config) -> ScaleSearchMethod:
-    """Those of the method whose search is compared."""
+    """Return the settings of the method whose search is compared."""
     method = config.methods[METHOD]
     assert isinstance(method, ScaleSearchMethod)
     return method
 
 
 def same_labels(loss: Loss) -> Loss:
-    """The loss with labels of a generator of its own: the same for both searches, though only one of them draws positions."""
+    """Give a loss a random generator of its own: both searches have the same labels, though only one of them samples positions."""
     generator = Generator().manual_seed(SEED)
     return lambda logits, reference, _: loss(logits, reference, generator)

@@ -1,4 +1,4 @@
-"""The network and the images as other tools take them."""
+"""Network and calibration images as all tools take them."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from qhyvit.models.zoo import build, load_weights, make_transform
 
 
 def load(size: int, images: int) -> tuple[nn.Module, list[Tensor]]:
-    """The network with its weights, in evaluation mode, and the calibration images one by one, each [1, 3, H, W]."""
+    """Return the network with its weights, in evaluation mode, and the calibration images one by one, each [1, 3, H, W]."""
     torch.set_num_threads(1)
     config = load_experiment(size, images)
     dataset = config.experiment.dataset

@@ -159,7 +159,7 @@ class Residual(nn.Module):
 
 
 def tensors_of(graph_module, batches, seed=0):
-    """What a calibration knows of the tensor sites."""
+    """Return the statistics of the output sites."""
     collector = OutputCollector(find_output_sites(graph_module), len(batches), seed)
     capture(graph_module, find_sites(graph_module), batches, 5, seed, collectors=[collector])
     return collector.statistics()

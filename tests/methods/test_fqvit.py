@@ -41,7 +41,7 @@ class Hybrid(nn.Module):
 
 
 def shown(model, x, see):
-    """The forward pass of a `Hybrid` once more; it shows all that full mode rounds to ``see``, and goes on with what that returns."""
+    """Repeat the forward pass of a `Hybrid`; ``see`` gets every tensor that full mode quantizes, and returns what replaces it."""
 
     def layer(name, x):
         module = getattr(model, name)

@@ -1,4 +1,4 @@
-"""What holds for quantizers of every kind: what they refuse and what they call themselves."""
+"""Common checks of quantizers of every kind, and their descriptions."""
 
 import pytest
 import torch

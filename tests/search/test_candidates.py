@@ -52,14 +52,14 @@ def test_each_unit_keeps_candidates_about_as_good_as_its_best():
     problem = wide_layer()
     fast, plain = (families(problem, exhaustive=exhaustive) for exhaustive in (False, True))
     for operand, other in (("weight", "input"), ("input", "weight")):
-        beside = plain[other].start()
-        best = all_losses(plain[operand], beside).min(0).values
-        _, finalists = fast[operand].shortlist().finalists(beside)
-        kept = finalists.losses(beside, finalists.remaining)
+        given = plain[other].start()
+        best = all_losses(plain[operand], given).min(0).values
+        _, finalists = fast[operand].shortlist().finalists(given)
+        kept = finalists.losses(given, finalists.remaining)
         assert kept.shape == (FINALISTS, *best.shape)
         assert (kept.min(0).values <= 1.1 * best).all()
         assert kept.min(0).values.sum() <= 1.03 * best.sum()
-        loss, quantizer = finalists.best(beside)
+        loss, quantizer = finalists.best(given)
         assert loss == kept.min(0).values.sum()
         assert torch.equal(quantizer.scale, plain[operand].quantizer(finalists.remaining.gather(0, kept.argmin(0)[None])[0]).scale)
 
@@ -67,12 +67,12 @@ def test_each_unit_keeps_candidates_about_as_good_as_its_best():
 def test_an_exhaustive_family_finds_the_least_of_all_losses():
     problem = wide_layer()
     plain = families(problem, exhaustive=True)
-    beside = plain["input"].start()
-    losses = all_losses(plain["weight"], beside)
-    loss, finalists = plain["weight"].shortlist().finalists(beside)
+    given = plain["input"].start()
+    losses = all_losses(plain["weight"], given)
+    loss, finalists = plain["weight"].shortlist().finalists(given)
     assert loss == losses.min(0).values.sum()
     assert torch.equal(finalists.remaining[0], losses.argmin(0))
-    assert finalists.best(beside)[0] == loss
+    assert finalists.best(given)[0] == loss
 
 
 def test_all_candidates_are_compared_where_a_sample_would_be_no_smaller():

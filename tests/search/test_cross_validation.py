@@ -27,7 +27,7 @@ def linear_problem(x):
 
 
 def granularity_of(problem, *, cross_validated):
-    """That which the search finds for the input at 6 bits."""
+    """Return the granularity that the search chooses for the input at 6 bits."""
     families = {
         "input": [make_candidates(problem, "input", 6, unit, "asymmetric", FULL, cross_validated=cross_validated) for unit in UNITS],
         "weight": [make_candidates(problem, "weight", 8, "per_channel", "symmetric", FULL)],
@@ -70,7 +70,7 @@ def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, si
     operand, other = problem.site.operands
     factors = torch.tensor([0.9]).repeat(count)
     candidates = make_candidates(problem, operand, 4, unit, "asymmetric", factors, cross_validated=True)
-    beside = make_candidates(problem, other, 4, "per_tensor", "symmetric", FULL).start()
+    given = make_candidates(problem, other, 4, "per_tensor", "symmetric", FULL).start()
     axis = problem.site.axis(operand)
     expected = 0.0
     for number, batch in enumerate(torch.arange(4).split(sizes)):
@@ -83,8 +83,8 @@ def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, si
         shape = [-1 if place == axis % x.ndim else 1 for place in range(x.ndim)]
         scale, zero = scale.view(shape), zero.view(shape)
         rounded = ((x[batch].double() / scale).round() + zero).clamp(0, 15).sub(zero).mul(scale).float()
-        expected += error_of(name, x[batch], rounded, beside, gradients(problem, sizes, number))
-    losses = all_losses(candidates, beside).view(count, -1).sum(1)
+        expected += error_of(name, x[batch], rounded, given, gradients(problem, sizes, number))
+    losses = all_losses(candidates, given).view(count, -1).sum(1)
     assert losses.tolist() == pytest.approx([expected] * count, rel=1e-4)
 
 
@@ -96,22 +96,22 @@ def channel_range(images, axis, unit):
 
 
 def gradients(problem, sizes, number):
-    """Those of the images of one batch, in the order of the site's rows; smaller batches are filled up with rows of no weight."""
+    """Return the gradients of the images of one batch, in the order of the site's rows, without the padding of smaller batches."""
     by_batch = problem.gradient.unflatten(1, (len(sizes), max(sizes), -1))[:, number]
     assert not by_batch[:, sizes[number] :].any()
     return by_batch[:, : sizes[number]].flatten(1, 2)
 
 
-def error_of(name, x, rounded, beside, gradient):
+def error_of(name, x, rounded, given, gradient):
     """The weighted squared error of the real operator on some images, whose second operand is rounded too."""
     if name == "matmul":
-        exact, found = (left @ right for left, right in ((x, x.mT * 2 + 1), (rounded, beside.fake_quantize(x.mT * 2 + 1))))
+        exact, found = (left @ right for left, right in ((x, x.mT * 2 + 1), (rounded, given.fake_quantize(x.mT * 2 + 1))))
         return float(((found - exact).transpose(0, 1) * gradient).square().sum())
     layer = LAYERS[name]
     if name == "linear":
-        exact, found = x @ layer.weight.T, rounded @ beside.fake_quantize(layer.weight).T
+        exact, found = x @ layer.weight.T, rounded @ given.fake_quantize(layer.weight).T
         return float(((found - exact).flatten(0, -2) * gradient[0]).square().sum())
-    weight = beside.fake_quantize(layer.weight)
+    weight = given.fake_quantize(layer.weight)
     options = (None, layer.stride, layer.padding, layer.dilation, layer.groups)
     exact, found = torch.conv2d(x, layer.weight, *options), torch.conv2d(rounded, weight, *options)
     by_group = (found - exact).unflatten(1, (layer.groups, -1)).permute(1, 0, 3, 4, 2).flatten(1, 3)

@@ -1,4 +1,4 @@
-"""The interface of all quantizers."""
+"""Interface of all quantizers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
