@@ -36,7 +36,7 @@ def traced():
     return model.requires_grad_(False), graph_module, find_sites(graph_module)
 
 
-def test_gradients_are_those_of_the_cross_entropy_to_sampled_labels(traced):
+def test_fisher_gradients_are_of_cross_entropy_to_sampled_labels(traced):
     model, graph_module, sites = traced
     x = torch.randn(6, 3, 8, 8)
     statistics = capture(graph_module, sites, [x], None, seed=3)
@@ -45,7 +45,7 @@ def test_gradients_are_those_of_the_cross_entropy_to_sampled_labels(traced):
     torch.testing.assert_close(statistics["head"].rows.gradient[0], expected)
 
 
-def test_fisher_gradients_are_signal_where_those_of_the_kl_divergence_are_rounding_noise(traced):
+def test_fisher_gradients_are_signal_where_kl_is_noise(traced):
     _, graph_module, sites = traced
     x = torch.randn(6, 3, 8, 8)
     fisher, kl = (
@@ -70,7 +70,7 @@ def test_a_batch_is_let_go_before_the_next_one_runs(traced):
     assert len(logits) == 6
 
 
-def test_gradients_at_a_rounded_network_beside_the_values_of_the_exact_one(traced):
+def test_gradients_at_quantized_network_with_fp32_values(traced):
     model, graph_module, sites = traced
     x = torch.randn(6, 3, 8, 8)
     grid = UniformQuantizer(3, "symmetric", torch.tensor(0.4), torch.tensor(0.0))
@@ -120,7 +120,7 @@ def test_values_are_finite_though_their_sum_is_not(values, finite):
         require_finite("conv", torch.tensor(values))
 
 
-def test_nan_is_refused_with_the_name_of_the_first_site_that_shows_it(traced):
+def test_nan_is_refused_with_the_name_of_its_first_site(traced):
     _, graph_module, sites = traced
     x = torch.randn(2, 3, 8, 8)
     x[0, 0, 0, 0] = float("nan")
@@ -172,7 +172,7 @@ def residual():
     return model.requires_grad_(False), graph_module
 
 
-def test_ranges_of_tensor_sites_are_those_of_what_the_model_computes(residual):
+def test_output_ranges_are_those_of_what_the_model_computes(residual):
     model, graph_module = residual
     x = torch.randn(6, 3, 8, 8)
     statistics = tensors_of(graph_module, x.split(4))
@@ -183,7 +183,7 @@ def test_ranges_of_tensor_sites_are_those_of_what_the_model_computes(residual):
     assert (add.count, softmax.count) == (total.numel(), weights.numel())
 
 
-def test_samples_hold_every_position_of_a_small_tensor_and_whole_distributions_of_a_softmax(residual):
+def test_output_samples_hold_all_positions_of_a_small_tensor(residual):
     model, graph_module = residual
     x = torch.randn(6, 3, 8, 8)
     statistics = tensors_of(graph_module, x.split(2))
@@ -195,7 +195,7 @@ def test_samples_hold_every_position_of_a_small_tensor_and_whole_distributions_o
         torch.testing.assert_close(sample[sample[:, 0].argsort()], expected[expected[:, 0].argsort()])
 
 
-def test_samples_of_a_large_tensor_are_distinct_positions_from_all_batches(residual):
+def test_output_samples_are_distinct_positions_of_all_batches(residual):
     model, graph_module = residual
     x = torch.randn(12, 3, 32, 32)
     x[:4] += 100
@@ -219,7 +219,7 @@ def test_a_tensor_that_is_not_finite_is_refused_with_its_name(residual):
         collector.add(recorder, recorder)
 
 
-def test_statistics_of_tensor_sites_survive_the_file_and_leave_the_rest_as_it_was(residual, tmp_path):
+def test_output_statistics_survive_the_file_next_to_the_sites(residual, tmp_path):
     _, graph_module = residual
     x = torch.randn(2, 3, 8, 8)
     statistics = capture(graph_module, find_sites(graph_module), [x], 5, seed=0)

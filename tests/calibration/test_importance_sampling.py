@@ -67,7 +67,7 @@ def test_the_sampled_sum_of_squares_is_an_unbiased_estimate(conv):
 
 
 @pytest.mark.parametrize("conv", CONVOLUTIONS, ids=["dense", "depthwise", "grouped-dilated", "pointwise"])
-def test_the_gradient_of_a_sampled_row_is_multiplied_by_its_factor(conv):
+def test_gradient_of_sampled_row_is_multiplied_by_importance(conv):
     x = torch.randn(3, 6, 9, 7)
     site, rows, _ = all_rows(conv, x, (x, conv.weight.detach()), positions=5)
     product = rows.left @ conv.weight.reshape(site.groups, -1, rows.left.shape[2]).transpose(1, 2)
@@ -91,7 +91,7 @@ def test_what_a_grid_cuts_off_at_few_positions_is_in_the_sample():
     assert [estimate(seed) for seed in range(20)] == pytest.approx([exact] * 20, rel=0.6)
 
 
-def test_a_position_is_drawn_as_often_as_its_probability_says_but_for_less_than_one_time():
+def test_position_is_drawn_as_often_as_its_probability_says():
     energy, inputs = torch.rand(3, 50) ** 4, torch.rand(3, 50)
     index, factor = sample_positions(energy, (inputs, inputs**2), 40, torch.Generator().manual_seed(0))
     times = torch.zeros(3, 50).scatter_add_(1, index, torch.ones(3, 40)).gather(1, index)

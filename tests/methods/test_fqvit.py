@@ -92,7 +92,7 @@ def test_the_network_computes_what_one_rounded_by_hand_does(hybrid, mode):
 
 
 @pytest.mark.parametrize("method", [FQVIT, PORTED])
-def test_all_but_softmax_and_what_norms_read_cover_the_whole_range(hybrid, method):
+def test_full_ranges_except_softmax_and_inputs_of_norms(hybrid, method):
     model, x = hybrid
     quantizers, _ = quantized(model, x, method, "full", weight_bits=4)
     seen = {}
@@ -177,7 +177,7 @@ class Maps(nn.Module):
         return (y.softmax(1).transpose(1, 2) @ mixed + (2 * y.softmax(1)) @ mixed).flatten(1)
 
 
-def test_an_operand_comes_from_a_softmax_if_nothing_computes_with_its_elements_between():
+def test_operand_is_from_softmax_if_only_moved_since():
     x = torch.randn(2, 6, 6)
     sites = make_task(trace(Maps(), x), [x], FQVIT, positions=2).model.sites
     found = {(site.name.lstrip("."), operand) for site in sites for operand in site.operands if from_softmax(site, operand)}
@@ -197,7 +197,7 @@ class Positive(nn.Module):
 
 
 @pytest.mark.parametrize(("method", "error"), [(FQVIT, 0.5 * 2 / 255), (PORTED, 1.0)], ids=["widened", "saturated"])
-def test_a_saturated_zero_point_cuts_off_what_lies_above_the_width_of_the_range(method, error):
+def test_saturated_zero_point_clips_above_width_of_range(method, error):
     x = torch.linspace(1, 2, 4 * 3 * 64).view(4, 3, 8, 8)
     model = Positive()
     nn.init.dirac_(model.layer.weight)

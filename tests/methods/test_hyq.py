@@ -57,7 +57,7 @@ class TracedModel(nn.Module):
         return self.unprojected(self.reduced(self.pooled(x))).flatten(1)
 
 
-def test_only_the_pointwise_convolutions_of_inverted_residual_blocks_are_scaled():
+def test_only_pointwise_convolutions_around_depthwise_are_scaled():
     graph_module = trace(TracedModel(), torch.randn(2, 3, 16, 16))
     fold_batch_norm(graph_module)
     found = find_scaled_convolutions(graph_module, find_sites(graph_module))
@@ -96,7 +96,7 @@ def output_error(x, weight, quantizers):
 
 @pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("positions", [None, 40])
-def test_learnt_scales_lower_the_error_where_the_ranges_of_channels_differ(bits, positions):
+def test_learnt_scales_lower_error_if_channel_ranges_differ(bits, positions):
     model, x, task = uneven_task(positions, weight_bits=bits, activation_bits=bits)
     weight = model.expand.weight.detach()
     learnt = find_quantizers(task, "partial")["expand"]
@@ -105,7 +105,7 @@ def test_learnt_scales_lower_the_error_where_the_ranges_of_channels_differ(bits,
     assert after < 0.7 * before
 
 
-def test_the_error_is_that_of_the_output_and_an_estimate_of_it_from_some_rows():
+def test_scaled_convolution_estimates_the_error_of_its_output():
     model, x, task = uneven_task(weight_bits=5, activation_bits=5)
     convolution = ScaledConvolution(task, task.model.sites[0])
     alpha = torch.tensor([0.2, 0.5, 0.7, 1.0, 1.5, 2.0])
@@ -159,7 +159,7 @@ class Attention(nn.Module):
         return self.v(self.norm(x)).flatten(1)
 
 
-def test_attention_maps_take_four_bits_of_octaves_and_the_rest_is_minmax():
+def test_hyq_quantizes_attention_to_log2_and_the_rest_to_minmax():
     x = torch.randn(5, 6, 4)
     quantizers = find_quantizers(make_task(trace(Attention(), x), [x], METHOD, activation_bits=8), "full")
     found = [operands["left"] for operands in quantizers.values() if isinstance(operands.get("left"), LogQuantizer)]

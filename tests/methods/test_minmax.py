@@ -33,7 +33,7 @@ def quantized(percentile):
     return model, x, find_quantizers(make_task(graph_module, [x], method, weight_bits=4, positions=4), "partial")
 
 
-def test_minmax_covers_the_whole_range_of_activations_and_of_each_weight_channel():
+def test_minmax_covers_full_ranges_per_tensor_and_per_channel():
     model, x, quantizers = quantized(100)
     weight, activation = quantizers["conv"]["weight"], quantizers["conv"]["input"]
     torch.testing.assert_close(weight.scale, model.conv.weight.detach().abs().amax((1, 2, 3)) / 7)

@@ -71,7 +71,7 @@ def halves(x, split, entry):
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_the_split_of_a_softmax_is_the_best_of_twenty_beside_the_values_and_these_are_searched_beside_it(entry):
+def test_softmax_split_is_best_of_twenty_given_the_values(entry):
     task = task_of(SoftmaxProduct(), torch.randn(2, 3, 6, 6), settings(entry, rounds=1))
     site = task.model.sites[-1]
     found = find_quantizers(task, "partial")[site.name]
@@ -113,9 +113,7 @@ def activation_twin(x, scale, lowest):
         ("ptq4vit-released", nn.SiLU(), GELU_MINIMUM),
     ],
 )
-def test_the_scale_after_an_activation_is_the_best_of_a_hundred_beside_the_weight_and_this_is_searched_beside_the_largest_value(
-    entry, activation, lowest
-):
+def test_activation_scale_is_best_of_hundred_given_the_weight(entry, activation, lowest):
     task = task_of(ActivatedLinear(activation), torch.randn(40, 8), settings(entry, rounds=1))
     (site,) = task.model.sites
     found = find_quantizers(task, "partial")[site.name]
@@ -150,7 +148,7 @@ class Attention(nn.Module):
         return self.mlp(mixed.unflatten(0, (-1, 2)).transpose(1, 2).flatten(2).mean(1))
 
 
-def test_twins_stand_after_softmax_gelu_and_silu_however_these_are_rearranged_and_nowhere_else():
+def test_twins_are_after_softmax_gelu_and_silu_only():
     quantizers = find_quantizers(task_of(nn.Sequential(Attention()), torch.randn(2, 3, 3, 3), settings("ptq4vit", rounds=1)), "partial")
     described = {site: {operand: quantizer.describe() for operand, quantizer in operands.items()} for site, operands in quantizers.items()}
     convolution, linear = {"weight": "per-channel symmetric"}, {"weight": "per-tensor symmetric"}
@@ -183,7 +181,7 @@ def stacked_losses(layer, x, scales, gradient):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_stacked_search_takes_for_each_channel_what_a_convolution_with_stacked_weights_finds_best(name):
+def test_stacked_search_equals_convolution_with_stacked_weights(name):
     layer, x = LAYERS[name](), torch.randn(2, 6, 7, 7) * torch.arange(1.0, 7.0).view(6, 1, 1)
     task = task_of(nn.Sequential(layer, nn.Flatten()), x, settings("ptq4vit-released", rounds=1, candidates=10))
     (site,) = task.model.sites
@@ -207,7 +205,7 @@ def test_the_stacked_search_takes_for_each_channel_what_a_convolution_with_stack
     np.testing.assert_allclose(find_quantizers(task, "partial")[site.name]["weight"].scale, expected, rtol=1e-5)
 
 
-def test_a_convolution_without_groups_has_no_other_group_to_mix_up():
+def test_convolution_without_groups_is_not_stacked():
     task = task_of(nn.Sequential(LAYERS["dense"](), nn.Flatten()), torch.randn(2, 6, 7, 7), settings("ptq4vit"))
     candidates = candidates_of(task, task.model.sites[0])
     (family,), start = candidates["weight"], candidates["input"][0].start()
@@ -240,7 +238,7 @@ def test_without_any_gradient_the_full_range_stays():
     assert float(scale) == pytest.approx(covering(exact(task.problem(site).weight)), rel=1e-5)
 
 
-def test_without_any_gradient_the_released_search_takes_the_first_candidate_a_collapsed_scale():
+def test_released_search_without_gradient_takes_smallest_scale():
     model, x = Dead(), torch.randn(2, 3, 20, 20)
     quantizers = find_quantizers(task_of(model, x, CONFIG["ptq4vit-released"]), "partial")
     first, second = quantizers["first"], quantizers["second"]
@@ -251,7 +249,7 @@ def test_without_any_gradient_the_released_search_takes_the_first_candidate_a_co
         torch.testing.assert_close(found["weight"].scale, expected)
 
 
-def test_the_released_entry_searches_the_first_hundred_of_a_hundred_and_one_factors_with_gradients_of_the_divergence():
+def test_released_entry_has_100_multipliers_and_kl_gradients():
     released = CONFIG["ptq4vit-released"]
     expected = torch.linspace(0.01, 1.2, 101)[:100]
     torch.testing.assert_close(torch.linspace(released.scale_min, released.scale_max, released.candidates), expected)

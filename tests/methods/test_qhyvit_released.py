@@ -126,19 +126,19 @@ def run(monkeypatch):
     return Run(monkeypatch)
 
 
-def test_sites_between_two_bridge_sites_share_a_calibration_at_the_earlier_ones_rounded(run):
+def test_sites_between_bridge_sites_share_a_calibration(run):
     assert [list(statistics) for statistics in run.statistics] == SEGMENTS
     assert run.roundings == [[], ["conv"], ["conv", "project"]]
     assert list(run.quantizers) == [name for segment in SEGMENTS for name in segment]
 
 
-def test_gradients_are_noise_up_to_the_first_bridge_site_and_not_after_it(run):
+def test_gradients_are_noise_up_to_the_first_bridge_site_only(run):
     root_mean_squares = [[float(run.found[name].rows.gradient.square().mean().sqrt()) for name in segment] for segment in SEGMENTS]
     assert max(root_mean_squares[0]) < 1e-2 * min(root_mean_squares[1] + root_mean_squares[2])
 
 
 @pytest.mark.parametrize(("name", "bridge"), [("project", ["conv"]), ("mix", ["conv", "project"]), ("head", ["conv", "project"])])
-def test_values_and_gradients_are_those_of_the_network_with_the_earlier_bridge_sites_rounded(run, name, bridge):
+def test_statistics_are_with_earlier_bridge_sites_quantized(run, name, bridge):
     inputs, gradients = run.inputs_and_gradients(name, bridge)
     rows, seen = run.found[name].rows, run.found[name].ranges["input"]
     noise = 1e-4 * float(gradients.abs().max())
@@ -170,7 +170,7 @@ def test_granularity_is_by_the_rule(run):
 
 
 @pytest.mark.parametrize(("name", "bridge"), [("depthwise", []), ("mix", ["conv", "project"])])
-def test_channels_of_a_grouped_convolution_have_one_factor_of_their_own_ranges(run, name, bridge):
+def test_grouped_channels_share_one_multiplier_of_their_ranges(run, name, bridge):
     inputs, _ = run.inputs_and_gradients(name, bridge)
     full = inputs.abs().amax((0, 2, 3)) / LARGEST
     factors = run.quantizers[name]["input"].scale / full
@@ -215,7 +215,7 @@ def test_the_search_is_that_of_a_loop_over_all_candidates(run, name):
     torch.testing.assert_close((found["input"].scale, found["weight"].scale), (of_input.float(), of_weight.float()))
 
 
-def test_left_operands_of_products_are_searched_before_right_ones(monkeypatch):
+def test_left_operand_is_searched_before_right_one(monkeypatch):
     run = Run(monkeypatch, rounds=1)
     rows = run.found["matmul2"].rows
     left, right, gradient = (tensor.double() for tensor in (rows.left, rows.right, rows.gradient))

@@ -106,7 +106,7 @@ def test_other_defaults_or_gradients_have_another_key(changes):
     assert method_of(**changes).recalibration_key != method_of().recalibration_key
 
 
-def test_calibration_gradients_need_no_recalibration_without_blocks():
+def test_fisher_gradients_need_no_recalibration_without_blocks():
     settings = {key: value for key, value in SETTINGS.items() if key != "candidates_per_block"}
     plain = TypeAdapter(Method).validate_python(settings | {"algorithm": "scale_search", "gradients": "fisher"})
     assert plain.recalibration_key is None

@@ -106,7 +106,7 @@ class Attention(nn.Module):
         return self.tokens(self.last(x).flatten(1).unflatten(1, (-1, 8))).flatten(1)
 
 
-def test_a_norm_serves_all_linear_layers_that_are_its_only_readers():
+def test_norm_serves_all_linear_layers_that_alone_read_it():
     model, x = Attention(), torch.randn(5, 6, 4)
     graph_module, quantizers = quantized(model, x)
     assert [[site.name for site in layers] for layers in absorbed_layers(find_sites(graph_module))] == [["q", "k", "v"]]
@@ -116,7 +116,7 @@ def test_a_norm_serves_all_linear_layers_that_are_its_only_readers():
         assert isinstance(quantizers[name]["weight"], UniformQuantizer)
 
 
-def test_attention_maps_take_log_sqrt2_steps_and_their_other_operand_uniform_ones():
+def test_attention_is_log_sqrt2_and_its_other_operand_uniform():
     _, quantizers = quantized(Attention(), torch.randn(5, 6, 4), activation_bits=4)
     scores, product = (operands for name, operands in quantizers.items() if "matmul" in name)
     assert {type(quantizer) for quantizer in scores.values()} == {UniformQuantizer}

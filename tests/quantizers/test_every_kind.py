@@ -45,7 +45,7 @@ def test_bits_outside_two_to_eight_are_refused(make, bits):
         ("log sqrt2", 0, 16),
     ],
 )
-def test_dequantize_takes_the_integers_of_the_grid_and_refuses_others(kind, smallest, largest):
+def test_dequantize_refuses_integers_outside_the_grid(kind, smallest, largest):
     quantizer = MAKERS[kind](4)
     assert bool(quantizer.dequantize(torch.arange(smallest, largest + 1.0)).isfinite().all())
     for other in (smallest - 1.0, smallest + 0.5, largest + 1.0, float("nan")):

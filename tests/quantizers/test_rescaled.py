@@ -14,7 +14,7 @@ def quantizer(scheme, channels=(3, 5)):
 
 @pytest.mark.parametrize("shape", [(3, 5), (3, 5, 2, 2)])
 @pytest.mark.parametrize(("scheme", "limits"), SCHEMES.items())
-def test_each_weight_is_rounded_after_its_factor_and_divided_by_it_again(shape, scheme, limits):
+def test_weight_is_rescaled_quantized_and_divided_again(shape, scheme, limits):
     rounded, weight = quantizer(scheme), torch.randn(shape)
     codes, values = rounded.quantize(weight), rounded.fake_quantize(weight)
     for place in np.ndindex(*shape):

@@ -43,7 +43,7 @@ def test_activations_take_the_nearest_point_of_their_half(values, lowest, scale,
 
 
 @given(VALUES, SPLITS, MINIMA, SCALES, BITS)
-def test_codes_have_the_bits_and_stand_for_the_fake_quantized_values(values, split, lowest, scale, bits):
+def test_twin_codes_represent_the_fake_quantized_values(values, split, lowest, scale, bits):
     x = torch.from_numpy(values)
     for quantizer in (after_softmax(split, bits), after_activation(lowest, torch.tensor(scale), bits)):
         codes = quantizer.quantize(x)

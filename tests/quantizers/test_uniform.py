@@ -32,7 +32,7 @@ def test_fake_quantize_takes_the_nearest_grid_point(values, bits, scheme):
 
 
 @given(VALUES, BITS, SCHEMES)
-def test_integers_are_on_the_grid_and_stand_for_the_fake_quantized_values(values, bits, scheme):
+def test_uniform_integers_represent_the_fake_quantized_values(values, bits, scheme):
     x = torch.from_numpy(values)
     quantizer = covering(x, bits, scheme)
     integers = quantizer.quantize(x)
@@ -56,7 +56,7 @@ def test_hand_worked_grid(scheme, scale, zero_point):
     assert float(got_zero_point) == zero_point
 
 
-def test_with_a_saturated_zero_point_the_grid_of_a_channel_on_one_side_of_zero_starts_or_ends_at_zero():
+def test_saturated_grid_of_one_sided_range_begins_or_ends_at_0():
     low, high = torch.tensor([3.0, -4.0, -1.0]), torch.tensor([5.0, -1.0, 2.0])
     scale, zero_point = saturated_grid(low, high, 8, "asymmetric")
     torch.testing.assert_close(scale, torch.tensor([2 / 255, 3 / 255, 3 / 255]))

@@ -107,7 +107,7 @@ def test_every_channel_of_a_weight_gets_its_own_best_scale():
     assert got == pytest.approx(best, rel=1e-4)
 
 
-def test_every_channel_of_a_depthwise_input_gets_its_own_best_scale():
+def test_depthwise_input_channels_get_their_own_best_scales():
     problem, x = make_problem("depthwise")
     found = alternate(one_family(problem, FACTORS, (3, "per_channel", "asymmetric"), (8, "per_channel", "symmetric")), rounds=1)
     best = min(
@@ -117,7 +117,7 @@ def test_every_channel_of_a_depthwise_input_gets_its_own_best_scale():
     assert true_objective("depthwise", problem, x, found) == pytest.approx(best, rel=1e-4)
 
 
-def test_channels_of_different_width_make_the_search_choose_channel_granularity():
+def test_channels_of_different_width_lead_to_per_channel():
     problem, _ = make_problem("depthwise")
     whole, by_channel = (
         one_family(problem, torch.tensor([1.0]), (4, granularity, "asymmetric"), (8, "per_channel", "symmetric"))
@@ -178,7 +178,7 @@ def many_products():
 
 @pytest.mark.parametrize(("operand", "kept"), [("left", (32, 40)), ("right", (64, 20))])
 @pytest.mark.parametrize("factor", [0.5, 1.0])
-def test_some_vectors_of_an_operand_at_half_of_the_products_have_about_the_error_of_all(operand, kept, factor):
+def test_sample_of_products_has_about_the_error_of_all(operand, kept, factor):
     problem = many_products()
     sample = sampled(problem, operand, 4096)
     assert sample.gradient.shape == sample.reference.shape == (2, 64, *kept)

@@ -88,7 +88,7 @@ def test_every_round_improves_or_ends(bridge):
     assert errors[1] < errors[0]
 
 
-def test_neither_what_is_in_place_nor_what_all_in_turn_have_shown_to_be_worse_is_tried_again(bridge, monkeypatch):
+def test_block_search_tries_no_known_option_again(bridge, monkeypatch):
     problem, tried = bridge[3], []
     error_of = QuantizedBlock.error
     monkeypatch.setattr(QuantizedBlock, "error", lambda self, quantizers, known=None: tried.append(1) or error_of(self, quantizers, known))

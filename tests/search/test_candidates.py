@@ -75,14 +75,14 @@ def test_an_exhaustive_family_finds_the_least_of_all_losses():
     assert finalists.best(given)[0] == loss
 
 
-def test_all_candidates_are_compared_where_a_sample_would_be_no_smaller():
+def test_small_problem_keeps_all_candidates():
     problem, _ = make_problem("linear")
     family = make_candidates(problem, "weight", 4, "per_channel", "symmetric", FACTORS, exhaustive=False)
     assert family.shortlist().remaining is None
 
 
 @pytest.mark.parametrize("misjudged", [True, False])
-def test_a_family_that_is_worse_on_all_rows_than_on_some_is_searched_anew(misjudged, monkeypatch):
+def test_misjudged_family_is_searched_again_on_all_rows(misjudged, monkeypatch):
     problem = wide_layer()
     exact = alternate({operand: [family] for operand, family in families(problem, exhaustive=True).items()}, 1)
     worst = torch.full((FINALISTS,), int(FACTORS.argmin()))

@@ -64,7 +64,7 @@ def test_a_silent_channel_has_the_range_of_the_tensor():
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
 @pytest.mark.parametrize(("chunk", "count"), [(1, 1), (CHUNK, 1), (CHUNK, 30)])  # the smallest parts; all at once; more than rows a batch
-def test_the_loss_is_the_sum_over_batches_with_grids_made_by_hand(name, unit, sizes, chunk, count, monkeypatch):
+def test_cross_validated_loss_sums_batches_on_grids_made_by_hand(name, unit, sizes, chunk, count, monkeypatch):
     monkeypatch.setattr("qhyvit.search.objectives.CHUNK", chunk)
     problem, x = make_problem(name, sizes)
     operand, other = problem.site.operands

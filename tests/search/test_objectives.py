@@ -60,7 +60,7 @@ def test_losses_against_numpy(name, granularity, objective, sizes, chunk, monkey
 
 @pytest.mark.parametrize("granularity", ["per_tensor", "per_channel"])
 @pytest.mark.parametrize("bits", [3, 8])
-def test_the_gram_matrix_of_a_depthwise_convolution_gives_the_error_of_the_product(granularity, bits):
+def test_depthwise_gram_matrix_gives_error_of_product(granularity, bits):
     problem, _ = make_problem("depthwise")
     inputs = make_quantizer(problem, "input", bits, "per_tensor", "asymmetric")
     candidates = make_candidates(problem, "weight", bits, granularity, "asymmetric", torch.tensor(FACTORS))
@@ -75,7 +75,7 @@ def test_the_gram_matrix_of_a_depthwise_convolution_gives_the_error_of_the_produ
     np.testing.assert_allclose(all_losses(candidates, inputs).view(len(FACTORS), -1).numpy(), expected, rtol=1e-4)
 
 
-def test_products_that_rounding_hardly_changes_have_no_distance_below_0():
+def test_cosine_distance_of_equal_products_is_not_negative():
     site = make_problem("linear")[0].site
     for _ in range(20):
         rows, weight = (torch.randint(-126, 127, shape).index_fill(-1, torch.tensor([0]), 127) / 10 for shape in ((1, 64, 5), (6, 5)))
