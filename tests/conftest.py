@@ -1,7 +1,6 @@
 """Shared fixtures: reproducible random numbers, one thread per operator, and a small project that the workflow can run in."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from qhyvit.graph.output_sites import find_output_sites
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods.task import CalibrationImages, Task
-from workflow.scripts.snakemake_log import planned
+from workflow.scripts.snakemake_log import planned, read_jobs
 
 REPOSITORY = Path(__file__).parents[1]
 settings.register_profile("untimed", deadline=None)  # tests hold on a busy machine too
@@ -96,17 +95,15 @@ class Plan:
     """Jobs that `snakemake --dry-run` lists."""
 
     def __init__(self, text: str):
-        self.text = text
         self.counts = defaultdict(int, planned(text))
+        self.jobs = read_jobs(text).values()
 
     def changed(self) -> set[str]:
-        """Rules with a job whose own params, and not only inputs, have changed."""
-        jobs = re.findall(r"^(?:local)?rule (\w+):\n((?: .*\n)+)", self.text, flags=re.MULTILINE)
-        return {rule for rule, fields in jobs if re.search(r"reason: .*Params have changed", fields)}
+        """Rules with a job that runs because its params have changed, and not only its inputs."""
+        return {job.rule for job in self.jobs if "Params have changed" in job.reason}
 
-    def outputs(self) -> str:
-        """All outputs, as text."""
-        return "\n".join(re.findall(r"^    output: (.*)$", self.text, flags=re.MULTILINE))
+    def outputs(self) -> list[str]:
+        return [path for job in self.jobs for path in job.output]
 
 
 def write_images(folder: Path, count: int, seed: int, classes: int = 2) -> None:

@@ -81,25 +81,33 @@ def test_prose_in_all_modules_reruns_nothing(copy):
 
 
 def test_changed_constants_rerun_exactly_their_users(copy):
-    for module in ("methods/qhyvit", "analysis/norms", "reporting/tables/paired"):
+    for module in ("analysis/norms", "reporting/tables/paired"):
         append(copy, f"src/qhyvit/{module}.py", "EDITED = 1\n")
     plan = copy.plan()
-    assert plan.changed() == {"reconstruct", "challenges", "table_paired"}
-    assert f"{FOLDER}/qhyvit-partial-w4a4.safetensors" in plan.outputs()
-    assert "minmax" not in plan.outputs()
+    assert plan.changed() == {"challenges", "table_paired"}
+    assert not {"reconstruct", "evaluate", "aggregate"} & plan.counts.keys()
+
+
+def test_changed_constant_of_a_method_reruns_that_method(copy):
+    append(copy, "src/qhyvit/methods/qhyvit.py", "EDITED = 1\n")
+    plan = copy.plan()
+    assert plan.changed() == {"reconstruct"}
+    assert f"{FOLDER}/qhyvit-partial-w4a4.json" in plan.outputs()
+    assert not [path for path in plan.outputs() if "minmax" in path]
 
 
 def test_changed_device_reruns_what_runs_networks(copy):
     copy.configure(device="auto")
-    assert copy.plan().changed() == {*RUNS_NETWORKS, "table_configuration"}  # the latter shows the settings
+    plan = copy.plan()
+    assert plan.changed() == {"calibrate", "evaluate_fp32", "table_configuration"}  # and by them, all that reads what these make
+    assert plan.counts.keys() >= RUNS_NETWORKS
+    assert not {"fetch_images", "fetch_weights"} & plan.counts.keys()
 
 
 def test_changed_setting_of_a_method_reruns_that_method(copy):
     path = copy.root / "config/methods.yaml"
     path.write_text(path.read_text().replace("candidates: 3", "candidates: 4"))
-    plan = copy.plan()
-    assert plan.changed() == {"reconstruct", "table_configuration"}
-    assert "minmax" not in plan.outputs()
+    assert copy.plan().changed() == {"reconstruct", "table_configuration"}
 
 
 def test_committed_reports_do_not_replace_a_run(copy):

@@ -45,5 +45,5 @@ def test_imagenet_without_its_variable_stops_at_once(clone):
     ],
 )
 def test_experiment_plans_the_figures_that_it_has_runs_for(clone, experiment, figures):
-    outputs = clone.plan("--configfile", f"config/experiments/{experiment}.yaml").outputs()
+    outputs = " ".join(clone.plan("--configfile", f"config/experiments/{experiment}.yaml").outputs())
     assert set(re.findall(r"/figures/((?:accuracy|drops|seeds|ablation)-\w+)\.svg", outputs)) == figures

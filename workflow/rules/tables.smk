@@ -47,7 +47,7 @@ for TABLE in EXPERIMENT_TABLES:
 
     rule:
         name:
-            f"table_{TABLE.name}"
+            f"table_{TABLE.name.removeprefix('table_')}"
         input:
             **sources(TABLE, EXPERIMENT.models),
         output:

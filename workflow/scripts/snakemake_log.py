@@ -8,7 +8,7 @@ STATS = re.compile(r"^job +count\n[- ]+\n(.*?)^total", flags=re.MULTILINE | re.D
 JOB = re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):$")
 FINISHED = re.compile(r"Finished jobid: (\d+) ")
 FAILED = re.compile(r"Error in rule \w+:$")
-FIELD = re.compile(r"    (input|output|jobid|wildcards): (.*)$")
+FIELD = re.compile(r"(input|output|jobid|wildcards|reason): (.*)$")
 
 
 @dataclass
@@ -19,6 +19,7 @@ class Job:
     input: list[str] = field(default_factory=list)
     output: list[str] = field(default_factory=list)
     wildcards: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
     started: datetime | None = None
     finished: datetime | None = None
     failed: bool = False
@@ -36,10 +37,10 @@ def planned(text: str) -> dict[str, int]:
 
 
 def read_jobs(text: str) -> dict[int, Job]:
-    """Read all listed jobs, by number."""
+    """Read all listed jobs, by number. Those of a group are indented."""
     jobs: dict[int, Job] = {}
     now, job = None, None
-    for line in text.splitlines():
+    for line in map(str.strip, text.splitlines()):
         if line.startswith("["):
             now, job = _time(line) or now, None
         elif match := JOB.match(line):
@@ -62,6 +63,8 @@ def _read_field(jobs: dict[int, Job], job: Job, name: str, value: str) -> None:
         job.wildcards = dict(pair.split("=", 1) for pair in value.split(", "))
     elif name == "input":
         job.input = value.split(", ")
+    elif name == "reason":
+        job.reason = value
     elif name == "output":
         job.output = value.split(", ")
 
