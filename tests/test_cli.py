@@ -235,7 +235,14 @@ def test_help_text_is_a_plain_sentence_per_option(command):
 
 
 def test_every_module_of_commands_is_a_command():
-    shared = {"qhyvit.cli.lazy", "qhyvit.cli.options", "qhyvit.cli.experiment", "qhyvit.cli.task", "qhyvit.cli.inputs"}
+    shared = {
+        "qhyvit.cli.console",
+        "qhyvit.cli.lazy",
+        "qhyvit.cli.options",
+        "qhyvit.cli.experiment",
+        "qhyvit.cli.task",
+        "qhyvit.cli.inputs",
+    }
     packages = [(package.__path__, f"{package.__name__}.") for package in (cli, fetch)]
     modules = {module.name for path, prefix in packages for module in iter_modules(path, prefix) if not module.ispkg}
     assert modules - shared == {command.values[0].module for command in COMMANDS}
@@ -247,10 +254,3 @@ def test_evaluate_without_an_output_per_network_is_refused(qhyvit, project):
     assert code == 2
     assert lines == ["qhyvit: 1 --output for 2 --quantized; give one for each"]
     assert not (project / "out").exists()
-
-
-def test_inspect_writes_description_and_drawing(qhyvit, project):
-    code, _ = qhyvit("inspect", "mobilevit_xxs", "--json", "out/sites.json", "--svg", "out/sites.svg")
-    assert code == 0
-    assert '"bridge_blocks"' in (project / "out/sites.json").read_text()
-    assert (project / "out/sites.svg").read_text().startswith("<?xml")

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Column, Table
 
 from qhyvit.cli import options
+from qhyvit.cli.console import wide_console
 from qhyvit.config.loading import load_config
 from qhyvit.errors import InputError
 from qhyvit.evaluation.statistics import CONFIDENCE
@@ -18,7 +18,6 @@ from qhyvit.reporting.revisions import committed_runs, present_runs, require_com
 
 SHOWN = ("model", "method", "mode", "bits", "old", "new", "change", "interval", "p", "by", "verdict")
 STYLES = {"worse": "red", "better": "green"}
-WIDTH = 140  # characters per line outside a terminal
 
 
 def diff(
@@ -38,14 +37,6 @@ def diff(
     _show(changed, f"{results} since {revision}", f"{len(before)} runs at {revision}, {len(after)} now")
     if "worse" in set(changed.verdict):
         raise typer.Exit(1)
-
-
-def wide_console() -> Console:
-    """Return a console that does not wrap tables in a log file."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    return console
 
 
 def _show(changed: pd.DataFrame, title: str, compared: str) -> None:

@@ -8,9 +8,10 @@ import pandas as pd
 import torch
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from qhyvit.analysis.sensitivity import COSTS
+from qhyvit.cli.console import wide_console
 from qhyvit.config.loading import read_yaml
 from qhyvit.config.models import MODELS, find_model
 from qhyvit.errors import InputError
@@ -19,17 +20,21 @@ from qhyvit.graph.describe import describe
 from qhyvit.models.zoo import build
 from qhyvit.reporting.figures.site_graph import plot_site_graph
 
+MODELS_FILE = Path("config/models.yaml")
+CLASSES = 1000
+
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="Model of the zoo, or any model of timm.")],
-    zoo: Annotated[Path, typer.Option(help="Zoo, a YAML file.")] = Path("config/models.yaml"),
+    model: Annotated[str, typer.Argument(help="Model of the models file or of timm.")],
+    models: Annotated[Path | None, typer.Option(help="Models file, YAML; default: config/models.yaml if it is there.")] = None,
     output: Annotated[Path | None, typer.Option("--json", help="JSON file for the description.")] = None,
     svg: Annotated[Path | None, typer.Option(help="SVG file for a drawing of the sites and bridge blocks.")] = None,
     sensitivity: Annotated[Path | None, typer.Option(help="File written by `qhyvit sensitivity`, to show with the sites.")] = None,
 ) -> None:
-    """Show the quantization sites, bridge blocks and norms of a network."""
-    spec = find_model(model, read_yaml(zoo, MODELS), zoo)
-    network = build(spec, classes=1000)
+    """Show the quantization sites, bridge blocks and norms of a network, and the products that stay FP32."""
+    source = models or MODELS_FILE
+    known = read_yaml(source, MODELS) if models or source.exists() else {}
+    network = build(find_model(model, known, source), CLASSES)
     description = {"model": model} | describe(network, torch.zeros(2, *network.pretrained_cfg["input_size"]))  # type: ignore[index]
     if sensitivity is not None:
         _add_costs(description["sites"], sensitivity)
@@ -38,7 +43,7 @@ def inspect(
             path.write_text(json.dumps(description, indent=1) + "\n")
     if svg is not None:
         plot_site_graph(description, svg)
-    _show(description, Console())
+    show(description, wide_console())
 
 
 def _add_costs(sites: list[dict[str, Any]], sensitivity: Path) -> None:
@@ -49,20 +54,37 @@ def _add_costs(sites: list[dict[str, Any]], sensitivity: Path) -> None:
         site |= table.loc[site["name"], COSTS].to_dict()
 
 
-def _show(description: dict[str, Any], console: Console) -> None:
-    costs = [column for column in COSTS if column in description["sites"][0]]
-    columns = ("site", "kind", "groups", "operands", "output", "granularity", "MACs", *costs)
-    sites = Table(*columns, title=f"{description['model']}: sites")
-    for site in description["sites"]:
-        operands = [site[name] for name in ("input", "weight", "left", "right") if name in site]
-        shapes = " x ".join(str(shape) for shape in operands)
-        granularity = "/".join(site["granularity"])
-        shown = (site["name"], site["kind"], str(site["groups"]), shapes, str(site["output"]), granularity, f"{site['macs']:,}")
-        sites.add_row(*shown, *(f"{site[column]:.3g}" for column in costs))
-    bridges = Table("kind", "before", "after", "map", "tokens", title="bridge blocks")
-    for block in description["bridge_blocks"]:
-        bridges.add_row(block["kind"], "\n".join(block["before"]), "\n".join(block["after"]), str(block["map"]), str(block["tokens"]))
-    console.print(sites, bridges)
+def show(description: dict[str, Any], console: Console) -> None:
+    """Print the description of a network as tables."""
+    blocks, products = description["bridge_blocks"], description["unquantized_products"]
+    console.print(_site_table(description["sites"], f"{description['model']}: sites"))
+    console.print(_bridge_table(blocks) if blocks else "There are no bridge blocks.")
+    console.print(_product_table(products) if products else "All products are sites: none stays FP32.")
     norms = ", ".join(f"{count} {name}" for name, count in description["norms"].items())
     macs = sum(site["macs"] for site in description["sites"])
     console.print(f"{description['parameters']:,} parameters, {macs:,} MACs at {description['input']}; {norms}")
+
+
+def _site_table(sites: list[dict[str, Any]], title: str) -> Table:
+    costs = [column for column in COSTS if any(column in site for site in sites)]
+    table = Table(Column("site", overflow="fold"), "kind", "groups", "operands", "output", "granularity", "MACs", *costs, title=title)
+    for site in sites:
+        operands = [site[name] for name in ("input", "weight", "left", "right") if name in site]
+        shapes, granularity = " x ".join(map(str, operands)), "/".join(site["granularity"])
+        cells = (site["name"], site["kind"], str(site["groups"]), shapes, str(site["output"]), granularity, f"{site['macs']:,}")
+        table.add_row(*cells, *(f"{site[column]:.3g}" for column in costs))
+    return table
+
+
+def _bridge_table(blocks: list[dict[str, Any]]) -> Table:
+    table = Table("kind", "before", "after", "map", "tokens", title="bridge blocks")
+    for block in blocks:
+        table.add_row(block["kind"], "\n".join(block["before"]), "\n".join(block["after"]), str(block["map"]), str(block["tokens"]))
+    return table
+
+
+def _product_table(products: list[dict[str, str]]) -> Table:
+    table = Table("module", "operator", "reason", title="products that stay FP32")
+    for product in products:
+        table.add_row(product["name"], product["operator"], product["reason"])
+    return table

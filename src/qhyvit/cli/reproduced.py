@@ -5,7 +5,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from qhyvit.cli import options
-from qhyvit.cli.diff import wide_console
+from qhyvit.cli.console import wide_console
 from qhyvit.config.loading import load_config
 from qhyvit.reporting.reproduction import agreement
 from qhyvit.reporting.revisions import committed_runs, is_commit, present_runs

@@ -1,0 +1,88 @@
+"""Command `inspect`, with small networks in the place of timm's."""
+
+import json
+from importlib import import_module
+from io import StringIO
+
+import pytest
+from rich.console import Console
+from small_network import Hybrid
+from torch import nn
+
+from qhyvit.cli.inspect import inspect, show
+from qhyvit.errors import InputError
+
+
+class Branch(nn.Module):
+    def forward(self, images):
+        return images.mean((2, 3)) if images.sum() > 0 else images.amax((2, 3))
+
+
+@pytest.fixture
+def use(monkeypatch, tmp_path):
+    """A function that puts a network for images of 16 x 16 pixels in the place of all others."""
+    monkeypatch.chdir(tmp_path)
+
+    def replace_build(network):
+        network.pretrained_cfg = {"input_size": (3, 16, 16)}
+        monkeypatch.setattr(import_module("qhyvit.cli.inspect"), "build", lambda *_: network)
+
+    return replace_build
+
+
+def shown(description):
+    text = StringIO()
+    show(description, Console(file=text, width=200))
+    return text.getvalue()
+
+
+@pytest.fixture
+def description(use, tmp_path):
+    use(Hybrid())
+    inspect("resnet18", output=tmp_path / "sites.json", svg=tmp_path / "sites.svg")
+    return json.loads((tmp_path / "sites.json").read_text())
+
+
+def test_description_of_a_timm_model_is_written_and_drawn(description, tmp_path):
+    assert description["model"] == "resnet18"
+    assert [site["name"] for site in description["sites"]] == ["stem", "conv", "project", "head"]
+    assert [block["after"] for block in description["bridge_blocks"]] == [["project"]]
+    assert (tmp_path / "sites.svg").read_text().startswith("<?xml")
+
+
+def test_sites_blocks_and_totals_are_shown(description):
+    text = shown(description)
+    # Per image: 4 x 4 x 4 outputs of 48 terms, 8 x 4 x 4 of 4, 16 x 6 of 8, and 2 of 6.
+    assert f"{64 * 48 + 128 * 4 + 96 * 8 + 12:,} MACs at [3, 16, 16]" in text
+    assert "bridge blocks" in text
+    assert "There are no bridge blocks." in shown(description | {"bridge_blocks": []})
+    assert "All products are sites" in text
+
+
+def test_products_that_stay_fp32_are_shown_with_reason(description):
+    product = {"name": "mixer", "operator": "aten.einsum.default", "reason": "only torch.matmul and torch.bmm are quantized"}
+    text = shown(description | {"unquantized_products": [product]})
+    (line,) = (line for line in text.splitlines() if "mixer" in line)
+    assert product["operator"] in line
+    assert product["reason"] in line
+    assert "All products" not in text
+
+
+def test_sensitivity_of_other_sites_is_refused(use, tmp_path):
+    use(Hybrid())
+    (tmp_path / "costs.csv").write_text("site\nother\n")
+    with pytest.raises(InputError, match="its sites are not those of this network"):
+        inspect("resnet18", sensitivity=tmp_path / "costs.csv")
+
+
+def test_untraceable_model_is_one_line(use):
+    use(Branch())
+    with pytest.raises(InputError, match="Branch") as refused:
+        inspect("resnet18")
+    assert "\n" not in str(refused.value)
+
+
+def test_unknown_model_is_one_line(use):
+    with pytest.raises(InputError, match="resnet_18") as refused:
+        inspect("resnet_18")
+    assert "\n" not in str(refused.value)
