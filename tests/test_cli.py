@@ -107,7 +107,7 @@ def pickle_weights(root):
         (truncate_image, FETCH_IMAGES, "003.png: not a whole image"),
         (remove_image, FETCH_IMAGES, "003.png: missing, but listed in"),
         (share_image, FETCH_IMAGES, "003.png: also an evaluation image (data/tiny/evaluation/004.png)"),
-        (misspell_key, FETCH_IMAGES, "config.yaml: seed: Extra inputs are not permitted"),
+        (misspell_key, FETCH_IMAGES, "config.yaml: seed: unknown key; correct its spelling or remove it"),
         (name_unknown_model, FETCH_IMAGES, "unknown model 'resnet'"),
         (name_unknown_method, FETCH_IMAGES, "unknown method 'magic'"),
         (widen_head, FETCH_WEIGHTS, "mobilevit_xxs.safetensors: does not fit the model"),
