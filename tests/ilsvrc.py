@@ -70,7 +70,7 @@ def write_archives(root: Path) -> None:
 
 
 def write_folders(root: Path) -> None:
-    """The same images in a folder a class."""
+    """Write the images of the archives into one folder per class."""
     for number, wordnet_id in VALIDATION.items():
         path = root / "val" / wordnet_id / f"ILSVRC2012_val_{number:08d}.JPEG"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ from qhyvit.errors import InputError
 
 @pytest.fixture
 def archives(tmp_path):
-    """`train` and `val`, which are not there, beside the archives in their place."""
+    """`train` and `val`, which are not there, next to the archives in their place."""
     write_archives(tmp_path / "archives")
     return tmp_path / "archives"
 

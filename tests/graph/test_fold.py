@@ -20,7 +20,7 @@ def randomize_batch_norms(model: nn.Module) -> nn.Module:
 
 
 class TwoReaders(nn.Module):
-    """The convolution's output is read beside the norm, so the norm must stay."""
+    """The convolution's output is read by another node than the norm, so the norm must stay."""
 
     def __init__(self):
         super().__init__()

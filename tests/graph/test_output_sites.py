@@ -151,7 +151,7 @@ def test_the_channel_axis_is_that_of_the_layers_beside_a_tensor():
 
 
 class OneNameForTwo(nn.Module):
-    """A layer whose module is called what the sum beside it would be."""
+    """A layer whose module is called what the sum next to it would be."""
 
     def __init__(self):
         super().__init__()

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from qhyvit.models import mobile_former  # registers the networks
 
-import timm  # isort: skip  # importable once the line above has mended torchvision
+import timm  # isort: skip  # importable once the line above has fixed torchvision
 
 SMALLEST = "mobile_former_26m"
 
@@ -32,7 +32,7 @@ class Expected(NamedTuple):
     std: float
     argmax: int
     largest: float
-    second: tuple[float, ...]  # first four logits of the mirrored, weaker image beside the first in a batch
+    second: tuple[float, ...]  # first four logits of the mirrored, weaker image, next to the first in a batch
 
 
 # fmt: off

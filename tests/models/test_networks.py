@@ -27,7 +27,7 @@ OTHERS = [
 
 
 def bridge_blocks(name):
-    """Table I of Q-HyViT (arXiv 2303.12557), but for Mobile-Former, where it has 15: there and back in every block, there at the end."""
+    """Table I of Q-HyViT (arXiv 2303.12557), except Mobile-Former, where it has 15: there and back in every block, there at the end."""
     conversions = {"MobileViTv1": 3, "MobileViTv2": 3, "EfficientFormerV1": 1, "EfficientFormerV2": 2}
     if ZOO[name].family in conversions:
         return Counter(conversion=conversions[ZOO[name].family])

@@ -1,4 +1,4 @@
-"""What the figures of results show, by hand, and that sixteen methods at four bit-widths still fit a printed page."""
+"""Figures of results against values computed by hand, and that sixteen methods at four bit-widths still fit a printed page."""
 
 from itertools import combinations, product
 

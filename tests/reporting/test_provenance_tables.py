@@ -1,4 +1,4 @@
-"""What a report rests on."""
+"""Tables of provenance: settings, versions and the origin of each run."""
 
 from pathlib import Path
 

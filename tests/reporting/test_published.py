@@ -119,7 +119,7 @@ def test_faults_of_a_file_are_one_line(tmp_path, text, message):
     assert "\n" not in str(error.value)
 
 
-# Ours beside them
+# Ours next to them
 
 
 def test_a_comparison_on_imagenet_worked_by_hand():

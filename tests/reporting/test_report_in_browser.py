@@ -13,7 +13,7 @@ def click_text(text: str) -> str:
 
 
 def click_entry(text: str) -> str:
-    """Script: click the eye beside this entry of a group."""
+    """Script: click the eye next to this entry of a group."""
     return f"[...document.querySelectorAll('tr')].find(row => row.textContent.includes({text!r})).querySelector('a').click()"
 
 

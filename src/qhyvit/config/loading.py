@@ -90,7 +90,7 @@ def _read_experiment(path: Path) -> Any:
 
 
 def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> Any:
-    """Read an experiment; keys that it lacks come from its ``base``, another file, but for `reports`, which it never shares."""
+    """Read an experiment; keys that it lacks come from its ``base``, another file, except `reports`, which it never shares."""
     if path in derived:
         raise InputError(f"{path}: is its own base, by way of {derived[-1]}; give one of them another base or none")
     content = _parsed(path)
