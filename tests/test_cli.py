@@ -104,7 +104,7 @@ def pickle_weights(root):
     ("spoil", "command", "message"),
     [
         (change_label, FETCH_IMAGES, "labels.csv: label '2' of 003.png is outside 0..1; correct it"),
-        (truncate_image, FETCH_IMAGES, "003.png: not a whole image"),
+        (truncate_image, FETCH_IMAGES, "003.png: damaged or no image"),
         (remove_image, FETCH_IMAGES, "003.png: missing, but listed in"),
         (share_image, FETCH_IMAGES, "003.png: also an evaluation image (data/tiny/evaluation/004.png)"),
         (misspell_key, FETCH_IMAGES, "config.yaml: seed: unknown key; correct its spelling or remove it"),

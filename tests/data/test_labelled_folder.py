@@ -103,7 +103,7 @@ def test_labels_without_the_columns_are_refused(folder):
 def test_a_truncated_image_is_refused(folder):
     path = folder / "002.png"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(InputError, match=r"002\.png: not a whole image"):
+    with pytest.raises(InputError, match=r"002\.png: damaged or no image"):
         read_image(path)
 
 

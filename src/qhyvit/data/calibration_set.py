@@ -1,4 +1,4 @@
-"""The calibration images of a seed, as the batches in which they are run."""
+"""Calibration images of a seed, and the batches in which networks see them."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from qhyvit.data.manifest import read_manifest
 
 
 def calibration_entries(experiment: Experiment, manifest: Path, seed: int, count: int | None = None) -> list[Entry]:
-    """What ``seed`` draws of the calibration images: ``count`` or as many as the experiment says.
+    """Sample the calibration images of ``seed``: ``count``, or as many as the experiment states.
 
-    Raises InputError when there are too few.
+    Raises InputError if there are too few.
     """
     return sample_entries(read_manifest(experiment.dataset, manifest, "calibration"), count or experiment.calibration.images, seed)
 
 
 def load_batches(experiment: Experiment, entries: list[Entry], transform: Transform) -> list[Tensor]:
-    """The images, transformed, in batches [B, 3, H, W]."""
+    """Read and transform the images, in batches [B, 3, H, W]."""
     return list(torch.stack([transform(read_checked(entry)) for entry in entries]).split(experiment.calibration.batch_size))

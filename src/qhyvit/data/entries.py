@@ -39,7 +39,7 @@ def read_image(path: Path, part: tuple[int, int] | None = None) -> Image.Image:
         with path.open("rb") if part is None else _read_part(path.parent, *part) as file, Image.open(file) as image:
             return image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{path}: not a whole image ({error}); {how_to_restore(path)}, or replace it") from error
+        raise InputError(f"{path}: damaged or no image ({error}); {how_to_restore(path)}, or replace it") from error
 
 
 def _read_part(archive: Path, offset: int, size: int) -> BytesIO:

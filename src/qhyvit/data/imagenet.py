@@ -1,7 +1,7 @@
-"""ImageNet-1k (ILSVRC2012) as its users have it: a folder a class, or the archives of image-net.org, read where they lie.
+"""ImageNet-1k (ILSVRC2012) as users have it: one folder per class, or the archives of image-net.org, read in place.
 
-A class has a WordNet id; its label, in the usual order, is the rank of the id among all. The archives are tar files without compression,
-so that an image is a part of their bytes: nothing is unpacked.
+A class has a WordNet id; its label is the rank of that id, which is the usual order. The archives are tar files without compression, so that
+an image is a range of their bytes: nothing is unpacked.
 """
 
 import gzip
@@ -37,23 +37,23 @@ class _Image:
 
 
 def place(folder: Path) -> Path:
-    """``folder``, or, where there is none, the archive beside it: `ILSVRC2012_img_val.tar` for `val`."""
+    """Return ``folder``, or if it is missing the archive next to it: `ILSVRC2012_img_val.tar` for `val`."""
     return _archive_of(folder) if _archive_of(folder).is_file() and not folder.is_dir() else folder
 
 
 def read_entries(source: Path, classes: int) -> list[Entry]:
-    """The images of a `place`, sorted by label and file name, so that a folder and its archive give them in the same order.
+    """List the images of a `place`, sorted by label and file name: a folder and its archive give equal lists.
 
-    Raises InputError when nothing is there, for an archive that is not whole or holds something else, and when the images are not of as
-    many classes as ``classes``.
+    Raises InputError if nothing is there, for an archive that is damaged or holds something else, and if the images are of more or fewer
+    than ``classes`` classes.
     """
     readers = {TRAIN: _read_train_archive, VALIDATION: _read_validation_archive}
     images = list(readers.get(source.name, _read_folders)(source))
     wordnet_ids = sorted({image.wordnet_id for image in images})
     if len(wordnet_ids) != classes:
         raise InputError(
-            f"{source}: has images of {len(wordnet_ids)} classes, the config says {classes}; give it a folder a class, named by its"
-            " WordNet id (n01440764, ...), or the whole archive of image-net.org"
+            f"{source}: has images of {len(wordnet_ids)} classes, dataset.classes is {classes}; give it one subfolder per class, named by its"
+            " WordNet id (n01440764, ...), or the complete archive of image-net.org, or correct dataset.classes"
         )
     labels = {wordnet_id: label for label, wordnet_id in enumerate(wordnet_ids)}
     entries = [Entry(image.path, labels[image.wordnet_id], part=image.part) for image in images]
@@ -65,16 +65,18 @@ def _archive_of(folder: Path) -> Path:
 
 
 def _read_folders(folder: Path) -> Iterator[_Image]:
-    """By class: `<WordNet id>/<any name>.JPEG`."""
+    """Read `<WordNet id>/<any name>.JPEG`."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, and no {_archive_of(folder).name} beside it; put one of them there")
+        raise InputError(
+            f"{folder}: no such folder, and no {_archive_of(folder).name} next to it; put one of them there, or correct the path in the section dataset"
+        )
     for of_class in folder.iterdir():
         if re.fullmatch(_WORDNET_ID, of_class.name):
             yield from (_Image(of_class.name, path) for path in of_class.iterdir() if path.suffix.lower() in _SUFFIXES)
 
 
 def _read_train_archive(archive: Path) -> Iterator[_Image]:
-    """An archive a class, `<WordNet id>.tar`, of files `<WordNet id>_<number>.JPEG`."""
+    """Read one archive per class, `<WordNet id>.tar`, of files `<WordNet id>_<number>.JPEG`."""
     with _named_faults(archive), tarfile.open(archive, "r:") as outer:
         for of_class, member in _files(outer, rf"({_WORDNET_ID})\.tar"):
             with tarfile.open(fileobj=outer.extractfile(member), mode="r:") as inner:
@@ -83,7 +85,7 @@ def _read_train_archive(archive: Path) -> Iterator[_Image]:
 
 
 def _read_validation_archive(archive: Path) -> Iterator[_Image]:
-    """Files `ILSVRC2012_val_<number>.JPEG`; the development kit beside the archive says of which class each number is."""
+    """Read files `ILSVRC2012_val_<number>.JPEG`; the development kit next to the archive has the class of each number."""
     truth = _read_ground_truth(archive.with_name(DEVKIT))
     with _named_faults(archive), tarfile.open(archive, "r:") as images:
         found = {int(name[1]): (name[0], member) for name, member in _files(images, r"ILSVRC2012_val_(\d{8})\.JPEG")}
@@ -93,9 +95,9 @@ def _read_validation_archive(archive: Path) -> Iterator[_Image]:
 
 
 def _read_ground_truth(devkit: Path) -> dict[int, str]:
-    """The WordNet id of each validation image by its number, from 1."""
+    """Read the WordNet id of each validation image by its number, from 1."""
     with _named_faults(devkit):
-        content = gzip.decompress(devkit.read_bytes())  # as a whole, which checks its checksum: loadmat crashes on what is corrupted
+        content = gzip.decompress(devkit.read_bytes())  # at once, which checks its checksum: loadmat crashes on corrupted files
     with _named_faults(devkit), tarfile.open(fileobj=BytesIO(content)) as archive:
         synsets = loadmat(_content(archive, "meta.mat"), squeeze_me=True, variable_names=["synsets"])["synsets"]
         wordnet_ids = dict(zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True))
@@ -111,7 +113,7 @@ def _content(devkit: tarfile.TarFile, name: str) -> BytesIO:
 
 
 def _files(archive: tarfile.TarFile, pattern: str) -> Iterator[tuple[re.Match[str], tarfile.TarInfo]]:
-    """The files of an archive, each with the match of its name. Raises ValueError for a member of another name or kind."""
+    """Yield the files of an archive, each with the match of its name. Raises ValueError for a member of another name or kind."""
     for member in archive:
         if member.isdir():
             continue
@@ -123,11 +125,11 @@ def _files(archive: tarfile.TarFile, pattern: str) -> Iterator[tuple[re.Match[st
 
 @contextmanager
 def _named_faults(archive: Path) -> Iterator[None]:
-    """Whatever is wrong with an archive is an InputError."""
+    """Raise InputError for any fault of an archive."""
     try:
         yield
     except FileNotFoundError as error:
         raise InputError(f"{archive}: no such file; put the archive of image-net.org there") from error
     except (*_READING_FAULTS, *_CONTENT_FAULTS) as error:
         said = " ".join(str(error).split())
-        raise InputError(f"{archive}: not the archive of image-net.org, or not whole ({said}); download it again") from error
+        raise InputError(f"{archive}: not the archive of image-net.org, or damaged ({said}); download it again") from error

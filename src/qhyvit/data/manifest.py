@@ -80,5 +80,5 @@ def _refuse_overlap(dataset: Dataset, table: pd.DataFrame) -> None:
         raise InputError(
             f"{_place(dataset, 'calibration') / first.filename}: also an evaluation image"
             f" ({_place(dataset, 'evaluation') / first.filename_evaluation}); {len(both)} overlap:"
-            f" remove them from one of the two {dataset.name} splits, or draw others by another dataset.subset.seed"
+            f" remove them from one of the two {dataset.name} splits, or sample others with another dataset.subset.seed"
         )
