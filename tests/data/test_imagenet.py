@@ -180,5 +180,5 @@ def test_where_nothing_is_the_folder_and_its_archive_are_named(tmp_path):
 
 def test_images_that_are_not_sorted_into_classes_are_refused(folders):
     (folders / "val" / "n01000000").rename(folders / "val" / "cats")
-    with pytest.raises(InputError, match="/val: has images of 2 classes, dataset.classes is 3; give it one subfolder per class"):
+    with pytest.raises(InputError, match=r"/val: has images of 2 classes, dataset\.classes is 3; give it one subfolder per class"):
         read_entries(place(folders / "val"), 3)

@@ -1,7 +1,7 @@
 """ImageNet-1k (ILSVRC2012) as users have it: one folder per class, or the archives of image-net.org, read in place.
 
-A class has a WordNet id; its label is the rank of that id, which is the usual order. The archives are tar files without compression, so that
-an image is a range of their bytes: nothing is unpacked.
+A class has a WordNet id; its label is the rank of that id, which is the usual order. The archives are tar files without compression,
+so that an image is a range of their bytes: nothing is unpacked.
 """
 
 import gzip
@@ -52,8 +52,8 @@ def read_entries(source: Path, classes: int) -> list[Entry]:
     wordnet_ids = sorted({image.wordnet_id for image in images})
     if len(wordnet_ids) != classes:
         raise InputError(
-            f"{source}: has images of {len(wordnet_ids)} classes, dataset.classes is {classes}; give it one subfolder per class, named by its"
-            " WordNet id (n01440764, ...), or the complete archive of image-net.org, or correct dataset.classes"
+            f"{source}: has images of {len(wordnet_ids)} classes, dataset.classes is {classes}; give it one subfolder per class, named by"
+            " its WordNet id (n01440764, ...), or the complete archive of image-net.org, or correct dataset.classes"
         )
     labels = {wordnet_id: label for label, wordnet_id in enumerate(wordnet_ids)}
     entries = [Entry(image.path, labels[image.wordnet_id], part=image.part) for image in images]
@@ -68,7 +68,8 @@ def _read_folders(folder: Path) -> Iterator[_Image]:
     """Read `<WordNet id>/<any name>.JPEG`."""
     if not folder.is_dir():
         raise InputError(
-            f"{folder}: no such folder, and no {_archive_of(folder).name} next to it; put one of them there, or correct the path in the section dataset"
+            f"{folder}: no such folder, and no {_archive_of(folder).name} next to it; put one of them there, or correct the path in the"
+            " section dataset"
         )
     for of_class in folder.iterdir():
         if re.fullmatch(_WORDNET_ID, of_class.name):
