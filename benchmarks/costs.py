@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qhyvit.config.loading import Config
 from qhyvit.data.entries import Entry, LabelledImages
-from qhyvit.evaluation.accuracy import mean_kl, signal_to_noise, top_k_correct
+from qhyvit.evaluation.metrics import mean_kl, signal_to_noise, top_k_correct
 from qhyvit.evaluation.statistics import drop_interval
 from qhyvit.models.zoo import build, example_input, make_transform
 

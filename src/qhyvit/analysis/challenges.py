@@ -1,56 +1,91 @@
-"""The four challenges of hybrid vision transformers (Q-HyViT, arXiv 2303.12557, Section III), measured on one network.
+"""Measure the four challenges of hybrid vision transformers (Q-HyViT, arXiv 2303.12557, Section III) on one network.
 
 C1: the ranges of an activation's channels differ. C2: zero points overflow. C3: norms of several types. C4: few parameters, few
 residual connections.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from qhyvit.analysis.norms import find_norms, norm_table
 from qhyvit.analysis.overflow import overflow_errors, overflows
 from qhyvit.analysis.residual import residual_branches
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import Range
+from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.describe import multiply_accumulates
-from qhyvit.graph.sites import Site, site_weight
+from qhyvit.graph.fold import fold_batch_norm
+from qhyvit.graph.sites import Site, find_sites, site_weight
+from qhyvit.graph.trace import trace
 from qhyvit.search.site_problem import SiteProblem
 
 Statistics = dict[str, SiteStatistics]
 
 
-def activation_table(graph_module: GraphModule, sites: list[Site], bridge: set[Site], statistics: Statistics) -> pd.DataFrame:
-    """C1 and C2, a row a site and activation operand, in the order of execution.
+class Challenges(NamedTuple):
+    """Challenges of one network: tables per activation, per channel and per norm, and a summary of the whole network."""
 
-    Channels are the finest quantization units, so heads for the operands of a matrix product. Ranges are widths, high - low; ``ratio`` is
-    that of the widest channel to the median one. Zero points are those of 8-bit asymmetric grids, by channel and for the whole tensor;
-    errors are relative squared errors over the sampled rows.
+    activations: pd.DataFrame
+    channels: pd.DataFrame
+    norms: pd.DataFrame
+    summary: dict[str, Any]
+
+
+def measure_challenges(model: nn.Module, example: Tensor, statistics: Statistics) -> Challenges:
+    """Measure the challenges of ``model`` from the ``statistics`` of its sites.
+
+    ``example`` is a batch of two images [2, C, H, W]. The weights of ``model`` do not matter: all that depends on
+    them is in the statistics.
+    """
+    graph_module = trace(model, example)
+    norm_nodes = find_norms(graph_module)
+    fold_batch_norm(graph_module)
+    sites = find_sites(graph_module)
+    bridge = {site for block in find_bridge_blocks(graph_module, sites) for site in block.sites}
+    norms = norm_table(norm_nodes, graph_module, bridge)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Challenges(
+        activation_table(graph_module, sites, bridge, statistics),
+        channel_table(sites, bridge, statistics),
+        norms,
+        {"parameters": parameters, **network_summary(graph_module, sites, bridge, norms)},
+    )
+
+
+def activation_table(graph_module: GraphModule, sites: list[Site], bridge: set[Site], statistics: Statistics) -> pd.DataFrame:
+    """Tabulate C1 and C2, one row per site and activation operand, in the order of execution.
+
+    Channels are the finest granularity, so heads for the operands of a matrix product. Ranges are widths, high - low; ``ratio`` is the
+    width of the widest channel relative to the median. Zero points are for 8-bit asymmetric grids, per-channel and per-tensor; errors are
+    relative squared errors over the sampled rows.
     """
     rows = []
     for site in sites:
         problem = SiteProblem(site, site_weight(graph_module, site), statistics[site.name])
-        for operand, found in statistics[site.name].ranges.items():
+        for operand, observed in statistics[site.name].ranges.items():
             place = {"site": site.name, "kind": site.kind, "operand": operand, "bridge": site in bridge}
-            rows.append(place | _ranges(found) | _overflow(problem, operand))
+            rows.append(place | _ranges(observed) | _overflow(problem, operand))
     return pd.DataFrame(rows)
 
 
 def channel_table(sites: list[Site], bridge: set[Site], statistics: Statistics) -> pd.DataFrame:
-    """The extremes of every channel of every activation operand, in the order of execution."""
+    """Tabulate the minimum and maximum of every channel of every activation operand, in the order of execution."""
 
     def rows() -> Iterator[tuple[object, ...]]:
         for site in sites:
-            for operand, found in statistics[site.name].ranges.items():
-                for channel, (low, high) in enumerate(zip(found.low.tolist(), found.high.tolist(), strict=True)):
+            for operand, observed in statistics[site.name].ranges.items():
+                for channel, (low, high) in enumerate(zip(observed.low.tolist(), observed.high.tolist(), strict=True)):
                     yield site.name, operand, site in bridge, channel, low, high
 
     return pd.DataFrame(rows(), columns=["site", "operand", "bridge", "channel", "low", "high"])
 
 
 def network_summary(graph_module: GraphModule, sites: list[Site], bridge: set[Site], norms: pd.DataFrame) -> dict[str, Any]:
-    """C3 and C4: norms by type, and sites, MACs of one image and their shares in residual branches (see `residual_branches`)."""
+    """Summarize C3 and C4: norms by type; sites, MACs per image, and their shares in residual branches (see `residual_branches`)."""
     branches = residual_branches(graph_module)
     batch = next(node.meta["val"].shape[0] for node in graph_module.graph.nodes if node.op == "placeholder")
     macs = {site: multiply_accumulates(site, int(batch)) for site in sites}
@@ -68,13 +103,13 @@ def network_summary(graph_module: GraphModule, sites: list[Site], bridge: set[Si
     }
 
 
-def _ranges(found: Range) -> dict[str, Any]:
-    widths = found.high - found.low
+def _ranges(observed: Range) -> dict[str, Any]:
+    widths = observed.high - observed.low
     median = float(widths.quantile(0.5))  # between the middle two of an even number, as Tensor.median is not
     return {
         "channels": len(widths),
-        "low": float(found.low.amin()),
-        "high": float(found.high.amax()),
+        "low": float(observed.low.amin()),
+        "high": float(observed.high.amax()),
         "smallest_range": float(widths.amin()),
         "median_range": median,
         "largest_range": float(widths.amax()),

@@ -1,4 +1,4 @@
-"""The norms of a network and the layers that they belong to, the third challenge of Q-HyViT (arXiv 2303.12557, Section III)."""
+"""Find the norms of a network and the layers that they belong to: the third challenge of Q-HyViT (arXiv 2303.12557, Section III)."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from qhyvit.graph.walks import users_of, visit
 
 @dataclass(frozen=True)
 class Norm:
-    """A norm and the ``layers`` that it belongs to: the one whose output it normalizes, failing that the first ones that read it."""
+    """Norm and the ``layers`` that it belongs to: the one whose output it normalizes, or else the first ones that read it."""
 
     type: str
     node: Node
@@ -21,13 +21,13 @@ class Norm:
 
 
 def find_norms(graph_module: GraphModule) -> list[Norm]:
-    """All norms in the order of execution, of a graph whose BatchNorms are not folded yet."""
+    """Find all norms, in the order of execution, of a graph whose BatchNorms are not folded yet."""
     layers = {site.node for site in find_sites(graph_module)}
     return [Norm(NORMS[node.target], node, _layers(node, layers)) for node in graph_module.graph.nodes if node.target in NORMS]
 
 
 def norm_table(norms: list[Norm], graph_module: GraphModule, bridge: set[Site]) -> pd.DataFrame:
-    """A row a norm: type, module path, whether the graph, folded since, still holds it, and whether it belongs to a ``bridge`` site."""
+    """Tabulate per norm its type, module path, whether it is folded in ``graph_module``, and whether it belongs to a ``bridge`` site."""
     kept = set(graph_module.graph.nodes)
     members = {site.node for site in bridge}
     rows = [(norm.type, module_path(norm.node), norm.node not in kept, bool(norm.layers & members)) for norm in norms]

@@ -1,4 +1,4 @@
-"""Residual branches: the part of a network that a residual connection bypasses."""
+"""Find residual branches: the parts of a network that residual connections bypass."""
 
 from itertools import permutations
 
@@ -9,10 +9,10 @@ from qhyvit.graph.walks import between
 
 
 def residual_branches(graph_module: GraphModule) -> set[Node]:
-    """All nodes in a residual branch.
+    """Find all nodes in a residual branch.
 
     A residual connection is an addition of two tensors one of which, the skip, is an ancestor of the other through the graph: y = x + f(x)
-    with the identity as the shortcut. Its branch f are the nodes on the ways from the skip to the other addend, that one included. A
+    with the identity as the shortcut. Its branch f are the nodes on the paths from the skip to the other addend, included. A
     shortcut with a layer in it, y = g(x) + f(x), is none: nothing passes unchanged.
     """
     branches: set[Node] = set()

@@ -1,4 +1,4 @@
-"""Which site costs most: the network with one site alone quantized, and with all but it."""
+"""Measure the cost of each site: the network with this site alone quantized, and with all other sites quantized."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.fx import Node
 
-from qhyvit.evaluation.accuracy import mean_kl, top_k_correct
+from qhyvit.evaluation.metrics import mean_kl, top_k_correct
 from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.graph.walks import independent_of
@@ -19,9 +19,10 @@ COSTS = ["alone_kl", "alone_drop", "without_kl", "without_drop"]
 
 @torch.no_grad()
 def site_sensitivity(network: TracedModel, quantizers: Quantizers, images: Tensor, labels: Tensor) -> pd.DataFrame:
-    """A row a site, on ``images`` [N, 3, H, W] with ``labels`` [N]: KL divergence from the FP32 network in nats, drop of top-1 in points.
+    """Tabulate per site the KL divergence from the FP32 network in nats and the drop of top-1 in points.
 
-    The columns ``alone_*`` are of the network with this site quantized and no other, ``without_*`` of that with all sites but this one.
+    They are measured on ``images`` [N, C, H, W] with ``labels`` [N]. In the columns ``alone_*`` this site alone is quantized, in
+    ``without_*`` all sites except this one.
     """
 
     def run(chosen: Quantizers, known: dict[Node, Any]) -> tuple[Tensor, dict[Node, Any]]:

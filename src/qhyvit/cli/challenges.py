@@ -8,16 +8,11 @@ import pandas as pd
 import torch
 import typer
 
-from qhyvit.analysis.challenges import activation_table, channel_table, network_summary
-from qhyvit.analysis.norms import find_norms, norm_table
+from qhyvit.analysis.challenges import measure_challenges
 from qhyvit.calibration.serialization import load_statistics
 from qhyvit.cli import options
 from qhyvit.cli.experiment import load_experiment
 from qhyvit.files import atomic_write
-from qhyvit.graph.bridge import find_bridge_blocks
-from qhyvit.graph.fold import fold_batch_norm
-from qhyvit.graph.sites import find_sites
-from qhyvit.graph.trace import trace
 from qhyvit.models.zoo import build, example_input
 
 
@@ -35,21 +30,13 @@ def challenges(
     torch.set_num_threads(threads)
     settings = load_experiment(config, model)
     dataset = settings.experiment.dataset
-    network = build(settings.models[model], dataset.classes, dataset.input_size)  # the calibration holds all that depends on the weights
-    graph_module = trace(network, example_input(network, dataset))
-    norm_nodes = find_norms(graph_module)
-    fold_batch_norm(graph_module)
-    sites = find_sites(graph_module)
-    bridge = {site for block in find_bridge_blocks(graph_module, sites) for site in block.sites}
+    network = build(settings.models[model], dataset.classes, dataset.input_size)
     statistics, _ = load_statistics(calibration)
-    table = norm_table(norm_nodes, graph_module, bridge)
-    _write(activation_table(graph_module, sites, bridge, statistics), model, output)
-    _write(channel_table(sites, bridge, statistics), model, channels)
-    _write(table, model, norms)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    described = {"model": model, "parameters": parameters, **network_summary(graph_module, sites, bridge, table)}
+    measured = measure_challenges(network, example_input(network, dataset), statistics)
+    for table, path in ((measured.activations, output), (measured.channels, channels), (measured.norms, norms)):
+        _write(table, model, path)
     with atomic_write(summary) as path:
-        path.write_text(json.dumps(described, indent=1) + "\n")
+        path.write_text(json.dumps({"model": model, **measured.summary}, indent=1) + "\n")
 
 
 def _write(table: pd.DataFrame, model: str, path: Path) -> None:

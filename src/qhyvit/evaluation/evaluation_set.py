@@ -6,7 +6,7 @@ from qhyvit.config.loading import Config
 from qhyvit.data.entries import LabelledImages
 from qhyvit.data.manifest import read_manifest
 from qhyvit.device import choose_device
-from qhyvit.evaluation.accuracy import predict
+from qhyvit.evaluation.predict import predict
 from qhyvit.evaluation.predictions import Predictions
 from qhyvit.evaluation.shards import shard_of
 from qhyvit.models.loading import load_model

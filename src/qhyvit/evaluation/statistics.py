@@ -1,4 +1,4 @@
-"""How sure an accuracy is, and whether two differ: intervals and tests."""
+"""Confidence intervals of accuracies, and tests of their differences."""
 
 from math import hypot
 from typing import NamedTuple
@@ -11,7 +11,7 @@ RESAMPLES = 9999
 
 
 class Estimate(NamedTuple):
-    """A value with the ends of its 95 % interval."""
+    """Value with the ends of its 95 % interval."""
 
     value: float
     low: float
@@ -19,9 +19,10 @@ class Estimate(NamedTuple):
 
 
 def drop_interval(reference: np.ndarray, correct: np.ndarray) -> tuple[float, float]:
-    """The paired-bootstrap interval (95 %, percentile) of the accuracy drop in points, from the hits bool [N] of both networks.
+    """Return the paired-bootstrap interval (95 %, percentile) of the accuracy drop in points.
 
-    An image is lost, gained or neither, so that resampling images is drawing how many of each there are.
+    ``reference`` and ``correct`` are bool [N], for the same images. An image is lost, gained or neither, so that resampling images is
+    drawing the number of each.
     """
     lost, gained = int((reference & ~correct).sum()), int((~reference & correct).sum())
     shares = np.array([lost, gained, len(correct) - lost - gained]) / len(correct)
@@ -32,19 +33,19 @@ def drop_interval(reference: np.ndarray, correct: np.ndarray) -> tuple[float, fl
 
 
 def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
-    """The Wilson interval (95 %) of an accuracy in percent, from the hits bool [N]."""
+    """Return the Wilson interval (95 %) of an accuracy in percent, from ``correct`` bool [N]."""
     interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(CONFIDENCE, method="wilson")
     return 100 * float(interval.low), 100 * float(interval.high)
 
 
 def mcnemar(before: np.ndarray, after: np.ndarray) -> float:
-    """The p-value of McNemar's exact test, two-sided: do two networks hit equally often, by their hits bool [N] on the same images."""
+    """Return the two-sided p-value of McNemar's exact test that two networks are equally accurate, for bool [N] on the same images."""
     lost, gained = int((before & ~after).sum()), int((~before & after).sum())
     return 1.0 if lost == gained else float(binomtest(gained, lost + gained).pvalue)
 
 
 def difference(before: Estimate, after: Estimate) -> tuple[float, float, float]:
-    """The interval (95 %) of ``after - before`` and the two-sided p-value of no difference, from estimates on different images.
+    """Return the interval (95 %) of ``after - before`` and the two-sided p-value of no difference, from estimates on different images.
 
     Distances to the ends of both intervals add up as squares (Newcombe, Statistics in Medicine 17 (1998) 873, for accuracies; Zou and
     Donner, Statistics in Medicine 27 (2008) 1693, for any estimates). The p-value takes them as normal. On the same images the true
@@ -59,7 +60,7 @@ def difference(before: Estimate, after: Estimate) -> tuple[float, float, float]:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p-values [M]: with all below a level rejected, the chance of any wrong rejection is at most that level.
+    """Return Holm's adjusted p-values [M]: if all below a level are rejected, any is wrongly rejected with at most that probability.
 
     Scandinavian Journal of Statistics 6 (1979) 65; the tests may depend on each other in any way.
     """

@@ -1,7 +1,7 @@
-"""Bridge blocks (Q-HyViT, arXiv 2303.12557, section 3.2): where a network passes between local maps and global tokens.
+"""Find bridge blocks (Q-HyViT, arXiv 2303.12557, Section 3.2): where a network passes between local maps and global tokens.
 
-They are found from what the tensors hold and how they depend on each other, in two kinds. A *conversion* makes tokens of a map: it
-runs from the layers that write the map to the first ones that read the tokens. A network that leaves a map of the same size again
+They are found from the contents of the tensors (see `layout`) and the data flow, in two kinds. A *conversion* makes tokens of a map:
+it runs from the layers that write the map to the first ones that read the tokens. A network that leaves a map of the same size again
 crosses the same bridge, so the first conversion at each size counts. An *exchange* is an attention between the pixels of a map and
 tokens of another origin, with its projections; each one counts.
 
@@ -24,7 +24,7 @@ from qhyvit.graph.walks import ancestors, between, users_of, visit
 
 @dataclass(frozen=True)
 class BridgeBlock:
-    """A joint unit: the output of its last site is a function of the quantizers of all ``sites``, which are in the order of execution.
+    """Sites that are quantized jointly: the output of the last one depends on the quantizers of all ``sites``, in the order of execution.
 
     ``before`` are the sites on the near side, ``after`` those on the far side: of a conversion the layers that write the map and those
     that read the tokens, of an exchange the projections that feed the products, and the products with the projection of their result.
@@ -40,7 +40,7 @@ class BridgeBlock:
 
 
 def find_bridge_blocks(graph_module: GraphModule, sites: list[Site]) -> list[BridgeBlock]:
-    """All bridge blocks in the order of execution; none in a network without tokens."""
+    """Find all bridge blocks, in the order of execution; a network without tokens has none."""
     flow = _Flow(find_layouts(graph_module), sites)
     units = flow.units()
     exchanges = [block for unit in units if (block := _exchange(flow, unit))]
@@ -51,15 +51,15 @@ def find_bridge_blocks(graph_module: GraphModule, sites: list[Site]) -> list[Bri
 
 def _conversions(flow: "_Flow", units: list[list[Site]]) -> list[BridgeBlock]:
     blocks = []
-    left: set[Node] = set()
+    seen: set[Node] = set()
     grids: set[tuple[int, int] | None] = set()
     for unit in units:
-        if not any(flow.kind(site.node) == "tokens" for site in unit):  # what it computes is a map again, or pooled
+        if not any(flow.kind(site.node) == "tokens" for site in unit):  # it computes a map, or pools
             continue
         reads = [(source, operand, site) for site in unit for operand in _operands(site) for source in flow.maps(operand)]
-        reads = [(source, operand, site) for source, operand, site in reads if source not in left]
+        reads = [(source, operand, site) for source, operand, site in reads if source not in seen]
         new = [(source, operand) for source, operand, _ in reads if flow.layouts[source].grid not in grids]
-        left |= {source for source, _, _ in reads}
+        seen |= {source for source, _, _ in reads}
         grids |= {flow.layouts[source].grid for source, _ in new}
         if new:
             writers = {site for source, _, _ in reads for site in flow.nearest(source, beyond="neither")}
@@ -91,7 +91,7 @@ def _block(
 
 
 class _Flow:
-    """Which sites the data of a graph pass on the way."""
+    """Data flow of a graph between its sites."""
 
     def __init__(self, layouts: dict[Node, Layout], sites: list[Site]) -> None:
         self.layouts = layouts
@@ -102,7 +102,7 @@ class _Flow:
         return self.layouts.get(node, Layout()).kind
 
     def units(self) -> list[list[Site]]:
-        """Each site by itself, but the matrix products of one attention together."""
+        """Group the matrix products of each attention; every other site is a group of its own."""
         units: dict[Site, list[Site]] = {}
         for site in self.sites.values():
             earlier = self._scores(site) if site.kind == "matmul" else None
@@ -111,7 +111,7 @@ class _Flow:
         return [unit for site, unit in units.items() if site is unit[0]]
 
     def maps(self, operand: Node, through_projections: bool = False) -> list[Node]:
-        """The maps that reach the tokens without a layer on the way, or all that they are projected from; none for other tensors."""
+        """Return the maps that reach the tokens with no layer, or only projections, on the way; none if the operand is no tokens."""
 
         def passes(node: Node) -> bool:
             return self.kind(node) == "tokens" and (node not in self.sites or (through_projections and not self._is_product(node)))
@@ -123,18 +123,18 @@ class _Flow:
         return [node for node in visited if self.kind(node) == "map"]
 
     def nearest(self, node: Node, beyond: str) -> list[Site]:
-        """The last sites on the ways to the node, none of which leads to another one; tensors of the kind ``beyond`` are not passed."""
+        """Return the last sites on the paths to the node, none of which leads to another; paths end at tensors of the kind ``beyond``."""
         visited = visit([node], lambda other: other not in self.sites and self.kind(other) != beyond)
         found = [other for other in visited if other in self.sites and self.kind(other) != beyond]
         return [self.sites[site] for site in found if not any(site in ancestors([other]) for other in found)]
 
     def between(self, first: Iterable[Site], last: Iterable[Site]) -> tuple[Site, ...]:
-        """All sites on the ways from the first to the last, both included."""
+        """Return all sites on the paths from the first to the last, both included."""
         inside = between((site.node for site in first), (site.node for site in last))
         return tuple(site for node, site in self.sites.items() if node in inside)
 
     def projections(self, product: Site) -> list[Site]:
-        """The layers, in order, that read the product before it joins a tensor that it was computed from, like the residual stream."""
+        """Return the layers that read the product before it joins a tensor that it was computed from, such as the residual stream."""
         origins = {node for node in ancestors([product.node]) if node in self.layouts}
 
         def is_free(node: Node) -> bool:
@@ -144,15 +144,15 @@ class _Flow:
         return [site for node, site in self.sites.items() if node in visited and is_free(node) and not self._is_product(node)]
 
     def is_other_stream(self, node: Node) -> bool:
-        """Whether the tensor is computed for every image, but is not made of single pixels."""
+        """Tell if the tensor depends on the image and is not made of single pixels."""
         return self.kind(node) == "neither" and any(source.op == "placeholder" for source in ancestors([node]))
 
     def _scores(self, product: Site) -> Site | None:
-        """The earlier product whose result this one multiplies."""
+        """Return the earlier product whose result this one multiplies."""
         return next((self.sites[node] for operand in _operands(product) for node in self._products_behind(operand)), None)
 
     def _products_behind(self, operand: Node) -> list[Node]:
-        """The products that the operand is, but for what acts on each element or mixes the heads, so that its last two axes persist."""
+        """Return the products behind the operand; operators between act on elements or mix heads, and keep the last two axes."""
         axes = _last_axes(operand)
         visited = visit([operand], lambda node: _last_axes(node) == axes and self._is_transparent(node))
         return [node for node in visited if self._is_product(node) and _last_axes(node) == axes]

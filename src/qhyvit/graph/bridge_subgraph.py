@@ -1,4 +1,4 @@
-"""A bridge block as a network of its own, so that the error at its output can be computed for any quantizers of its sites."""
+"""Extract a bridge block as a graph of its own, to compute the error at its output for any quantizers of its sites."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from qhyvit.graph.walks import between, constants, visit
 
 @dataclass(frozen=True)
 class Block:
-    """The part of a graph from the first operands of a bridge block to the output of its last site.
+    """Part of a graph from the first operands of a bridge block to the output of its last site.
 
     ``inputs`` are the nodes of the whole graph whose values ``graph_module`` takes, in their order of execution; ``sites`` are those of the
     block, in this graph; ``output`` is the node of the whole graph that it computes.
@@ -24,12 +24,12 @@ class Block:
 
     @property
     def name(self) -> str:
-        """That of its last site."""
+        """Name of its last site."""
         return self.sites[-1].name
 
 
 def extract_block(graph_module: GraphModule, block: BridgeBlock) -> Block:
-    """Copy what the output of the block's last site needs, as far back as the operands of its sites."""
+    """Copy the nodes that the output of the block's last site needs, back to the operands of its sites."""
     last = block.sites[-1].node
     inside = between((site.node for site in block.sites), [last])
     constant = constants(graph_module.graph)

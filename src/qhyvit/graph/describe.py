@@ -1,4 +1,4 @@
-"""What a traced network is made of: sites, bridge blocks, norms, parameters, as plain data."""
+"""Describe a network as plain data: sites, products that stay in floating point, bridge blocks, norms, parameters."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -19,7 +19,10 @@ from qhyvit.graph.walks import visit
 
 
 def describe(model: nn.Module, example: Tensor) -> dict[str, Any]:
-    """The description of ``model`` on a batch of two images ``example`` [2, 3, H, W]; shapes and MACs are those of one image."""
+    """Describe ``model``, traced on a batch of two images ``example`` [2, C, H, W]; shapes and MACs are per image.
+
+    Raises InputError for a model that cannot be traced.
+    """
     graph_module = trace(model, example)
     norms = Counter(NORMS[node.target] for node in graph_module.graph.nodes if node.target in NORMS)
     folded = fold_batch_norm(graph_module)
@@ -36,7 +39,7 @@ def describe(model: nn.Module, example: Tensor) -> dict[str, Any]:
 
 
 def multiply_accumulates(site: Site, batch: int) -> int:
-    """Multiplications of one image at a site, from the shapes on a batch of ``batch`` images."""
+    """Count the multiply-accumulates of a site per image, from the shapes on a batch of ``batch`` images."""
     left, right = _operand_shapes(site)
     terms = left[-1] if site.kind == "matmul" else prod(right[1:])
     return prod(shape_of(site.node)) * terms // batch

@@ -1,4 +1,4 @@
-"""Put quantizers into the graph: fake-quantized weights, and a fake-quantizing module before an activation operand or after a tensor."""
+"""Insert quantizers into a graph: fake-quantized weights, and modules that fake-quantize activations."""
 
 from collections.abc import Sequence
 
@@ -11,22 +11,22 @@ from qhyvit.quantizers.base import Quantizer, Quantizers
 
 
 class FakeQuantize(nn.Module):
-    """Rounds an activation to its quantizer's grid."""
+    """Module that fake-quantizes an activation."""
 
     def __init__(self, quantizer: Quantizer) -> None:
         super().__init__()
         self.quantizer = quantizer
 
     def forward(self, x: Tensor) -> Tensor:
-        """The activation ``x``, rounded."""
+        """Return the fake-quantized activation, of the shape of ``x``."""
         return self.quantizer.fake_quantize(x)
 
 
 def insert_quantizers(graph_module: GraphModule, sites: Sequence[Site | OutputSite], quantizers: Quantizers) -> None:
-    """Quantize every site that ``quantizers`` names, in place; of a tensor site, the operand ``output``.
+    """Quantize every site that ``quantizers`` names, in place; an output site by the quantizer of its operand ``output``.
 
-    All that read a tensor site read the rounded values, also sites, which round them again where their operand has a quantizer of its
-    own. Raises KeyError for a name that is no site and for a tensor site without a quantizer for its output.
+    All readers of an output site get the fake-quantized values; a site quantizes them again if its operand has a quantizer of its own.
+    Raises KeyError for a name that is no site and for an output site without a quantizer for its output.
     """
     by_name = {site.name: site for site in sites}
     for name, operands in quantizers.items():
@@ -44,8 +44,8 @@ def _insert_after(graph_module: GraphModule, site: OutputSite, quantizer: Quanti
     attribute = f"quantized_{site.node.name}_output"
     graph_module.add_submodule(attribute, FakeQuantize(quantizer))
     with graph_module.graph.inserting_after(site.node):
-        rounded = graph_module.graph.call_module(attribute, (site.node,))
-    site.node.replace_all_uses_with(rounded, delete_user_cb=lambda user: user is not rounded)
+        quantized = graph_module.graph.call_module(attribute, (site.node,))
+    site.node.replace_all_uses_with(quantized, delete_user_cb=lambda user: user is not quantized)
 
 
 def _insert(graph_module: GraphModule, site: Site, position: int, operand: str, quantizer: Quantizer) -> None:

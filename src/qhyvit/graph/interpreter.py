@@ -1,4 +1,4 @@
-"""Run a graph with the operands of its sites rounded, and nothing in it changed."""
+"""Run a graph with fake-quantized operands of its sites, without changing it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,21 +12,21 @@ from qhyvit.quantizers.base import Quantizer, Quantizers
 
 
 class FakeQuantInterpreter(Interpreter):
-    """Runs a graph with those operands rounded that ``quantizers`` has, and gradients passed through the rounding unchanged.
+    """Interpreter that fake-quantizes the operands that ``quantizers`` has, and passes gradients through unchanged.
 
-    The latter is the straight-through estimator (Bengio et al., arXiv 1308.3432): the derivative of a step function is of no use.
+    The latter is the straight-through estimator (Bengio et al., arXiv 1308.3432), since the derivative of a step function is zero.
     """
 
     def __init__(self, graph_module: GraphModule, sites: Sequence[Site], quantizers: Quantizers, *, keep_values: bool = False) -> None:
         super().__init__(graph_module, garbage_collect_values=not keep_values)
-        self.rounded = {site.node: site for site in sites if site.name in quantizers}
+        self.quantized_sites = {site.node: site for site in sites if site.name in quantizers}
         self.quantizers = quantizers
 
     def run_node(self, node: Node) -> Any:
-        """The value of a node."""
-        if node not in self.rounded:
+        """Return the value of a node."""
+        if node not in self.quantized_sites:
             return super().run_node(node)
-        site = self.rounded[node]
+        site = self.quantized_sites[node]
         arguments, keywords = self.fetch_args_kwargs_from_env(node)
         changed = list(arguments)
         for position, operand in enumerate(site.operands):
@@ -37,8 +37,8 @@ class FakeQuantInterpreter(Interpreter):
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, x: Tensor, rounded: Tensor) -> Tensor:
-        return rounded
+    def forward(context: Any, x: Tensor, quantized: Tensor) -> Tensor:
+        return quantized
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -46,5 +46,5 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def _straight_through(x: Tensor, quantizer: Quantizer) -> Tensor:
-    rounded = quantizer.fake_quantize(x.detach())
-    return _StraightThrough.apply(x, rounded) if x.requires_grad else rounded
+    quantized = quantizer.fake_quantize(x.detach())
+    return _StraightThrough.apply(x, quantized) if x.requires_grad else quantized

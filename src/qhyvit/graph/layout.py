@@ -1,8 +1,8 @@
-"""What the tensors of a graph hold: feature maps, tokens made of their pixels, or neither.
+"""Find the contents of each tensor of a graph: a feature map, tokens made of its pixels, or neither.
 
-Every tensor is accompanied by the pixel that each of its elements belongs to. An operator that only moves data is run on these
-pixels themselves, so that any unfolding into patches or windows, and the way back, is followed exactly where shapes alone are
-ambiguous; matrix products and convolutions carry over the axes that they do not contract.
+Every tensor comes with the index of the pixel that each of its elements belongs to. An operator that only moves data is run on these
+indices. Any unfolding into patches or windows, and back, is thus followed exactly where shapes alone are ambiguous. Matrix products
+and convolutions carry over the axes that they do not contract.
 """
 
 import operator
@@ -18,14 +18,12 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from qhyvit.graph.nodes import moves_data, shape_of, tensor_of, traced_size
-from qhyvit.graph.operators import CONVOLUTIONS, MATMULS, REDUCTIONS, STRIDED_VIEWS
-
-aten = torch.ops.aten
+from qhyvit.graph.operators import CONVOLUTIONS, MATMULS, REDUCTIONS, STRIDED_VIEWS, aten
 
 
 @dataclass(frozen=True, eq=False)
 class Positions:
-    """The pixel of every element of a tensor.
+    """Pixel of every element of a tensor.
 
     ``index`` has the tensor's shape and holds 1 + (image * H + row) * W + column, or 0 for no pixel; ``grid`` is the (H, W) of the
     feature map that the pixels were taken from.
@@ -36,7 +34,7 @@ class Positions:
 
     @cached_property
     def map_axes(self) -> tuple[int, int] | None:
-        """The axis that carries the rows and nothing else, and the one that carries the columns; None where the tensor is no map."""
+        """Axis that carries rows alone, and axis that carries columns alone; None if the tensor is no map."""
         (height, width), ndim = self.grid, self.index.ndim
         lines = [self.index[tuple(slice(None if other == axis else 1) for other in range(ndim))] for axis in range(ndim)]
         pixels = [line.flatten() - 1 for line in lines]
@@ -52,7 +50,7 @@ class Positions:
 
     @cached_property
     def is_spread(self) -> bool:
-        """Whether the elements belong to more than one pixel of an image."""
+        """True if the elements belong to more than one pixel of an image."""
         index = self.index[tuple(slice(1 if stride == 0 else None) for stride in self.index.stride())]
         pixels = (index[index > 0] - 1) % (self.grid[0] * self.grid[1])
         return pixels.numel() > 0 and bool(pixels.min() < pixels.max())
@@ -60,13 +58,13 @@ class Positions:
 
 @dataclass(frozen=True)
 class Layout:
-    """All that a tensor carries: the positions of one grid, or of two in a product of queries and keys, or none."""
+    """Contents of a tensor: the positions of one grid, of two in a product of queries and keys, or of none."""
 
     positions: tuple[Positions, ...] = ()
 
     @cached_property
     def grid(self) -> tuple[int, int] | None:
-        """Height and width of the map; None where the tensor is no map."""
+        """Height and width of the map; None if the tensor is no map."""
         for positions in self.positions:
             if positions.map_axes:
                 row, column = positions.map_axes
@@ -75,14 +73,14 @@ class Layout:
 
     @property
     def kind(self) -> Literal["map", "tokens", "neither"]:
-        """A map has an axis of rows and an axis of columns; tokens carry several pixels in any other way."""
+        """Kind of the contents: a map has an axis of rows and one of columns; tokens carry several pixels in any other way."""
         return "map" if self.grid else "tokens" if self.positions else "neither"
 
 
 def find_layouts(graph_module: GraphModule) -> dict[Node, Layout]:
-    """The layout of every tensor that the graph computes from its input [B, C, H, W], for a tuple that of the tensor it was made from.
+    """Find the layout of every tensor that the graph computes from its input [B, C, H, W].
 
-    Parameters have none.
+    A tuple has the layout of the tensor that it was made from. Parameters have none.
     """
     layouts: dict[Node, Layout] = {}
     for node in graph_module.graph.nodes:
@@ -133,14 +131,14 @@ def _move(graph_module: GraphModule, layouts: dict[Node, Layout], node: Node) ->
 
 
 def _contract(operands: list[tuple[Layout, int]], shape: tuple[int, ...]) -> list[Positions]:
-    """A sum over one axis of each operand: pixels that do not vary along it stay; failing these, the first stands for all in the sum."""
+    """Sum over one axis of each operand: keep pixels that do not vary along it, or else let the first stand for all in the sum."""
     pairs = [(old, max(axis, -old.index.ndim)) for layout, axis in operands for old in layout.positions]
     whole = [(old, axis) for old, axis in pairs if _is_constant(old.index, axis)]
     return _inherit([Layout(tuple(Positions(old.index.narrow(axis, 0, 1), old.grid) for old, axis in whole or pairs))], shape)
 
 
 def _convolve(layout: Layout, weight: Tensor | None, shape: tuple[int, ...]) -> Iterable[Positions]:
-    """Tokens, and any pixel under a pointwise kernel, stay what they are; everything else that is convolved is a map of [B, C, H, W]."""
+    """Keep tokens, and any pixel under a pointwise kernel; any other result of a convolution is a new map [B, C, H, W]."""
     assert weight is not None
     carried = _merge(_contract([(layout, 1)], shape))
     is_pointwise = max(weight.shape[2:]) == 1 and bool(carried.positions or not layout.positions)
@@ -148,7 +146,7 @@ def _convolve(layout: Layout, weight: Tensor | None, shape: tuple[int, ...]) -> 
 
 
 def _concatenate(layouts: dict[Node, Layout], sources: list[Node], axis: int = 0) -> Iterator[Positions]:
-    """Other tokens, like a class token, belong to no pixel."""
+    """Join the pixels of the sources; other tokens, such as a class token, belong to no pixel."""
     for column in zip_longest(*(layouts.get(source, Layout()).positions for source in sources)):
         grid = next(old.grid for old in column if old)
         blank = (torch.zeros(shape_of(source), dtype=torch.float64) for source in sources)
@@ -156,7 +154,7 @@ def _concatenate(layouts: dict[Node, Layout], sources: list[Node], axis: int = 0
 
 
 def _inherit(inputs: list[Layout], shape: tuple[int, ...]) -> list[Positions]:
-    """Elementwise and unknown operators: the pixels of every input that broadcasts; failing these, a map of another size is a new one."""
+    """Take over the pixels of every input that broadcasts, for elementwise and unknown operators; a resized map is a new one."""
     fitted = [(old, _fit(old.index, shape)) for layout in inputs for old in layout.positions]
     inherited = [old if index is old.index else Positions(index, old.grid) for old, index in fitted if index is not None]
     resized = [old.map_axes for old, _ in fitted if old.map_axes and old.index.ndim == len(shape)]
@@ -164,7 +162,7 @@ def _inherit(inputs: list[Layout], shape: tuple[int, ...]) -> list[Positions]:
 
 
 def _fit(index: Tensor, shape: tuple[int, ...]) -> Tensor | None:
-    """Broadcast to the shape, where axes along which the pixels do not vary may have any size; None where that is impossible."""
+    """Broadcast to the shape, where axes along which the pixels do not vary may have any size; None if that is impossible."""
     if index.shape == shape:
         return index
     for axis in range(index.ndim):
@@ -175,7 +173,7 @@ def _fit(index: Tensor, shape: tuple[int, ...]) -> Tensor | None:
 
 
 def _new_map(shape: tuple[int, ...], row_axis: int = -2, column_axis: int = -1) -> Positions:
-    """A map of images along the first axis."""
+    """Number the pixels of a map of images along the first axis."""
 
     def along(axis: int) -> Tensor:
         sizes = [1] * len(shape)
@@ -188,7 +186,7 @@ def _new_map(shape: tuple[int, ...], row_axis: int = -2, column_axis: int = -1) 
 
 
 def _merge(found: Iterable[Positions]) -> Layout:
-    """Without duplicates, and without those that no longer tell pixels apart."""
+    """Drop duplicates, and positions that no longer distinguish pixels."""
     kept: list[Positions] = []
     for new in found:
         is_known = any(new is old or (new.grid == old.grid and torch.equal(new.index, old.index)) for old in kept)
@@ -206,5 +204,5 @@ def _varying(lines: list[Tensor]) -> list[int]:
 
 
 def _recurs(line: Tensor) -> bool:
-    """Whether a coordinate comes back after another one, as where an axis is made of channels and rows."""
+    """Tell if a coordinate recurs after another one, as on an axis made of channels and rows."""
     return len(line.unique_consecutive()) > len(line.unique())

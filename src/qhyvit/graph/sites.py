@@ -1,4 +1,4 @@
-"""Quantization sites: the nodes of the graph that multiply matrices, found by what they compute and never by their names."""
+"""Find quantization sites: the nodes of a graph that multiply matrices, by their operators and never by their names."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from qhyvit.graph.operators import SITE_KINDS
 
 @dataclass(frozen=True)
 class Site:
-    """One product of two operands: input and weight of a convolution or linear layer, left and right of a product of two activations."""
+    """Product of two operands: input and weight of a convolution or linear layer, left and right of a product of two activations."""
 
     name: str
     kind: Literal["conv", "linear", "matmul"]
@@ -22,19 +22,19 @@ class Site:
 
     @property
     def operands(self) -> tuple[str, str]:
-        """The names of the two operands, in the order of the node's arguments."""
+        """Names of the two operands, in the order of the node's arguments."""
         return ("left", "right") if self.kind == "matmul" else ("input", "weight")
 
     @property
     def operand_nodes(self) -> tuple[Node, Node]:
-        """The nodes whose values the operands are."""
+        """Nodes whose values the operands are."""
         left, right = self.node.args[:2]
         assert isinstance(left, Node)
         assert isinstance(right, Node)
         return left, right
 
     def axis(self, operand: str) -> int | None:
-        """The axis of the operand's finest quantization units: input channels, output channels of a weight, heads of a matrix product.
+        """Return the axis of the finest granularity: input channels, output channels of a weight, heads of a matrix product.
 
         None for a matrix product without heads.
         """
@@ -46,7 +46,7 @@ class Site:
 
 
 def find_sites(graph_module: GraphModule) -> list[Site]:
-    """All sites in the order of execution. A convolution or linear layer counts only if its weight is a parameter."""
+    """Find all sites, in the order of execution. A convolution or linear layer is one only if its weight is a parameter."""
     seen: Counter[str] = Counter()
     sites = []
     for node in graph_module.graph.nodes:

@@ -1,4 +1,4 @@
-"""A model as one flat graph of ATen operators: torch.export, then only functional operators and none without effect."""
+"""Trace a model to one flat graph of functional ATen operators by torch.export."""
 
 from textwrap import shorten
 from traceback import walk_tb
@@ -85,9 +85,9 @@ def _summary(error: Exception) -> str:
 
 
 def _inline_autocast(graph_module: GraphModule) -> None:
-    """Put the operators under each ``torch.autocast``, which export keeps in a graph of their own, where that graph is called.
+    """Move the operators under each ``torch.autocast`` from the graph of their own, where export keeps them, to where it is called.
 
-    In them autocast is as outside: nothing changes where it was switched off, and the comparison with the model refuses the rest.
+    They then run without autocast: nothing changes where it was switched off, and the comparison with the model refuses the rest.
     """
     graph = graph_module.graph
     for call in graph.find_nodes(op="call_function", target=torch.ops.higher_order.wrap_with_autocast):
@@ -109,7 +109,7 @@ def _is_in_place(node: Node) -> bool:
 
 
 def _make_functional(node: Node) -> None:
-    """Compute into a new tensor; what read the changed input afterwards reads the result instead."""
+    """Compute into a new tensor, which later readers of the changed input read instead."""
     packet, _, overload = str(node.target).removeprefix("aten.").partition(".")
     changed = node.args[0]
     assert isinstance(changed, Node)

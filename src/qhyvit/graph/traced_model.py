@@ -1,4 +1,4 @@
-"""A model ready to be quantized: traced, BatchNorm folded, sites found."""
+"""Traced model: a graph with folded BatchNorm, and its sites."""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from qhyvit.quantizers.base import Quantizers
 
 @dataclass(frozen=True)
 class TracedModel:
-    """The folded graph of a model with its sites and output sites."""
+    """Folded graph of a model with its sites and output sites."""
 
     graph_module: GraphModule
     sites: list[Site]
@@ -26,7 +26,7 @@ class TracedModel:
     def from_module(cls, model: nn.Module, example: Tensor, device: str = "cpu") -> "TracedModel":
         """Trace ``model`` on ``example`` [B, C, H, W], B > 1, fold its BatchNorms, and move the graph to ``device``.
 
-        Raises ValueError when the graph does not compute what the model computes.
+        Raises InputError for a model that cannot be traced (see `trace`).
         """
         graph_module = trace(model, example)
         fold_batch_norm(graph_module)

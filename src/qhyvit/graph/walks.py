@@ -1,4 +1,4 @@
-"""Walks along the edges of a traced graph."""
+"""Walk along the edges of a traced graph."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The networks, their weights, and their training."""
+"""Networks, their weights, and their training."""
 
 from qhyvit.torchvision_compat import ensure_torchvision
 

@@ -1,4 +1,4 @@
-"""EfficientFormers at another image size: their attention biases belong to a grid of tokens, and so to a size of the image."""
+"""Fit EfficientFormers to another image size: their attention biases belong to a grid of tokens, and so to an image size."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ STRIDE = 32  # of the last stage, where EfficientFormerV1 attends
 
 
 def fit_attention_to_size(model: nn.Module, size: int) -> None:
-    """Give an EfficientFormerV1 attention biases for images of ``size`` pixels a side; timm builds them for 224, whatever it is told."""
+    """Give an EfficientFormerV1 attention biases for images of ``size`` pixels a side; timm always builds them for 224."""
     for name, module in list(model.named_modules()):
         if isinstance(module, Attention):
             fitted = Attention(module.qkv.in_features, module.key_dim, module.num_heads, module.attn_ratio, math.ceil(size / STRIDE))
@@ -21,7 +21,7 @@ def fit_attention_to_size(model: nn.Module, size: int) -> None:
 def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load a state dict strictly, with its attention biases resized to the image size that ``model`` is built for.
 
-    Raises RuntimeError where keys or shapes do not fit.
+    Raises RuntimeError for keys or shapes that do not fit.
     """
     own = model.state_dict()
     model.load_state_dict({name: _fitted(name, tensor, own.get(name, tensor)) for name, tensor in state.items()})
@@ -36,6 +36,6 @@ def _fitted(name: str, tensor: Tensor, own: Tensor) -> Tensor:
 
 
 def _resized(biases: Tensor, side: int) -> Tensor:
-    """Bilinear in the distances: biases [heads, rows x columns] of a square grid to [heads, side x side]."""
+    """Resize biases [heads, rows x columns] of a square grid to [heads, side x side], bilinearly in the distances."""
     grid = biases.unflatten(1, (math.isqrt(biases.shape[1]), -1))
     return F.interpolate(grid[None], size=(side, side), mode="bilinear", align_corners=True)[0].flatten(1)

@@ -1,4 +1,4 @@
-"""A network of the experiment with its weights, traced, and the transform of its input."""
+"""Load a network of an experiment: traced, with its weights, and the transform of its input."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from qhyvit.models.zoo import build, example_input, load_weights, make_transform
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A traced network and the transform that makes its input of an image."""
+    """Traced network and the transform from an image to its input."""
 
     traced: TracedModel
     transform: Transform

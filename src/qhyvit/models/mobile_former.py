@@ -263,7 +263,7 @@ class ClassifierHead(nn.Module):
 
 
 class Size(NamedTuple):
-    """What distinguishes the networks; one row per bottleneck, the first of which is the lite one."""
+    """Settings in which the networks differ; one row per bottleneck, the first of which is the lite one."""
 
     stem_channels: int
     token_count: int

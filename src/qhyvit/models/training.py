@@ -1,7 +1,7 @@
 """Train the embedded weights: progressive resizing, AdamW with one-cycle, label smoothing, bf16 autocast.
 
-Every epoch ends with a checkpoint and draws its random numbers from its own seed, so that a run that was stopped and resumed takes
-the same steps as one that was not.
+Every epoch ends with a checkpoint and draws its random numbers from its own seed, so that a resumed run takes the same steps as an
+uninterrupted one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,14 +28,14 @@ CROP_PADDING = 4  # pixels at the images' own size, the usual augmentation of CI
 
 
 def normalize(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Bytes [B, 3, H, W] to a model's input: bicubic to ``size`` pixels a side (the filter of Pillow), then (x / 255 - mean) / std."""
+    """Turn bytes [B, 3, H, W] into a model's input: bicubic resize to ``size`` pixels per side as in Pillow, (x / 255 - mean) / std."""
     resized = F.interpolate(images.float(), size=(size, size), mode="bicubic", antialias=True).clamp(0, 255)
     center, spread = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (mean, std))
     return ((resized / 255 - center) / spread).contiguous(memory_format=torch.channels_last)
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Random crop out of a reflected border and random horizontal flip, for each image: uint8 [B, 3, H, W] to the same."""
+    """Crop each image at random out of a reflected border and flip it at random: uint8 [B, 3, H, W] to uint8 [B, 3, H, W]."""
     batch, _, height, width = images.shape
     padded = F.pad(images.float(), [CROP_PADDING] * 4, mode="reflect").to(images.dtype)
     top, left = torch.randint(0, 2 * CROP_PADDING + 1, (2, batch, 1), generator=generator)
@@ -92,7 +92,7 @@ def train_cycle(
 ) -> None:
     """Train ``model`` in place for one cycle on uint8 ``images`` [N, 3, H, W] and ``labels`` [N].
 
-    Goes on from ``checkpoint`` where it exists, and leaves the end of the cycle there.
+    Resumes from ``checkpoint`` if it exists, and writes the end of the cycle there.
     ``settings`` holds the mean and std of the model's input.
     """
     torch.set_flush_denormal(True)
@@ -124,7 +124,7 @@ def train_cycle(
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Biases and normalization parameters are not decayed."""
+    """Exclude biases and normalization parameters from weight decay."""
     decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -144,7 +144,7 @@ def _save(
 
 
 def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> int:
-    """Load the checkpoint and return the number of epochs that it has behind it; 0 where there is none."""
+    """Load the checkpoint and return the number of its finished epochs; 0 without a checkpoint."""
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)

@@ -1,4 +1,4 @@
-"""Weights that DVC does not track: downloaded once, converted from a checkpoint, and held to their hash from then on."""
+"""Weights that DVC does not track: download them, convert them from a checkpoint, and pin their hash."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ from qhyvit.provenance import file_sha256
 
 
 def download(source: HubSource, path: Path) -> None:
-    """Copy `model.safetensors` of a hub repository to ``path``. Raises InputError when the hub cannot be reached or does not know it."""
+    """Copy `model.safetensors` of a hub repository to ``path``. Raises InputError if that fails."""
     try:
         cached = hf_hub_download(source.hub, "model.safetensors")
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -30,7 +30,7 @@ def download(source: HubSource, path: Path) -> None:
 def convert_checkpoint(checkpoint: Path, path: Path) -> None:
     """Write the state dict of a PyTorch checkpoint to ``path`` as safetensors.
 
-    Only tensors and plain containers are unpickled. Raises InputError when the checkpoint holds anything else.
+    Only tensors and plain containers are unpickled. Raises InputError if the checkpoint holds anything else.
     """
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -43,16 +43,16 @@ def convert_checkpoint(checkpoint: Path, path: Path) -> None:
         save_file(tensors, temporary)
 
 
-def pin_hash(path: Path, stated: Path, lock: Path) -> None:
-    """Record the sha256 of ``path`` in the YAML file ``lock``, under the path that is ``stated`` for it, at first sight.
+def pin_hash(path: Path, configured: Path, lock: Path) -> None:
+    """Record the sha256 of ``path`` in the YAML file ``lock``, under its ``configured`` path, unless one is recorded already.
 
-    Raises InputError when it is another than before.
+    Raises InputError if the recorded hash is different.
     """
     found = file_sha256(path)
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock.with_suffix(".guard")):
         hashes: dict[str, str] = yaml.safe_load(lock.read_text()) if lock.exists() else {}
-        recorded = hashes.setdefault(str(stated), found)
+        recorded = hashes.setdefault(str(configured), found)
         if recorded != found:
             raise InputError(f"{path}: sha256 {found} is not {recorded}, which {lock} recorded; restore the file or delete its line there")
         with atomic_write(lock) as temporary:

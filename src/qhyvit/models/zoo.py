@@ -1,4 +1,4 @@
-"""From a name in the configuration to a network with weights, and to the transform of its input."""
+"""Build networks, load their weights, and make the transforms of their inputs."""
 
 from importlib import import_module
 from pathlib import Path
@@ -19,9 +19,9 @@ from qhyvit.models.image_size import fit_attention_to_size, load_state
 
 
 def build(spec: Model, classes: int, size: int | None = None) -> nn.Module:
-    """The network of ``spec`` with random weights, for images of ``size`` pixels a side (None: the network's own size).
+    """Build the network of ``spec`` with random weights, for images of ``size`` pixels per side (None: the network's own size).
 
-    Raises InputError when timm does not know it.
+    Raises InputError if timm does not have it.
     """
     if spec.module:
         import_module(spec.module)
@@ -37,13 +37,13 @@ def build(spec: Model, classes: int, size: int | None = None) -> nn.Module:
 
 
 def _size_argument(spec: Model, size: int | None) -> dict[str, int]:
-    """A network whose parameters depend on the image size says so in timm's registry, and takes the size as an argument."""
+    """Return the argument for the image size, if timm's registry says that the parameters of the network depend on it."""
     published = timm.get_pretrained_cfg(spec.constructor, allow_unregistered=True) if size else None
     return {"img_size": size} if size and published and published.fixed_input_size else {}
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a safetensors state dict into ``model``, every key and every shape.
+    """Load a safetensors state dict into ``model``; all keys and shapes must fit.
 
     Raises InputError for a missing file, a file of another format (pickles are never opened) and weights that do not fit.
     """
@@ -64,24 +64,24 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def input_shape(model: nn.Module, dataset: Dataset) -> tuple[int, int, int]:
-    """Channels, height and width of the model's input on this image set."""
+    """Return channels, height and width of the model's input on this image set."""
     channels, height, width = data_config(model, dataset)["input_size"]
     return channels, height, width
 
 
 def make_transform(model: nn.Module, dataset: Dataset) -> Transform:
-    """timm's evaluation transform, with the image set's own size and crop where it states them."""
+    """Make timm's evaluation transform, with the image set's own size and crop if it has them."""
     return create_transform(**data_config(model, dataset), is_training=False)
 
 
 def data_config(model: nn.Module, dataset: Dataset) -> dict[str, Any]:
-    """timm's description of the model's input: input_size, interpolation, mean, std, crop_pct, crop_mode."""
+    """Return timm's description of the model's input: input_size, interpolation, mean, std, crop_pct, crop_mode."""
     size = None if dataset.input_size is None else (3, dataset.input_size, dataset.input_size)
-    stated = {"input_size": size, "crop_pct": dataset.crop_pct}
-    config: dict[str, Any] = resolve_data_config({key: value for key, value in stated.items() if value is not None}, model=model)
+    configured = {"input_size": size, "crop_pct": dataset.crop_pct}
+    config: dict[str, Any] = resolve_data_config({key: value for key, value in configured.items() if value is not None}, model=model)
     return config
 
 
 def example_input(model: nn.Module, dataset: Dataset) -> Tensor:
-    """A batch of two images for tracing: tracing specializes a batch of one."""
+    """Make a batch of two images [2, C, H, W] for tracing; torch.export specializes a batch of one."""
     return torch.zeros(2, *input_shape(model, dataset))

@@ -4,7 +4,8 @@ import torch
 from scipy.stats import entropy
 from torch import nn
 
-from qhyvit.evaluation.accuracy import mean_kl, predict, signal_to_noise, top_k_correct
+from qhyvit.evaluation.metrics import mean_kl, signal_to_noise, top_k_correct
+from qhyvit.evaluation.predict import predict
 
 
 def test_top_k_against_a_loop():

@@ -1,0 +1,28 @@
+"""Run networks over images."""
+
+from collections.abc import Sequence
+
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from qhyvit.data.entries import LabelledImages
+
+
+@torch.no_grad()
+def predict(networks: Sequence[nn.Module], images: LabelledImages, batch_size: int, device: str = "cpu") -> tuple[list[Tensor], Tensor]:
+    """Return the logits [N, classes] of each of the ``networks`` and the labels [N] of all ``images``, in order, on the CPU.
+
+    The networks are on ``device``. Every image is read once.
+    """
+    for network in networks:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout for convolutions on CPUs
+    logits: list[list[Tensor]] = [[] for _ in networks]
+    labels = []
+    for inputs, batch_labels in track(DataLoader(images, batch_size), "evaluating"):
+        shared = inputs.to(device).contiguous(memory_format=torch.channels_last)
+        for network, batches in zip(networks, logits, strict=True):
+            batches.append(network(shared).cpu())
+        labels.append(batch_labels)
+    return [torch.cat(batches) for batches in logits], torch.cat(labels)
