@@ -1,7 +1,12 @@
 import pandas as pd
 import pytest
 
-from qhyvit.reporting.tables.calibration_size import by_size, size_figure
+from qhyvit.presets import METHODS_FILE
+from qhyvit.reporting.catalog import read_catalog
+from qhyvit.reporting.figures.calibration_size import size_figure
+from qhyvit.reporting.tables.calibration_size import by_size, by_size_shown
+
+CATALOG = read_catalog(METHODS_FILE)
 
 
 def result(method, top1, seed=0, images=32, w_bits=8):
@@ -18,22 +23,23 @@ RESULTS = [
 ]
 
 
-def test_drops_are_averaged_over_seeds_and_kept_apart_by_size():
-    table = by_size(RESULTS)
+def test_drops_are_averaged_over_seeds_per_size():
+    table = by_size(RESULTS, CATALOG)
     assert table[["w_bits", "calibration_images", "seeds"]].values.tolist() == [[8, 8, 1], [8, 32, 2], [4, 32, 1]]
     assert table["drop"].tolist() == [10, 2.5, 20]
     assert table.deviation[1] == pytest.approx(4.5**0.5)  # of 1 and 4 around 2.5
     assert pd.isna(table.deviation[0])
-    assert table[["scale_min", "scale_max"]].values.tolist() == [[10, 10], [1, 4], [20, 20]]
+    assert by_size_shown(table).iloc[1].tolist() == ["net", "partial", "minmax", "W8A8", "32", "2", "2.50", "2.12", "1.00", "4.00"]
+    assert table[["lowest", "highest"]].values.tolist() == [[10, 10], [1, 4], [20, 20]]
 
 
 def test_equal_drops_are_drawn():
     equal = [result("fp32", 82.65), *(result("minmax", 61.15, seed) for seed in range(3))]
-    table = by_size(equal)
+    table = by_size(equal, CATALOG)
     assert table["drop"].item() != table.highest.item()  # the mean is off by rounding
-    size_figure(table)
+    size_figure(table, CATALOG)
 
 
-def test_the_figure_has_a_row_a_bit_width_and_a_point_a_size():
-    upper, lower = size_figure(by_size(RESULTS)).axes
+def test_figure_has_a_row_per_bit_width_and_a_point_per_size():
+    upper, lower = size_figure(by_size(RESULTS, CATALOG), CATALOG).axes
     assert [len(axes.lines[0].get_xdata()) for axes in (upper, lower)] == [2, 1]

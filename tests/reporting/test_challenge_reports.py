@@ -4,9 +4,10 @@ import pytest
 from matplotlib.colors import to_hex
 
 from qhyvit.reporting.figures.bridge_sites import bridge_figure
-from qhyvit.reporting.figures.challenges import channel_range_figure, overflow_figure
+from qhyvit.reporting.figures.channel_ranges import channel_range_figure
 from qhyvit.reporting.figures.style import BRIDGE, OTHER, save_figure
-from qhyvit.reporting.tables.challenges import challenge_table
+from qhyvit.reporting.figures.zero_point_overflow import overflow_figure
+from qhyvit.reporting.tables.challenges_by_network import challenge_table
 
 COLUMNS = ["site", "operand", "bridge", "channels", "ratio", "overflowing_channels", "channel_error_clipped", "channel_error_widened"]
 ACTIVATIONS = pd.DataFrame(
@@ -27,13 +28,13 @@ NETWORK = {
 }
 
 
-def test_a_row_of_the_table_worked_by_hand():
+def test_row_of_a_network_worked_by_hand():
     (row,) = challenge_table(ACTIVATIONS, [NETWORK]).to_numpy().tolist()
     network, ratios = ["net", "1,234", "50% (25%)", "3 (2)", "1", "0"], ["5.00", "3.00"]
     assert row == [*network, *ratios, "2 of 8", "5 of 14", "0.3", "0.02"]  # the product and, for errors, the stem stay out
 
 
-def test_a_network_without_bridges_or_overflow_has_a_row_too():
+def test_network_without_bridges_or_overflow_has_a_row():
     stem = ACTIVATIONS[ACTIVATIONS.site == "stem"]
     (row,) = challenge_table(stem, [NETWORK]).to_numpy().tolist()
     assert row[6:] == ["none", "2.00", "0 of 0", "0 of 4", "none", "none"]
@@ -45,9 +46,25 @@ def test_bars_are_the_shares_of_overflowing_channels():
     (bars,) = figure.axes[0].containers
     assert [bar.get_height() for bar in bars] == [0, 25, 50]
     assert figure.axes[0].get_title(loc="left") == "net: 2 of 8 channels overflow at bridge sites, 5 of 14 at others"
+    assert figure.axes[0].get_ylim() == (0, 50)
 
 
-def test_ranges_are_drawn_in_order_of_execution(tmp_path):
+def test_networks_without_overflow_are_named_in_a_note():
+    none = ACTIVATIONS.assign(model="other", overflowing_channels=0)
+    few = ACTIVATIONS.assign(model="third", channels=1000, overflowing_channels=[0, 3, 0, 900])  # 0.3 % of one site; a product's heads
+    figure = overflow_figure(pd.concat([ACTIVATIONS, none, few]))
+    assert [axes.get_title(loc="left").partition(":")[0] for axes in figure.axes] == ["net"]
+    assert "other (0 of 22 channels), third (3 of 3,000 channels)." in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_overflow_nowhere_gives_a_note_without_panels(tmp_path):
+    figure = overflow_figure(ACTIVATIONS.assign(overflowing_channels=0))
+    assert figure.axes == []
+    save_figure(figure, tmp_path / "none.svg", tmp_path / "none.png")
+    assert "net (0 of 22 channels)" in (tmp_path / "none.svg").read_text()
+
+
+def test_channel_ranges_are_in_order_of_execution(tmp_path):
     intervals = [(1, 2), (2, 5), (-9, 1), (0, 0)]
     rows = [(site, "input", site == "stem", *interval) for site in ("stem", "fc") for interval in intervals]
     channels = pd.DataFrame([*rows, ("fc", "left", False, 0, 5)], columns=["site", "operand", "bridge", "low", "high"]).assign(model="net")

@@ -1,4 +1,4 @@
-"""Results of two revisions: what changed, and what of it is more than chance."""
+"""Results of two revisions: changes, those beyond chance, and agreement with the committed results."""
 
 import json
 import shutil
@@ -12,10 +12,14 @@ import pytest
 from conftest import REPOSITORY
 
 from qhyvit.cli import main
-from qhyvit.cli.aggregate import aggregate
+from qhyvit.cli.reproduced import reproduced as command
 from qhyvit.evaluation.statistics import Estimate, accuracy_interval, difference, holm, mcnemar
-from qhyvit.reporting.correctness import decode, encode, images_hash, read_hits
-from qhyvit.reporting.diff import changes, with_hits
+from qhyvit.presets import METHODS_FILE
+from qhyvit.reporting.aggregate import aggregate
+from qhyvit.reporting.catalog import read_catalog
+from qhyvit.reporting.correctness import decode, encode, images_hash, read_correct
+from qhyvit.reporting.diff import changes, with_correct
+from qhyvit.reporting.reproduction import agreement
 from qhyvit.reporting.runs import read_results
 
 FP32 = "1" * 90 + "0" * 10
@@ -25,7 +29,7 @@ WORSE = {"top1": 70.0, "drop": 20.0, "drop_low": 12.0, "drop_high": 28.0}  # of 
 
 
 def conclude(root, runs, pixels="a"):
-    """Write what `qhyvit aggregate` makes of FP32 and of ``runs``, {method: hits}, to the folder reports of ``root``."""
+    """Write the results of FP32 and of ``runs``, {method: correct images}, to the folder reports of ``root``."""
     paths = []
     for method, correct in {"fp32": FP32, **runs}.items():
         bits = 32 if method == "fp32" else 4
@@ -36,26 +40,25 @@ def conclude(root, runs, pixels="a"):
         }
         paths.append(root / f"{method}.json")
         paths[-1].write_text(json.dumps(result))
-    names = ("results.csv", "hits.csv", "metrics.json", "accuracy.csv", "accuracy.md")
     rows = [f"{split},{i}.png,{i % 2},{pixels}{i}" for split in ("calibration", "evaluation") for i in range(100)]
     (root / "images.csv").write_text("\n".join(["split,filename,label,pixels_sha256", *rows]))
-    aggregate(paths, root / "images.csv", *(root / "reports" / name for name in names))
+    aggregate(paths, root / "images.csv", read_catalog(METHODS_FILE), root / "reports")
 
 
 @pytest.fixture
 def table(tmp_path):
-    """Results with their hits, as a revision has them."""
+    """Results with their correct images, as a revision has them."""
 
     def make(name, runs, pixels="a"):
         root = tmp_path / name
         root.mkdir()
         conclude(root, runs, pixels)
-        return with_hits(read_results(root / "reports/results.csv"), read_hits(root / "reports/hits.csv"))
+        return with_correct(read_results(root / "reports/results.csv"), read_correct(root / "reports/correct.csv"))
 
     return make
 
 
-def test_mcnemar_is_the_share_of_equally_likely_outcomes_that_are_as_uneven():
+def test_mcnemar_is_the_share_of_as_uneven_outcomes():
     before = np.array([1] * 7 + [0] * 2 + [1] * 5 + [0] * 3, dtype=bool)  # 7 lost, 2 gained, 8 the same
     after = np.array([0] * 7 + [1] * 2 + [1] * 5 + [0] * 3, dtype=bool)
     outcomes = [abs(sum(signs)) for signs in product((-1, 1), repeat=9)]
@@ -69,14 +72,14 @@ def test_holm_worked_by_hand():
     assert holm(np.array([0.9, 0.8])).max() == 1
 
 
-def test_the_difference_of_two_accuracies_of_a_published_example():
+def test_difference_of_accuracies_in_a_published_example():
     # Newcombe, Statistics in Medicine 17 (1998) 873, Table II: 56 of 70 less 48 of 80 gives 0.0524 to 0.3339.
     accuracies = [(hits, images, accuracy_interval(np.arange(images) < hits)) for hits, images in ((48, 80), (56, 70))]
     low, high, _ = difference(*(Estimate(100 * hits / images, *interval) for hits, images, interval in accuracies))
     assert (low, high) == pytest.approx((5.24, 33.39), abs=0.005)
 
 
-def test_the_p_value_of_a_difference_is_that_of_the_normal_distribution():
+def test_p_value_of_a_difference_is_of_the_normal_distribution():
     """Standard errors of 3 and 4 make one of 5, so 10 is two of them."""
     deviation = 1.959964
     before, after = Estimate(0, -3 * deviation, 3 * deviation), Estimate(10, 10 - 4 * deviation, 10 + 4 * deviation)
@@ -87,13 +90,13 @@ def test_the_p_value_of_a_difference_is_that_of_the_normal_distribution():
     assert difference(before, before)[2] == 1
 
 
-def test_hits_as_hex_worked_by_hand():
-    hits = np.array([1, 0, 1, 1, 0, 0, 0, 0, 1], dtype=bool)
-    assert encode(hits) == "b080"
-    assert decode("b080", 9).tolist() == hits.tolist()
+def test_correct_images_as_hex_worked_by_hand():
+    correct = np.array([1, 0, 1, 1, 0, 0, 0, 0, 1], dtype=bool)
+    assert encode(correct) == "b080"
+    assert decode("b080", 9).tolist() == correct.tolist()
 
 
-def test_images_are_the_same_when_labels_and_pixels_of_the_evaluation_are(tmp_path):
+def test_images_hash_is_of_evaluation_labels_and_pixels(tmp_path):
     def hashed(*rows):
         (tmp_path / "images.csv").write_text("\n".join(["split,filename,label,pixels_sha256", *rows]))
         return images_hash(tmp_path / "images.csv")
@@ -134,55 +137,55 @@ def test_noise_in_many_runs_is_not_significant(table):
     hits = generator.random((2, 60, 100)) < 0.8
     old, new = ({f"m{i}": "".join(str(int(hit)) for hit in run) for i, run in enumerate(runs)} for runs in hits)
     assert min(mcnemar(*pair) for pair in hits.swapaxes(0, 1)) < 0.05
-    found = changes(table("old", old), table("new", new))
-    assert set(found.verdict) == {"not significant"}
-    assert len(found) == 60
+    rows = changes(table("old", old), table("new", new))
+    assert set(rows.verdict) == {"not significant"}
+    assert len(rows) == 60
 
 
 def test_runs_of_one_table_are_listed_and_none_is_worse(table):
-    found = changes(table("old", {"minmax": GOOD, "dropped": BAD}), table("new", {"minmax": GOOD, "added": BAD}))
-    assert found[["method", "verdict"]].to_numpy().tolist() == [["added", "new"], ["dropped", "gone"]]
-    assert found[["old", "new"]].to_numpy().tolist()[1][0] == 70
-    assert found.change.isna().all()
+    rows = changes(table("old", {"minmax": GOOD, "dropped": BAD}), table("new", {"minmax": GOOD, "added": BAD}))
+    assert rows[["method", "verdict"]].to_numpy().tolist() == [["added", "new"], ["dropped", "gone"]]
+    assert rows[["old", "new"]].to_numpy().tolist()[1][0] == 70
+    assert rows.change.isna().all()
 
 
-def without_hits(results, **changed):
-    """The table of a revision that has no hits; ``changed`` values are those of minmax."""
-    plain = with_hits(results.drop(columns=["images_hash", "hits"]), None)
+def without_images(results, **changed):
+    """The table of a revision without correct images; ``changed`` values are those of minmax."""
+    plain = with_correct(results.drop(columns=["images_hash", "correct"]), None)
     for name, value in changed.items():
         plain.loc[plain.method == "minmax", name] = value
     return plain
 
 
-def test_without_hits_the_intervals_of_the_drops_decide(table):
-    good = without_hits(table("old", {"minmax": GOOD}), drop_low=1.0, drop_high=10.0)
-    (row,) = changes(good, without_hits(good, **WORSE)).to_dict("records")
+def test_without_images_the_intervals_of_drops_decide(table):
+    good = without_images(table("old", {"minmax": GOOD}), drop_low=1.0, drop_high=10.0)
+    (row,) = changes(good, without_images(good, **WORSE)).to_dict("records")
     assert row["by"] == "interval"
     # From a drop of 5 [1, 10] to 20 [12, 28]: 15 more, at most by sqrt(8^2 + 4^2), at least by sqrt(8^2 + 5^2) less.
     assert (row["low"], row["high"]) == pytest.approx((-15 - np.hypot(8, 4), -15 + np.hypot(8, 5)))
     assert row["verdict"] == "worse"
     slightly = {"top1": 82.0, "drop": 8.0, "drop_low": 3.0, "drop_high": 13.0}
-    assert changes(good, without_hits(good, **slightly)).verdict.tolist() == ["not significant"]
+    assert changes(good, without_images(good, **slightly)).verdict.tolist() == ["not significant"]
 
 
-def test_with_another_fp32_accuracy_those_of_the_accuracies_decide(table):
-    good = without_hits(table("old", {"minmax": GOOD}))
-    (row,) = changes(good, without_hits(good, top1=70.0, top1_fp32=75.0)).to_dict("records")
+def test_with_another_fp32_the_intervals_of_accuracies_decide(table):
+    good = without_images(table("old", {"minmax": GOOD}))
+    (row,) = changes(good, without_images(good, top1=70.0, top1_fp32=75.0)).to_dict("records")
     low, high, _ = difference(Estimate(85, *accuracy_interval(np.arange(100) < 85)), Estimate(70, *accuracy_interval(np.arange(100) < 70)))
     assert (row["low"], row["high"]) == pytest.approx((low, high))
 
 
-def test_hits_on_other_images_are_not_paired(table):
+def test_other_images_are_not_paired(table):
     old, new = {"minmax": GOOD}, {"minmax": BAD}
     assert changes(table("old", old), table("new", new, pixels="b")).by.tolist() == ["interval"]
 
 
-def test_hits_of_another_result_are_not_used(table):
+def test_images_of_another_result_are_not_used(table):
     old = table("old", {"minmax": GOOD})
-    edited = old.drop(columns=["images_hash", "hits"])
+    edited = old.drop(columns=["images_hash", "correct"])
     edited.loc[edited.method == "minmax", list(WORSE)] = list(WORSE.values())
-    hits = pd.DataFrame(old[["dataset", "model", "method", "mode", "w_bits", "a_bits", "seed", "images", "images_hash", "hits"]])
-    (row,) = changes(old, with_hits(edited, hits)).to_dict("records")
+    images = pd.DataFrame(old[["dataset", "model", "method", "mode", "w_bits", "a_bits", "seed", "images", "images_hash", "correct"]])
+    (row,) = changes(old, with_correct(edited, images)).to_dict("records")
     assert (row["by"], row["verdict"]) == ("interval", "worse")
 
 
@@ -243,21 +246,21 @@ def test_an_improvement_exits_0(diff, repository):
     assert "0 worse, 0 better, 1 not significant, 1 new, 0 gone" in printed  # five images gained: p = 1/16
 
 
-def test_a_revision_without_hits_is_compared_by_intervals(diff, repository):
-    git("rm", "--quiet", "--cached", "reports/hits.csv")
-    git("commit", "--quiet", "-m", "as before there were hits")
+def test_revision_without_images_is_compared_by_intervals(diff, repository):
+    git("rm", "--quiet", "--cached", "reports/correct.csv")
+    git("commit", "--quiet", "-m", "without correct images")
     assert diff()[0] == 0
     conclude(repository, {"minmax": BAD, "qhyvit": FP32})
     code, printed = diff()
     assert code == 1
-    assert "by interval: there are no hits on the same images" in printed
+    assert "by interval: the correct images are not known" in printed
 
 
 @pytest.mark.parametrize(
     ("revision", "message"),
     [
-        ("nonsense", "nonsense: no commit known here"),
-        ("HEAD~99", "HEAD~99: no commit known here"),
+        ("nonsense", "nonsense: no such commit here"),
+        ("HEAD~99", "HEAD~99: no such commit here"),
         ("HEAD~2", "reports/results.csv: not there at HEAD~2"),
     ],
 )
@@ -272,8 +275,49 @@ def test_missing_results_are_one_line_and_code_2(diff, repository):
     (repository / "reports/results.csv").unlink()
     code, printed = diff()
     assert code == 2
-    assert printed.strip().startswith("qhyvit: reports/results.csv: not there; bring it back")
+    assert printed.strip().startswith("qhyvit: reports/results.csv: not there; restore it")
     (repository / "reports/results.csv").write_text("model,top1\n")
     code, printed = diff()
     assert code == 2
     assert "reports/results.csv: has no column dataset" in printed
+
+
+def test_agreement_counts_outcomes_of_each_network(table):
+    """Of minmax images are lost at one of two networks, of qhyvit one; hyq is gone, omse is new, and FP32 is not counted."""
+    one_less = "1" * 84 + "0" * 16
+    old = table("old", {"minmax": GOOD, "qhyvit": GOOD, "hyq": GOOD, "easyquant": GOOD})
+    new = table("new", {"minmax": BAD, "qhyvit": one_less, "omse": GOOD, "easyquant": GOOD})
+    other = old.assign(model="other")
+    counts = agreement(pd.concat([old, other]), pd.concat([new, other]))
+    assert counts.loc["net"].to_dict() == {"equal": 1, "within chance": 1, "beyond chance": 1, "new": 1, "missing": 1, "total": 5}
+    assert counts.loc["other"].to_dict() == {"equal": 4, "within chance": 0, "beyond chance": 0, "new": 0, "missing": 0, "total": 4}
+
+
+@pytest.fixture
+def reproduced(repository, capsys):
+    """Run `qhyvit reproduced` and return its output."""
+
+    def run():
+        command(repository / "config/config.yaml")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_reproduced_run_is_told_from_one_that_differs(reproduced, repository):
+    assert "2 of 2 quantized runs are equal." in reproduced()
+    conclude(repository, {"minmax": BAD, "qhyvit": FP32})
+    printed = reproduced()
+    (line,) = [line.split() for line in printed.splitlines() if line.strip().startswith("net ")]
+    assert line == ["net", "1", "0", "1", "0", "0", "2"]
+    assert "1 of 2 quantized runs are equal." in printed
+
+
+def test_nothing_to_compare_with_is_one_line(reproduced, repository):
+    git("rm", "--quiet", "--cached", "-r", "reports")
+    git("commit", "--quiet", "-m", "without reports")
+    assert reproduced() == "reports/results.csv: not committed, so there is nothing to compare this run with\n"
+    shutil.rmtree(repository / ".git")
+    assert reproduced() == "no git checkout with a commit here, so there are no committed results to compare with\n"
+    (repository / "reports/results.csv").unlink()
+    assert reproduced().startswith("reports/results.csv: not there")

@@ -1,4 +1,4 @@
-"""Figures of results against values computed by hand, and that sixteen methods at four bit-widths still fit a printed page."""
+"""Figures of results: their marks by hand, one look per method, and room for sixteen methods on a printed page."""
 
 from itertools import combinations, product
 
@@ -9,17 +9,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from qhyvit.errors import InputError
+from qhyvit.presets import METHODS_FILE
+from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.figures.ablation import ablation_figure
 from qhyvit.reporting.figures.accuracy import accuracy_figure
+from qhyvit.reporting.figures.calibration_size import size_figure
+from qhyvit.reporting.figures.drop_against_seconds import timing_figure
 from qhyvit.reporting.figures.drops import drop_figure
+from qhyvit.reporting.figures.seeds import seed_figure
 from qhyvit.reporting.figures.site_errors import site_error_figure
-from qhyvit.reporting.figures.style import PAGE, marker_styles, save_figure
-from qhyvit.reporting.figures.timings import timing_figure
-from qhyvit.reporting.search_steps import STEPS
-from qhyvit.reporting.tables.seeds import seed_figure
+from qhyvit.reporting.figures.style import PAGE, method_styles, save_figure
 
 RUN = {"family": "F", "model": "net", "mode": "partial", "seed": 0, "images": 10, "top1_fp32": 90.0}
-METHODS = [f"method-{letter}" for letter in "abcdefghijk"] + list(STEPS)
+CATALOG = read_catalog(METHODS_FILE)
+METHODS = list(CATALOG.labels)
+STEPS = list(CATALOG.steps)
 NETWORKS = {"mobilevit_xxs": "MobileViTv1", "mobile_former_26m": "Mobile-Former", "efficientformerv2_s0": "EfficientFormerV2"}
 
 
@@ -37,7 +41,7 @@ def results(*runs):
 
 @pytest.fixture(scope="module")
 def many():
-    """Fifteen methods at four bit-widths on three networks with three seeds, in both modes."""
+    """All methods at four bit-widths on three networks with three seeds, in both modes."""
     generator = np.random.default_rng(0)
     runs = [
         run(method, generator.uniform(10, 90), w_bits, a_bits=a_bits, mode=mode, seed=seed, model=model, family=family)
@@ -60,13 +64,76 @@ def points(container):
     return marks.get_xydata().tolist(), [segment.tolist() for segment in bars.get_segments()]
 
 
-def test_marks_differ_without_their_colour():
-    shapes = {(look["marker"], look["markerfacecolor"] == "white") for look in marker_styles(METHODS).values()}
+def test_marks_of_methods_differ_without_their_colour():
+    shapes = {(style["marker"], style["markerfacecolor"] == "white") for style in method_styles(METHODS, CATALOG).values()}
     assert len(shapes) == len(METHODS) == 16
 
 
+def looks(figure):
+    """Colour, marker and face of each label in the panels of a figure."""
+    lines = [line for axes in figure.axes for line in axes.lines]
+    marks = [container.lines[0] for axes in figure.axes for container in axes.containers]
+    labelled = [(line.get_label(), line) for line in lines] + [
+        (container.get_label(), mark) for axes in figure.axes for container, mark in zip(axes.containers, marks, strict=False)
+    ]
+    names = set(CATALOG.labels.values())
+    return {label: (line.get_color(), line.get_marker(), line.get_markerfacecolor()) for label, line in labelled if label in names}
+
+
+def test_method_of_two_experiments_looks_the_same():
+    """Experiments have other methods, in another order, and one has a method that the methods file does not know."""
+    first = results(*(run(method) for method in ("qhyvit-cv", "percentile", "qhyvit")))
+    second = results(*(run(method) for method in ("another", "minmax", "qhyvit", "hyq", "percentile")))
+    drawn = [looks(accuracy_figure(table, "partial", CATALOG)) for table in (first, second)]
+    drawn += [looks(timing_figure(table, seconds_of(table), "partial", CATALOG)) for table in (first, second)]
+    assert [list(each) for each in drawn[:2]] == [
+        ["Percentile", "Q-HyViT", "Q-HyViT-CV (ours)"],
+        ["Min-max", "Percentile", "HyQ", "Q-HyViT"],
+    ]
+    for label in ("Percentile", "Q-HyViT"):
+        assert len({each[label] for each in drawn}) == 1
+    assert drawn[0]["Percentile"][0] != drawn[0]["Q-HyViT-CV (ours)"][0]
+
+
+def parts_outside(figure):
+    """Marks of a figure that lie outside the axes that clip them, in whole or in part."""
+    FigureCanvasAgg(figure).draw()
+    outside = []
+    for axes in figure.axes:
+        frame = axes.get_window_extent()
+        for line in axes.lines:
+            if line.get_marker() in ("None", "", "|", "_") or not line.get_clip_on():
+                continue
+            half = line.get_markersize() / 2 * figure.dpi / 72
+            for x, y in axes.transData.transform(line.get_xydata()):
+                if np.isfinite([x, y]).all() and not (
+                    frame.x0 <= x - half <= x + half <= frame.x1 and frame.y0 <= y - half <= y + half <= frame.y1
+                ):
+                    outside.append((axes.get_title(loc="left"), line.get_label(), x, y))
+    return outside
+
+
+@pytest.mark.parametrize("top1", [[100.0, 0.0], [89.9, 90.0], [90.0, 50.0], [84.9, 10.0]])
+@pytest.mark.parametrize("draw", [accuracy_figure, drop_figure, seed_figure, ablation_figure, timing_figure])
+def test_no_mark_is_cut_off_at_an_edge(draw, top1):
+    runs = [
+        run(method, value, model=model, drop_low=90 - value, drop_high=90 - value)
+        for model, value in zip("ab", top1, strict=True)
+        for method in STEPS
+    ]
+    table = results(*runs)
+    figure = draw(table, seconds_of(table), "partial", CATALOG) if draw is timing_figure else draw(table, "partial", CATALOG)
+    assert parts_outside(figure) == []
+
+
+def test_parts_outside_finds_a_mark_at_the_edge():
+    figure = accuracy_figure(results(run(top1=90.0)), "partial", CATALOG)
+    figure.axes[0].set_ylim(0, 90)
+    assert parts_outside(figure)
+
+
 def test_accuracies_and_their_intervals():
-    axes = accuracy_figure(results(run()), "partial").axes[0]
+    axes = accuracy_figure(results(run()), "partial", CATALOG).axes[0]
     assert axes.get_title(loc="left") == "F: net"
     assert axes.lines[0].get_ydata() == [90.0, 90.0]
     assert points(axes.containers[0]) == ([[0, 80]], [[[0, 75], [0, 85]]])
@@ -75,16 +142,16 @@ def test_accuracies_and_their_intervals():
     assert high >= 90
 
 
-def test_several_seeds_are_averaged_and_modes_are_not_mixed():
+def test_seeds_are_averaged_and_modes_are_kept_apart():
     table = results(run(top1=80.0, seed=0), run(top1=70.0, seed=1), run(top1=10.0, mode="full"), run(top1=60.0, bits=4))
-    marks, bars = points(accuracy_figure(table, "partial").axes[0].containers[0])
+    marks, bars = points(accuracy_figure(table, "partial", CATALOG).axes[0].containers[0])
     assert marks == [[0, 75], [1, 60]]
     assert bars[0] == [[0, 70], [0, 80]]
 
 
 def test_drops_and_their_intervals():
     table = results(run("a", 80.0), run("b", 60.0), run("a", 50.0, bits=4))
-    figure = drop_figure(table, "partial")
+    figure = drop_figure(table, "partial", CATALOG)
     w8a8, w4a4 = figure.axes
     assert [axes.get_title(loc="left") for axes in (w8a8, w4a4)] == ["W8A8", "W4A4"]
     assert [label.get_text() for label in w8a8.get_yticklabels()] == ["a", "b"]
@@ -92,54 +159,54 @@ def test_drops_and_their_intervals():
     assert points(w4a4.containers[0])[0][0] == [40, 0]
 
 
-def test_a_seed_is_drawn_where_it_is_from_the_mean():
+def test_seed_is_drawn_relative_to_the_mean():
     table = results(*(run(top1=top1, seed=seed) for seed, top1 in enumerate((80.0, 81.0, 85.0))))
-    marks = seed_figure(table, "partial").axes[0].lines[0]
+    marks = seed_figure(table, "partial", CATALOG).axes[0].lines[0]
     assert marks.get_xdata() == pytest.approx([-2, -1, 3])
-    assert seed_figure(results(run(), run(seed=1)), "partial").axes[0].get_xlim() == (-1, 1)  # equal seeds
+    assert seed_figure(results(run(), run(seed=1)), "partial", CATALOG).axes[0].get_xlim() == (-1, 1)  # equal seeds
 
 
-def test_the_ablation_in_the_order_of_its_steps():
+def test_ablation_steps_are_in_the_order_of_the_file():
     drops = {"qhyvit-scale": [9, 11], "qhyvit-granularity": [6], "qhyvit-scheme": [4], "qhyvit": [2], "qhyvit-cv": [1]}
     table = results(*(run(method, 90.0 - drop, seed=seed) for method, each in drops.items() for seed, drop in enumerate(each)))
-    axes = ablation_figure(table, "partial").axes[0]
-    steps = ["scale", "+ granu-\nlarity", "+ scheme", "+ bridge", "+ cross-\nvalidation"]
+    axes = ablation_figure(table, "partial", CATALOG).axes[0]
+    steps = ["scale", "+ granularity", "+ scheme", "+ bridge blocks", "+ cross-validation"]
     assert [label.get_text() for label in axes.get_xticklabels()] == steps
     marks, bars = points(axes.containers[0])
     assert marks == [[0, 10], [1, 6], [2, 4], [3, 2], [4, 1]]
     assert bars[0] == [[0, 9], [0, 11]]
 
 
-def test_the_mean_of_equal_drops_has_no_bar():
+def test_mean_of_equal_drops_has_no_bar():
     table = results(*(run(method, seed=seed, drop=0.1) for method in STEPS for seed in range(3)))
-    marks, bars = points(ablation_figure(table, "partial").axes[0].containers[0])  # the mean is above 0.1 by rounding
+    marks, bars = points(ablation_figure(table, "partial", CATALOG).axes[0].containers[0])  # the mean is above 0.1 by rounding
     assert marks[0] == pytest.approx([0, 0.1])
     assert bars[0][0] == pytest.approx([0, 0.1])
     assert bars[0][1] == pytest.approx([0, 0.1])
 
 
-def test_an_ablation_without_all_steps_is_refused():
-    with pytest.raises(InputError, match="no run of qhyvit, qhyvit-cv, qhyvit-granularity, qhyvit-scheme in mode 'partial'"):
-        ablation_figure(results(run("qhyvit-scale")), "partial")
+def test_ablation_without_all_steps_is_refused():
+    with pytest.raises(InputError, match="no run of qhyvit-granularity, qhyvit-scheme, qhyvit, qhyvit-cv in mode 'partial'"):
+        ablation_figure(results(run("qhyvit-scale")), "partial", CATALOG)
 
 
 @pytest.mark.parametrize("figure", [accuracy_figure, drop_figure, seed_figure, ablation_figure])
-def test_a_mode_without_runs_is_refused(figure):
+def test_mode_without_runs_is_refused(figure):
     with pytest.raises(InputError, match="no run is in mode 'full'; choose another mode"):
-        figure(results(run()), "full")
+        figure(results(run()), "full", CATALOG)
 
 
 def test_drop_against_time_worked_by_hand():
     table = results(run(top1=80.0), run(top1=70.0, model="other"))
     seconds = seconds_of(table).assign(quantize=[20.0, 40.0])
-    networks, mean = timing_figure(table, seconds, "partial").axes[0].lines[:2]
+    networks, mean = timing_figure(table, seconds, "partial", CATALOG).axes[0].lines[:2]
     assert networks.get_xydata().tolist() == [[30, 10], [50, 20]]
     assert mean.get_xydata().tolist() == [[40, 15]]
 
 
-def test_a_run_whose_time_is_not_known_has_no_mark(tmp_path):
+def test_run_of_unknown_time_has_no_mark(tmp_path):
     table = results(run())
-    figure = timing_figure(table, seconds_of(table, quantize=np.nan), "partial")
+    figure = timing_figure(table, seconds_of(table, quantize=np.nan), "partial", CATALOG)
     save_figure(figure, tmp_path / "time.svg", tmp_path / "time.png")
     assert np.isnan(figure.axes[0].lines[0].get_xdata()).all()
 
@@ -154,18 +221,18 @@ def test_site_errors_in_order_of_execution():
             for site, error in zip(("stem", "head"), errors, strict=True)
         ]
     )
-    *panels, _ = site_error_figure(errors).axes
+    *panels, _ = site_error_figure(errors, CATALOG).axes
     assert [axes.get_title(loc="left") for axes in panels] == ["W8A8", "W4A4"]
-    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["minmax", "qhyvit"]
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["Min-max", "Q-HyViT"]
     image = panels[0].images[0]
     assert image.get_array().tolist() == [[0.3, 0.4], [0.1, 0.0]]
     assert (image.norm.vmin, image.norm.vmax) == (0.1, 0.4)  # no error has no place on a logarithmic scale
     assert [label.get_text() for label in panels[-1].get_xticklabels()] == ["stem", "head"]
 
 
-def test_files_are_the_same_bytes_each_time(tmp_path):
+def test_saved_figure_has_equal_bytes_each_time(tmp_path):
     for name in ("a", "b"):
-        save_figure(drop_figure(results(run()), "partial"), tmp_path / f"{name}.svg", tmp_path / f"{name}.png")
+        save_figure(drop_figure(results(run()), "partial", CATALOG), tmp_path / f"{name}.svg", tmp_path / f"{name}.png")
     for end in ("svg", "png"):
         assert (tmp_path / f"a.{end}").read_bytes() == (tmp_path / f"b.{end}").read_bytes()
     assert Image.open(tmp_path / "a.png").width > 1000
@@ -174,7 +241,7 @@ def test_files_are_the_same_bytes_each_time(tmp_path):
 @pytest.mark.parametrize("draw", [accuracy_figure, drop_figure, seed_figure, ablation_figure, timing_figure])
 def test_sixteen_methods_fit_a_page(many, draw):
     """Nothing leaves the page, and the legend, the panels and the labels of the whole figure are clear of each other."""
-    figure = timing_figure(many, seconds_of(many), "partial") if draw is timing_figure else draw(many, "partial")
+    figure = timing_figure(many, seconds_of(many), "partial", CATALOG) if draw is timing_figure else draw(many, "partial", CATALOG)
     FigureCanvasAgg(figure).draw()
     assert figure.get_figwidth() == PAGE
     assert figure.get_figheight() < 10.5
@@ -185,3 +252,15 @@ def test_sixteen_methods_fit_a_page(many, draw):
     assert tight.ymax <= figure.get_figheight()
     boxes = [part.get_tightbbox().padded(-1) for part in (*figure.legends, *figure.texts, *figure.axes)]
     assert not [(first, second) for first, second in combinations(boxes, 2) if first.overlaps(second)]
+
+
+def test_calibration_sizes_have_a_panel_per_network_and_bits():
+    shape = {"dataset": "d", "mode": "partial", "method": "minmax", "a_bits": 8, "seeds": 2, "deviation": 0.1}
+    sizes = [
+        shape | {"model": model, "w_bits": bits, "calibration_images": images, "drop": drop, "lowest": drop - 1, "highest": drop + 2}
+        for model, bits, images, drop in [("a", 8, 8, 3.0), ("a", 8, 32, 2.0), ("a", 4, 32, 9.0), ("b", 8, 8, 1.0)]
+    ]
+    panels = size_figure(pd.DataFrame(sizes), CATALOG).axes
+    assert len(panels) == 4
+    assert points(panels[0].containers[0]) == ([[8, 3], [32, 2]], [[[8, 2], [8, 5]], [[32, 1], [32, 4]]])
+    assert points(panels[2].containers[0])[0] == [[32, 9]]

@@ -1,11 +1,14 @@
-"""Tables as HTML pages. Whether they sort and filter, a browser tells: see test_report_in_browser.py."""
+"""Tables as HTML pages. test_report_in_browser.py tests in a browser that they sort and filter."""
 
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
-from qhyvit.cli.pages import pages
+from qhyvit.cli.report import report
 from qhyvit.errors import InputError
+from qhyvit.reporting.html import page
+from qhyvit.reporting.registry import TABLES
 
 CSV = 'method,cell,share\n<b>minmax</b>,"9.5 (drop 1)","1,094 of 5,739"\nqhyvit,82.95 (drop -0.30),\n'
 
@@ -27,13 +30,12 @@ def table(tmp_path):
     return tmp_path / "table.csv"
 
 
-def test_a_page_holds_the_table_and_loads_nothing(table, tmp_path):
+def test_page_holds_the_table_and_loads_nothing(table, tmp_path):
     for name in ("a", "b"):
-        pages([table], ["A & B"], ["Drops < 0."], [tmp_path / f"{name}.html"])
-    text = (tmp_path / "a.html").read_text()
-    assert text == (tmp_path / "b.html").read_text()
-    assert "<h1>A &amp; B</h1>" in text
-    assert "<p>Drops &lt; 0.</p>" in text
+        report([f"paired={table}"], tmp_path / name)
+    text = (tmp_path / "a/paired.html").read_text()
+    assert text == (tmp_path / "b/paired.html").read_text()
+    assert f"<h1>{TABLES['paired'].title}</h1>" in text
     assert "82.95 (drop -0.30)" in text
     assert "<b>minmax" not in text
     loaded = Loaded()
@@ -41,12 +43,20 @@ def test_a_page_holds_the_table_and_loads_nothing(table, tmp_path):
     assert loaded.addresses == []
 
 
-def test_columns_whose_cells_begin_with_a_number_sort_by_it(table, tmp_path):
-    pages([table], ["t"], ["c"], [tmp_path / "page.html"])
-    assert '"targets": [1, 2]' in (tmp_path / "page.html").read_text()
+def test_title_and_caption_are_escaped(table):
+    text = page(pd.read_csv(table, dtype=str, keep_default_na=False), "A & B", "Drops < 0.")
+    assert "<h1>A &amp; B</h1>" in text
+    assert "<p>Drops &lt; 0.</p>" in text
 
 
-def test_each_table_wants_its_own_title(table, tmp_path):
-    with pytest.raises(InputError, match="1 tables, 2 --title, 1 --caption, 1 --output; give one of each"):
-        pages([table], ["a", "b"], ["c"], [tmp_path / "page.html"])
-    assert not (tmp_path / "page.html").exists()
+def test_columns_that_begin_with_a_number_sort_by_it(table, tmp_path):
+    report([f"results={table}"], tmp_path)
+    assert '"targets": [1, 2]' in (tmp_path / "results.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("table.csv", "not of the form NAME=CSV"), ("nonsense=table.csv", "unknown table 'nonsense'")]
+)
+def test_argument_that_names_no_table_is_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        report([text], tmp_path)

@@ -3,19 +3,30 @@ import pandas as pd
 import pytest
 from scipy.stats import t
 
+from qhyvit.presets import METHODS_FILE
+from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.correctness import encode
-from qhyvit.reporting.tables.paired import ablation, paired, paired_shown
+from qhyvit.reporting.sources import Sources
+from qhyvit.reporting.tables import ablation, paired
+from qhyvit.reporting.tables.gains import gains, gains_shown
+from qhyvit.reporting.tables.paired import headline_pairs
+
+CATALOG = read_catalog(METHODS_FILE)
 
 IMAGES = 400
 
 
 def run(model, method, correct, seed=0, images_hash="same"):
     described = {"dataset": "d", "model": model, "mode": "partial", "method": method, "w_bits": 8, "a_bits": 8, "seed": seed}
-    return described | {"images": IMAGES, "images_hash": images_hash, "hits": encode(correct)}
+    return described | {"images": IMAGES, "images_hash": images_hash, "correct": encode(correct)}
 
 
 def table(*runs):
-    return pd.DataFrame(runs).astype({"hits": "string"})
+    return pd.DataFrame(runs).astype({"correct": "string"})
+
+
+def over_minmax(table):
+    return gains(table, [("qhyvit", "minmax")], CATALOG)
 
 
 @pytest.fixture
@@ -24,9 +35,9 @@ def correct():
     return np.ones(IMAGES, bool), np.arange(IMAGES) >= 40
 
 
-def test_the_gain_and_its_interval_by_hand(correct):
+def test_gain_and_interval_worked_by_hand(correct):
     every, most = correct
-    (single, mean) = paired(table(run("a", "qhyvit", every), run("a", "minmax", most), run("a", "fp32", every))).to_dict("records")
+    (single, mean) = over_minmax(table(run("a", "qhyvit", every), run("a", "minmax", most), run("a", "fp32", every))).to_dict("records")
     assert (single["model"], mean["model"], single["runs"]) == ("a", "mean", 1)
     assert single["gain"] == pytest.approx(10)
     deviation = 100 * (0.1 * 0.9 * IMAGES / (IMAGES - 1)) ** 0.5  # of 40 ones and 360 zeros
@@ -35,11 +46,11 @@ def test_the_gain_and_its_interval_by_hand(correct):
     assert single["p"] < 1e-8
 
 
-def test_the_mean_pairs_images_over_networks_and_seeds(correct):
+def test_mean_pairs_images_over_networks_and_seeds(correct):
     every, most = correct
     runs = [run(model, "qhyvit", every, seed) for model in "ab" for seed in (0, 1)]
     runs += [run(model, "minmax", most if model == "a" else every, seed) for model in "ab" for seed in (0, 1)]
-    rows = paired(table(*runs)).set_index("model")
+    rows = over_minmax(table(*runs)).set_index("model")
     assert rows.gain.to_dict() == pytest.approx({"a": 10, "b": 0, "mean": 5})
     assert rows.runs.to_dict() == {"a": 2, "b": 2, "mean": 4}
     assert rows.loc["b", ["low", "high"]].tolist() == [0, 0]
@@ -50,22 +61,55 @@ def test_the_mean_pairs_images_over_networks_and_seeds(correct):
 def test_runs_on_other_images_or_seeds_are_no_pairs(correct):
     every, most = correct
     alone = table(run("a", "qhyvit", every), run("a", "minmax", most, images_hash="other"), run("a", "omse", most, seed=1))
-    assert paired(alone).empty
+    assert gains(alone, [("qhyvit", "minmax"), ("qhyvit", "omse")], CATALOG).empty
 
 
-def test_a_cell_that_is_more_than_chance_has_an_asterisk(correct):
+def test_gain_beyond_chance_has_an_asterisk(correct):
     every, most = correct
     runs = [run(model, "qhyvit", every) for model in "ab"] + [run("a", "minmax", most), run("b", "minmax", every)]
-    (row,) = paired_shown(paired(table(*runs))).to_dict("records")
+    (row,) = gains_shown(over_minmax(table(*runs))).to_dict("records")
     assert row["a"].startswith("10.00 [")
     assert row["a"].endswith("]*")
     assert row["b"] == "0.00 [0.00, 0.00]"
 
 
-def test_the_ablation_compares_each_step_with_the_one_before(correct):
+def made(module, tmp_path, runs):
+    """The rows and the note that a table has for runs in correct.csv."""
+    table(*runs).to_csv(tmp_path / "correct.csv", index=False)
+    return module.make(Sources(CATALOG, {"correct": [tmp_path / "correct.csv"]}))
+
+
+def test_ablation_compares_each_step_with_the_one_before(correct, tmp_path):
     every, most = correct
-    hits = {"qhyvit-scheme": every, "qhyvit-scale": np.arange(IMAGES) >= 100, "qhyvit-granularity": most, "qhyvit": most, "minmax": most}
-    rows = ablation(table(*(run("a", method, correct) for method, correct in hits.items())))
+    of_method = {"qhyvit-scheme": every, "qhyvit-scale": np.arange(IMAGES) >= 100, "qhyvit-granularity": most, "qhyvit-cv": most}
+    rows = made(ablation, tmp_path, [run("a", method, images) for method, images in of_method.items()]).rows
     of_network = rows[rows.model == "a"].set_index("method")
-    assert list(of_network.index) == ["qhyvit-granularity", "qhyvit-scheme"]  # in order, and qhyvit not without the step before it
+    assert list(of_network.index) == ["qhyvit-granularity", "qhyvit-scheme"]  # qhyvit-cv has no step before it here
+    assert list(of_network.baseline) == ["qhyvit-scale", "qhyvit-granularity"]
     assert of_network.gain.to_list() == pytest.approx([15, 10])
+
+
+def test_headline_has_both_methods_and_compares_them_once():
+    ran = {"fp32", "minmax", "hyq", "qhyvit-cv", "qhyvit"}
+    assert headline_pairs(ran, CATALOG) == [
+        ("qhyvit", "minmax"),
+        ("qhyvit", "hyq"),
+        ("qhyvit-cv", "minmax"),
+        ("qhyvit-cv", "hyq"),
+        ("qhyvit-cv", "qhyvit"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "note"),
+    [
+        ("qhyvit", ""),
+        ("qhyvit-cv", "This run has no `qhyvit`, the paper's method: gains are those of `qhyvit-cv`."),
+        ("hyq", "This run has no `qhyvit`, the paper's method."),
+    ],
+)
+def test_run_without_the_papers_method_says_so(correct, tmp_path, method, note):
+    every, most = correct
+    made_table = made(paired, tmp_path, [run("a", method, every), run("a", "minmax", most)])
+    assert made_table.note == note
+    assert set(made_table.rows.method) == ({method} if method != "hyq" else set())

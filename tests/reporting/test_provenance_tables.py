@@ -1,4 +1,4 @@
-"""Tables of provenance: settings, versions and the origin of each run."""
+"""Settings, software and origins of networks in a report."""
 
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from conftest import REPOSITORY, TINY_EXPERIMENT
 from qhyvit.config.loading import load_config
 from qhyvit.quantizers.serialization import save_quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
-from qhyvit.reporting.tables.provenance import configuration_table, provenance_table
+from qhyvit.reporting.tables.configuration import configuration_table
+from qhyvit.reporting.tables.runs import origins
 
 
 def test_every_setting_and_the_software_have_a_row(tmp_path, monkeypatch):
@@ -25,7 +26,7 @@ def test_every_setting_and_the_software_have_a_row(tmp_path, monkeypatch):
     assert table.index.is_unique
 
 
-def test_the_origin_of_a_network_is_what_its_file_carries(tmp_path):
+def test_origin_of_a_network_is_that_of_its_file(tmp_path):
     path = Path(tmp_path / "net/seed1/qhyvit-partial-w8a8.safetensors")
     calibrated = {"package": "0.1", "commit": "c1", "inputs": {"images": "i", "weights": "w"}, "settings": {"seed": 1}}
     record = {
@@ -33,7 +34,7 @@ def test_the_origin_of_a_network_is_what_its_file_carries(tmp_path):
         "settings": {"method": "qhyvit", "mode": "partial", "bits": "w8a8", "candidates": 100},
     }
     save_quantizers(path, {"stem": {"input": UniformQuantizer(8, "asymmetric", torch.tensor(1.0), torch.tensor(0.0))}}, record)
-    (row,) = provenance_table([path]).to_dict("records")
+    (row,) = origins([path]).to_dict("records")
     assert row == {
         **{"model": "net", "seed": 1, "method": "qhyvit", "mode": "partial", "bits": "w8a8", "package": "0.2", "commit": "c2"},
         **{"calibrated_at_commit": "c1", "settings_sha256": "s", "calibration_sha256": "k", "weights_sha256": "w", "images_sha256": "i"},

@@ -3,19 +3,38 @@ import re
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
-from qhyvit.cli.compare import compare
 
 from qhyvit.config.loading import read_yaml
-from qhyvit.config.methods import METHODS
 from qhyvit.config.models import MODELS
 from qhyvit.errors import InputError
-from qhyvit.reporting.published import published, read_accuracies, read_means
-from qhyvit.reporting.runs import COLUMNS
-from qhyvit.reporting.tables.comparison import TABLES, caption, comparison, comparison_shown
+from qhyvit.presets import METHODS_FILE
+from qhyvit.reporting.catalog import read_catalog
+from qhyvit.reporting.published import read_accuracies, read_cells, read_means, under_our_names
+from qhyvit.reporting.registry import TABLES
+from qhyvit.reporting.runs import COLUMNS, seed_means
+from qhyvit.reporting.sources import Sources
+from qhyvit.reporting.tables.comparison import compare, comparison_shown
 from qhyvit.reporting.tables.improvement import improvement, improvement_shown
+from qhyvit.reporting.write import NO_ROWS, write_table
 
+CATALOG = read_catalog(METHODS_FILE)
 PAPER = REPOSITORY / "resources/published"
 ACCURACIES = ("table_ii", "table_iii", "table_iv", "hyq")
+COMPARED = ("table_ii", "table_iii", "table_iv")
+
+
+def published(name):
+    return read_cells(PAPER / f"{name}.csv", PAPER / "table_ii.csv" if name == "table_iv" else None)
+
+
+def made(name, results, folder):
+    """A table made from results.csv and the published ones, with its files in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results.to_csv(folder / "results.csv", index=False)
+    paths = {"results": [folder / "results.csv"]} | {f"published/{path.stem}": [path] for path in PAPER.glob("*.csv")}
+    table = TABLES[name].make(Sources(CATALOG, paths))
+    write_table(table, folder / name, TABLES[name].formats, TABLES[name].caption)
+    return table
 
 
 def run(model, method, top1, fp32=80.0, *, dataset="cifar10", mode="partial", bits=8, seed=0):
@@ -36,22 +55,22 @@ def results(*runs):
 
 
 def cells_of_tables():
-    return pd.concat([published(PAPER, "table_ii"), published(PAPER, "table_iii")])
+    return pd.concat([published("table_ii"), published("table_iii")])
 
 
 # The published numbers themselves
 
 
 @pytest.mark.parametrize("name", ACCURACIES)
-def test_cells_name_models_and_methods_of_the_configuration(name):
+def test_cells_name_known_models_and_methods(name):
     cells = read_accuracies(PAPER / f"{name}.csv")
     assert set(cells.model) <= read_yaml(REPOSITORY / "config/models.yaml", MODELS).keys()
-    assert set(cells.method) <= {"fp32", *read_yaml(REPOSITORY / "config/methods.yaml", METHODS)}
+    assert set(cells.method) <= {"fp32", *CATALOG.published_as.values()}
     assert (cells["mode"].isna() == (cells.method == "fp32")).all()
     assert ((cells.w_bits == 32) == (cells.method == "fp32")).all()
 
 
-def test_table_ii_is_known_for_eight_networks_with_the_fp32_accuracies_of_their_own_papers():
+def test_table_ii_has_eight_networks_and_fp32_of_their_papers():
     cells = read_accuracies(PAPER / "table_ii.csv")
     fp32 = cells[cells.method == "fp32"].set_index("model").top1
     models = read_yaml(REPOSITORY / "config/models.yaml", MODELS)
@@ -61,21 +80,21 @@ def test_table_ii_is_known_for_eight_networks_with_the_fp32_accuracies_of_their_
 
 
 def test_only_the_known_cell_lies_above_fp32():
-    cells = pd.concat([published(PAPER, name) for name in ACCURACIES])
+    cells = pd.concat([published(name) for name in ACCURACIES])
     above = cells[cells["drop"] < 0]
     assert above[["model", "method", "top1", "top1_fp32"]].to_numpy().tolist() == [["efficientformer_l1", "repqvit", 80.36, 80.2]]
 
 
 def test_the_ablation_ends_with_the_cell_of_table_ii():
-    ablation = published(PAPER, "table_iv").set_index("method")
+    ablation = published("table_iv").set_index("method")
     assert ablation.top1.to_dict() == {"qhyvit-scale": 44.37, "qhyvit-granularity": 59.50, "qhyvit": 68.20}
     assert ablation.loc["qhyvit", "drop"] == pytest.approx(0.80)
-    table_ii = published(PAPER, "table_ii").query("model == 'mobilevit_xxs' and method == 'qhyvit' and w_bits == 8")
+    table_ii = published("table_ii").query("model == 'mobilevit_xxs' and method == 'qhyvit' and w_bits == 8")
     assert table_ii.top1.item() == ablation.top1["qhyvit"]
 
 
 def test_hyq_quotes_the_cells_of_table_iii():
-    of_qhyvit = [published(PAPER, name).query("method == 'qhyvit'").set_index("model").top1 for name in ("hyq", "table_iii")]
+    of_qhyvit = [published(name).query("method == 'qhyvit'").set_index("model").top1 for name in ("hyq", "table_iii")]
     pd.testing.assert_series_equal(*(cells.sort_index() for cells in of_qhyvit))
 
 
@@ -103,13 +122,13 @@ CELL = "mobilevit_xxs,qhyvit,partial,8,8,68.2,readme,high\n"
         (HEADER + CELL.replace("readme", "hearsay"), "line 2: source: Input should be"),
         (HEADER + CELL.replace("68.2", ""), "line 2: top1: Input should be a valid number"),
         (HEADER.replace("top1", "top5") + CELL, "line 2: top1: Field required"),
-        (HEADER + CELL + CELL.replace("68.2", "67.2"), "line 3: this cell is there before"),
+        (HEADER + CELL + CELL.replace("68.2", "67.2"), "line 3: this cell is there twice"),
         (HEADER + CELL + "," + CELL, "not CSV"),
         ("", "not CSV"),
         (None, "cannot be read (No such file or directory)"),
     ],
 )
-def test_faults_of_a_file_are_one_line(tmp_path, text, message):
+def test_fault_of_a_file_is_one_line(tmp_path, text, message):
     path = tmp_path / "table.csv"
     if text is not None:
         path.write_text(text)
@@ -122,13 +141,13 @@ def test_faults_of_a_file_are_one_line(tmp_path, text, message):
 # Ours next to them
 
 
-def test_a_comparison_on_imagenet_worked_by_hand():
+def test_comparison_on_imagenet_worked_by_hand():
     ours = results(
         run("mobilevit_xxs", "qhyvit", 66.0, 68.0, dataset="imagenet", seed=0),
         run("mobilevit_xxs", "qhyvit", 67.0, 68.0, dataset="imagenet", seed=1),
         run("mobilevit_xs", "qhyvit", 70.0, 74.0, dataset="imagenet"),
     )
-    rows = comparison(ours, TABLES["table_ii"], published(PAPER, "table_ii"))
+    rows = compare(seed_means(ours), published("table_ii"))
     assert rows.model.tolist() == ["mobilevit_xs", "mobilevit_xxs"]
     xs, xxs = rows.to_dict("records")
     assert pd.isna([xs["paper_top1"], xs["top1_difference"], xs["drop_difference"]]).all()
@@ -151,17 +170,34 @@ def test_a_comparison_on_imagenet_worked_by_hand():
         "-1.70",
         "0.70",
     ]
-    assert caption(TABLES["table_ii"], rows).endswith("is known for 1 of these 2 cells.")
+
+
+def test_note_counts_published_counterparts(tmp_path):
+    ours = results(run("mobilevit_xxs", "qhyvit", 66.0), run("mobilevit_xs", "qhyvit", 70.0))
+    assert made("table_ii", ours, tmp_path).note == "1 of these 2 cells have a published counterpart."
 
 
 def test_on_other_images_nothing_is_subtracted():
-    rows = comparison(results(run("mobilevit_xxs", "qhyvit", 79.0)), TABLES["table_ii"], published(PAPER, "table_ii"))
+    rows = compare(seed_means(results(run("mobilevit_xxs", "qhyvit", 79.0))), published("table_ii"))
     assert rows.paper_drop.tolist() == pytest.approx([0.8])
     assert rows[["top1_difference", "drop_difference"]].isna().all(axis=None)
-    assert "nothing is subtracted" in caption(TABLES["table_ii"], rows)
 
 
-def test_each_table_has_its_mode_bits_and_methods():
+def test_published_cells_stand_next_to_the_method_that_claims_them():
+    cells = pd.DataFrame({"method": ["qhyvit", "qhyvit-scale", "nobody"], "top1": [1.0, 2.0, 3.0]})
+    claims = {"ours": "qhyvit", "again": "qhyvit", "qhyvit": "qhyvit-scale"}
+    renamed = under_our_names(cells, claims)
+    assert sorted(zip(renamed.method, renamed.top1, strict=True)) == [("again", 1.0), ("ours", 1.0), ("qhyvit", 2.0)]
+
+
+def test_cross_validated_method_has_no_published_cell(tmp_path):
+    ours = results(run("mobilevit_xxs", "qhyvit", 70.0), run("mobilevit_xxs", "qhyvit-cv", 71.0))
+    rows = made("table_ii", ours, tmp_path).rows.set_index("method")
+    assert rows.paper_top1["qhyvit"] == 68.2
+    assert pd.isna(rows.paper_top1["qhyvit-cv"])
+
+
+def test_each_table_has_its_mode_bits_and_methods(tmp_path):
     ours = results(
         *(run("mobilevit_xxs", "qhyvit", 79.0, bits=bits) for bits in (8, 6, 4)),
         run("mobilevit_xxs", "qhyvit", 78.0, mode="full"),
@@ -170,11 +206,11 @@ def test_each_table_has_its_mode_bits_and_methods():
         run("mobilevit_xxs", "qhyvit-scale", 75.0),
         run("mobilevit_xxs", "minmax", 74.0) | {"a_bits": 6},
     )
-    rows = {name: comparison(ours, table, published(PAPER, name)) for name, table in TABLES.items()}
+    rows = {name: made(name, ours, tmp_path).rows for name in COMPARED}
     assert {name: list(zip(table.method, table.w_bits, table.paper_top1.fillna(0), strict=True)) for name, table in rows.items()} == {
         "table_ii": [("minmax", 8, 0), ("qhyvit", 8, 68.20), ("qhyvit", 6, 66.33)],
         "table_iii": [("qhyvit", 8, 67.20), ("qhyvit", 6, 0)],
-        "table_iv": [("qhyvit", 8, 68.20), ("qhyvit-scale", 8, 44.37), ("qhyvit", 6, 0)],
+        "table_iv": [("qhyvit-scale", 8, 44.37), ("qhyvit", 8, 68.20), ("qhyvit", 6, 0)],
     }
 
 
@@ -190,17 +226,17 @@ OURS = results(
 )
 
 
-def test_the_mean_improvement_with_and_without_collapsed_baselines():
-    (row,) = improvement(OURS, cells_of_tables(), read_means(PAPER / "improvements.csv")).to_dict("records")
-    assert (row["method"], row["cells"], row["cells_without_collapsed"]) == ("minmax", 3, 2)
+def test_mean_improvement_with_and_without_collapsed():
+    (row,) = improvement(OURS, cells_of_tables(), read_means(PAPER / "improvements.csv"), CATALOG).to_dict("records")
+    assert (row["method"], row["baseline"], row["cells"], row["cells_without_collapsed"]) == ("qhyvit", "minmax", 3, 2)
     assert row["improvement"] == pytest.approx((4 + 8 + 6) / 3)
     assert row["improvement_without_collapsed"] == pytest.approx((4 + 6) / 2)
     assert pd.isna([row["paper_improvement"], row["paper_stated"]]).all()
 
 
-def test_the_papers_improvement_over_the_cells_that_are_known():
+def test_papers_improvement_is_over_its_known_cells():
     ours = results(*(run("a", method, 70.0) for method in ("qhyvit", "ptq4vit", "repqvit", "fqvit")))
-    rows = improvement(ours, cells_of_tables(), read_means(PAPER / "improvements.csv")).set_index("method")
+    rows = improvement(ours, cells_of_tables(), read_means(PAPER / "improvements.csv"), CATALOG).set_index("baseline")
     over_ptq4vit = [30.45, 9.73, 26.61, 3.51, 0.16, 0.04, 6.29, 0.34]  # xxs, s, 100, 26M, 508M, L1, S0, L
     assert rows.paper_improvement["ptq4vit"] == pytest.approx(sum(over_ptq4vit) / 8)
     standing = [3.51, 0.16, 0.04, 6.29, 0.34]  # the first three drop by 31.25, 10.21 and 27.08
@@ -211,48 +247,57 @@ def test_the_papers_improvement_over_the_cells_that_are_known():
     assert pd.isna(rows.paper_improvement["fqvit"])  # Table III is another mode
 
 
-def test_the_headline_is_the_mean_over_the_papers_three_baselines():
+def test_headline_is_the_mean_over_three_baselines():
     tops = {"qhyvit": 79.0, "easyquant": 77.0, "ptq4vit": 78.0, "repqvit": 40.0, "minmax": 1.0}
     ours = results(*(run(model, method, top1) for model in "ab" for method, top1 in tops.items()))
     stated = read_means(PAPER / "improvements.csv")
-    shown = improvement_shown(improvement(ours, cells_of_tables(), stated)).set_index("baseline")
-    assert shown.index.tolist() == ["easyquant", "easyquant+ptq4vit+repqvit", "minmax", "ptq4vit", "repqvit"]
+    shown = improvement_shown(improvement(ours, cells_of_tables(), stated, CATALOG)).set_index("baseline")
+    assert shown.index.tolist() == ["minmax", "easyquant", "ptq4vit", "repqvit", "easyquant+ptq4vit+repqvit"]
     headline = shown.loc["easyquant+ptq4vit+repqvit"]
     assert headline["ours"] == "14.00 (6)"  # (2 + 1 + 39) / 3
     assert headline["ours, without collapsed"] == "1.50 (4)"
     assert headline["paper, stated"] == "17.73"
     assert shown.loc["repqvit", "ours, without collapsed"] == ""
     without_one = ours[ours.method != "easyquant"]
-    assert "easyquant+ptq4vit+repqvit" not in improvement(without_one, cells_of_tables(), stated).method.tolist()
+    assert "easyquant+ptq4vit+repqvit" not in improvement(without_one, cells_of_tables(), stated, CATALOG).baseline.tolist()
 
 
-@pytest.fixture
-def results_file(tmp_path):
-    OURS.assign(model=OURS.model.replace("a", "mobilevit_xxs")).to_csv(tmp_path / "results.csv", index=False)
-    return tmp_path / "results.csv"
+def test_both_methods_of_the_headline_have_rows(tmp_path):
+    """The paper's means stand next to its own method, and so does its statement."""
+    ours = results(*(run("mobilevit_xxs", method, top1) for method, top1 in {"qhyvit": 79.0, "qhyvit-cv": 81.0, "ptq4vit": 78.0}.items()))
+    table = made("improvement", ours, tmp_path)
+    rows = table.rows.set_index(["method", "baseline"])
+    assert rows.improvement.to_dict() == {("qhyvit", "ptq4vit"): 1, ("qhyvit-cv", "ptq4vit"): 3}
+    assert rows.paper_stated["qhyvit", "ptq4vit"] == 7.09
+    assert rows.loc[("qhyvit-cv", "ptq4vit"), ["paper_improvement", "paper_stated"]].isna().all()
+    assert table.note == ""
+    without = made("improvement", ours[ours.method != "qhyvit"], tmp_path)
+    assert without.note == "This run has no `qhyvit`, the paper's method: gains are those of `qhyvit-cv`."
 
 
-def test_the_step_writes_each_table_in_three_forms_and_the_same_bytes_again(results_file, tmp_path):
-    for name in ("first", "second"):
-        compare(results_file, PAPER, tmp_path / name)
+def test_table_has_three_forms_with_equal_bytes_each_time(tmp_path):
+    ours = OURS.assign(model=OURS.model.replace("a", "mobilevit_xxs"))
+    for folder in ("first", "second"):
+        for name in (*COMPARED, "improvement"):
+            made(name, ours, tmp_path / folder)
     written = {path.name: path.read_bytes() for path in (tmp_path / "first").iterdir()}
-    assert sorted(written) == sorted(f"{name}.{end}" for name in (*TABLES, "improvement") for end in ("csv", "md", "tex"))
+    forms = [f"{name}.{suffix}" for name in (*COMPARED, "improvement") for suffix in ("csv", "md", "tex")]
+    assert sorted(written) == sorted([*forms, "results.csv"])
     assert written == {path.name: path.read_bytes() for path in (tmp_path / "second").iterdir()}
     assert rb"mobilevit\_xxs & qhyvit & W8A8 & 80.00 & 79.00 & 1.00 [0.00, 2.00] & 69.00 & 68.20 & 0.80 &  &  \\" in written["table_ii.tex"]
     assert b"| mobilevit_xxs | qhyvit   | W8A8   |" in written["table_ii.md"]
-    assert b"for 1 of these 7 cells." in written["table_ii.md"]
+    assert b"1 of these 7 cells have a published counterpart." in written["table_ii.md"]
 
 
-def test_a_table_without_a_row_has_its_header(results_file, tmp_path):
-    compare(results_file, PAPER, tmp_path)
+def test_table_without_rows_has_its_header(tmp_path):
+    made("table_iii", OURS, tmp_path)
     table = pd.read_csv(tmp_path / "table_iii.csv")
     assert table.empty
     assert {"model", "top1", "paper_top1", "drop_difference"} <= set(table.columns)
     assert re.match(r"\| *data set *\|", (tmp_path / "table_iii.md").read_text())
-    assert "This run has none of its cells." in (tmp_path / "table_iii.tex").read_text()
+    assert NO_ROWS in (tmp_path / "table_iii.tex").read_text()
 
 
 def test_results_of_fp32_alone_compare_with_nothing(tmp_path):
-    results(run("a", "qhyvit", 79.0)).query("method == 'fp32'").to_csv(tmp_path / "results.csv", index=False)
-    compare(tmp_path / "results.csv", PAPER, tmp_path)
-    assert pd.read_csv(tmp_path / "improvement.csv").empty
+    fp32 = results(run("a", "qhyvit", 79.0)).query("method == 'fp32'")
+    assert made("improvement", fp32, tmp_path).rows.empty

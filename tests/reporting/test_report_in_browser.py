@@ -52,8 +52,8 @@ async def visit(browser: Browser) -> None:
 
     await browser.evaluate("document.querySelector('input[type=search]').focus()", frame=-1)
     await browser.type("qhyvit")
-    (left,) = await browser.wait_for(f"{ROWS}.length === 1 && {ROWS}", frame=-1)
-    assert "qhyvit" in left
+    (remaining,) = await browser.wait_for(f"{ROWS}.length === 1 && {ROWS}", frame=-1)
+    assert "qhyvit" in remaining
 
     await open_entry(browser, "Figures", "drop of each method")
     assert await browser.wait_for("[...document.images].some(image => image.naturalWidth > 300)")

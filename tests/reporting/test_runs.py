@@ -1,11 +1,16 @@
 import json
 
+import pandas as pd
 import pytest
 
 from qhyvit.errors import InputError
-from qhyvit.reporting.runs import COLUMNS, metrics_tree, read_results, results_table, tabulated, write_results
-from qhyvit.reporting.tables.accuracy import accuracy_table, to_markdown
+from qhyvit.presets import METHODS_FILE
+from qhyvit.reporting.catalog import read_catalog
+from qhyvit.reporting.runs import COLUMNS, in_order, metrics_tree, read_result, read_results, tabulate, write_results
+from qhyvit.reporting.tables.accuracy import accuracy_table
+from qhyvit.reporting.write import to_markdown
 
+CATALOG = read_catalog(METHODS_FILE)
 BASE = {"dataset": "tiny", "model": "net", "family": "F", "seed": 0, "images": 4, "top5": 100.0}
 
 
@@ -21,7 +26,7 @@ def results(tmp_path):
     for name, entry in entries.items():
         paths.append(tmp_path / f"{name}.json")
         paths[-1].write_text(json.dumps(BASE | entry))
-    return results_table(paths)
+    return tabulate([read_result(path) for path in paths], CATALOG)
 
 
 def test_drops_are_against_the_fp32_row(results):
@@ -37,7 +42,7 @@ def test_results_survive_the_file(results, tmp_path):
     write_results(results, tmp_path / "results.csv")
     read = read_results(tmp_path / "results.csv")
     assert read["mode"].tolist() == ["", "partial", "partial"]
-    assert to_markdown(accuracy_table(read)) == to_markdown(accuracy_table(results))
+    assert to_markdown(accuracy_table(read, CATALOG)) == to_markdown(accuracy_table(results, CATALOG))
 
 
 def test_metrics_are_a_tree_for_dvc(results):
@@ -51,8 +56,21 @@ def test_metrics_are_a_tree_for_dvc(results):
     }
 
 
-def test_the_table_has_the_widest_bits_first(results):
-    table = accuracy_table(results)
+def test_rows_are_in_the_order_of_the_methods_file():
+    """FP32 first, then methods as in the file, then unknown ones; partial mode before full, and the widest bits first."""
+    order = ["fp32", "percentile", "hyq", "qhyvit-scale", "qhyvit", "qhyvit-cv", "a-method", "zebra"]
+    rows = [
+        BASE | {"method": method, "mode": mode, "w_bits": bits, "a_bits": bits}
+        for mode in ("partial", "full")
+        for method in order
+        for bits in (8, 4)
+    ]
+    ordered = in_order(pd.DataFrame(rows).sample(frac=1, random_state=0), CATALOG)
+    assert ordered.to_dict("records") == rows
+
+
+def test_accuracy_table_has_the_widest_bits_first(results):
+    table = accuracy_table(results, CATALOG)
     assert list(table.columns) == ["model", "FP32", "mode", "method", "W8A8", "W4A8"]
     w8a8, w4a8 = "75.00 (drop 0.00 [0.00, 0.00])", "50.00 (drop 25.00 [0.00, 75.00])"
     assert table.iloc[0].tolist() == ["net", "75.00", "partial", "minmax", w8a8, w4a8]
@@ -60,13 +78,13 @@ def test_the_table_has_the_widest_bits_first(results):
 
 
 @pytest.mark.parametrize(("content", "message"), [('{"model": "net"}', "not the result of a run"), ("[1", "cannot be read as JSON")])
-def test_a_file_that_is_no_result_is_named(tmp_path, content, message):
+def test_file_that_is_no_result_is_named(tmp_path, content, message):
     path = tmp_path / "other.json"
     path.write_text(content)
     with pytest.raises(InputError, match=f"other.json: {message}"):
-        results_table([path])
+        read_result(path)
 
 
-def test_a_result_without_its_fp32_result_is_refused_with_the_model():
+def test_result_without_fp32_is_refused_with_the_model():
     with pytest.raises(InputError, match=r"mobilevit_xxs on cifar10: no FP32 result"):
-        tabulated([{"dataset": "cifar10", "model": "mobilevit_xxs", "method": "minmax"}])
+        tabulate([{"dataset": "cifar10", "model": "mobilevit_xxs", "method": "minmax"}], CATALOG)
