@@ -5,8 +5,9 @@ import pytest
 from conftest import REPOSITORY
 
 LAYERS = [  # from the lowest on; the packages or modules of a line stand next to each other
-    ("errors", "files", "provenance", "device", "torchvision_compat"),
+    ("errors", "files", "provenance", "torchvision_compat"),
     ("config", "presets"),
+    ("device",),  # the devices that an experiment may state
     ("data",),
     ("quantizers",),
     ("graph",),
