@@ -75,11 +75,12 @@ def test_sensitivity_of_other_sites_is_refused(use, tmp_path):
         inspect("resnet18", sensitivity=tmp_path / "costs.csv")
 
 
-def test_untraceable_model_is_one_line(use):
+def test_untraceable_model_is_one_line(use, capfd):
     use(Branch())
     with pytest.raises(InputError, match="Branch") as refused:
         inspect("resnet18")
     assert "\n" not in str(refused.value)
+    assert capfd.readouterr().err == ""
 
 
 def test_unknown_model_is_one_line(use):

@@ -1,5 +1,9 @@
 """Trace a model to one flat graph of functional ATen operators by torch.export."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from textwrap import shorten
 from traceback import walk_tb
 
@@ -54,13 +58,26 @@ def _run(model: nn.Module, example: Tensor) -> Tensor:
 def _export(model: nn.Module, example: Tensor) -> GraphModule:
     batch = torch.export.Dim("batch")
     try:
-        graph_module = torch.export.export(model, (example,), dynamic_shapes=({0: batch},)).module()
+        with _quietly():
+            graph_module = torch.export.export(model, (example,), dynamic_shapes=({0: batch},)).module()
     except Exception as error:  # torch.export has no exception of its own
         said = f"torch.export cannot trace it ({_summary(error)})"
         advice = "make its control flow depend on shapes and settings alone, on no values of tensors and no batch size"
         raise InputError(f"{_origin(model, error)}: {said}; {advice}") from error
     assert isinstance(graph_module, GraphModule)
     return graph_module
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Hide the warnings and the unfinished graph that torch.export prints when it fails."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def _require_equal(model: nn.Module, output: Tensor, expected: Tensor) -> None:
