@@ -120,7 +120,7 @@ def test_readme_documents_every_key():
     [
         (
             {"models": ["mobilevit_xxl"]},
-            r"config\.yaml: unknown model 'mobilevit_xxl' .*config/models\.yaml nor timm .* mean mobilevit_",
+            r"config\.yaml: unknown model 'mobilevit_xxl'; .*config/models\.yaml nor timm .* mean mobilevit_",
         ),
         ({"methods": ["minmaxx"]}, r"config\.yaml: unknown method 'minmaxx' .*config/methods\.yaml does .* mean minmax\?"),
         ({"modles": ["mobilevit_xxs"]}, r"config\.yaml: modles: unknown key; correct its spelling"),
