@@ -55,7 +55,7 @@ def test_algorithm_of_preset_finds_quantizers(name):
 
 
 def test_unknown_preset_names_the_nearest():
-    with pytest.raises(InputError, match=r"unknown method 'qhyvit-vc' .*presets/methods\.yaml does not have it: did you mean qhyvit-cv"):
+    with pytest.raises(InputError, match=r"unknown method 'qhyvit-vc'; .*presets/methods\.yaml does not have it: did you mean qhyvit-cv"):
         load_preset("qhyvit-vc")
 
 
@@ -122,7 +122,7 @@ def test_readme_documents_every_key():
             {"models": ["mobilevit_xxl"]},
             r"config\.yaml: unknown model 'mobilevit_xxl'; .*config/models\.yaml nor timm .* mean mobilevit_",
         ),
-        ({"methods": ["minmaxx"]}, r"config\.yaml: unknown method 'minmaxx' .*config/methods\.yaml does .* mean minmax\?"),
+        ({"methods": ["minmaxx"]}, r"config\.yaml: unknown method 'minmaxx'; .*config/methods\.yaml does .* mean minmax\?"),
         ({"modles": ["mobilevit_xxs"]}, r"config\.yaml: modles: unknown key; correct its spelling"),
         ({"dataset": {"classes": 2}}, r"config\.yaml: dataset\.name: missing; add this key; dataset\.calibration: missing"),
         ({"bits": ["w9a8"]}, r"config\.yaml: bits\.0: .*found 'w9a8'"),

@@ -11,5 +11,5 @@ def load_experiment(config: Path, model: str, method: str | None = None) -> Conf
     settings = load_config(config)
     for kind, name, known in (("model", model, settings.models), ("method", method, settings.methods)):
         if name is not None and name not in known:
-            raise InputError(f"{config}: the experiment has no {kind} {name!r}, only {', '.join(known)}")
+            raise InputError(f"{config}: the experiment has no {kind} {name!r}, only {', '.join(known)}; choose one or add it")
     return settings

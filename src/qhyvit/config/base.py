@@ -30,12 +30,12 @@ def parse_bits(bits: str) -> tuple[int, int]:
     """Bits of weights and of activations: "w8a6" is (8, 6). Raises InputError for any other form."""
     match = re.fullmatch(r"w([2-8])a([2-8])", bits)
     if match is None:
-        raise InputError(f"bit-width {bits!r} is not of the form w8a8, with 2 to 8 bits each")
+        raise InputError(f"bit-width {bits!r} is not of the form w8a8; state 2 to 8 bits of weights and of activations")
     return int(match[1]), int(match[2])
 
 
-def nearest_names(name: str, known: Iterable[str]) -> str:
-    """End of a message on an unknown name: the known names nearest to it, or all if none is near."""
+def nearest_names(name: str, known: Iterable[str], others: Iterable[str] = ()) -> str:
+    """End of a message on an unknown name: the ``known`` names and ``others`` nearest to it, or all ``known`` ones if none is near."""
     names = list(known)
-    nearest = get_close_matches(name, names, n=3)
-    return f"did you mean {' or '.join(nearest)}?" if nearest else f"it has {', '.join(names)}"
+    nearest = get_close_matches(name, dict.fromkeys([*names, *others]), n=3)
+    return f"did you mean {' or '.join(nearest)}?" if nearest else f"choose one of {', '.join(names)}."

@@ -107,7 +107,7 @@ def _parsed(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a configuration file") from error
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())}); correct its syntax") from error
 
 
 def _typed(path: Path, content: Any, schema: TypeAdapter[T]) -> T:

@@ -195,5 +195,5 @@ METHODS: TypeAdapter[dict[str, Method]] = TypeAdapter(Annotated[dict[MethodName,
 def find_method(name: str, known: dict[str, Method], source: Path) -> Method:
     """Return a method of the methods file ``source``, which holds the ``known`` ones. Raises InputError for any other name."""
     if name not in known:
-        raise InputError(f"unknown method {name!r} in `methods`; {source} does not have it: {nearest_names(name, known)}")
+        raise InputError(f"unknown method {name!r}; {source} does not have it: {nearest_names(name, known)}")
     return known[name]

@@ -50,7 +50,7 @@ def _timm_model(name: str, known: dict[str, Model], source: Path) -> Model:
 
     if not timm.is_model(name):
         raise InputError(
-            f"unknown model {name!r}; neither {source} nor timm has it: {nearest_names(name, {*known, *timm.list_models()})}"
+            f"unknown model {name!r}; neither {source} nor timm has it: {nearest_names(name, known, timm.list_models())}"
             f" To add a network of your own, add an entry to {source} with its `constructor` and the `module` that registers it in timm"
         )
     return Model(family=timm.models.model_entrypoint(name).__module__.rpartition(".")[2], constructor=name)

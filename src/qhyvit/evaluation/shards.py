@@ -24,7 +24,7 @@ def shard_of(entries: list[Entry], number: int, count: int, batch_size: int) -> 
     """
     batches = ceil(len(entries) / batch_size)
     if count > batches:
-        raise InputError(f"evaluation.shards: {count} shards of {batches} batches of {batch_size} images; {batches} is the most")
+        raise InputError(f"evaluation.shards: {count} shards of {batches} batches of {batch_size} images; lower it to at most {batches}")
     if not 1 <= number <= count:
         raise InputError(f"shard {number}: the experiment's evaluation.shards says {count}; give a number of 1 to {count}")
     start, end = (batch_size * (batches * edge // count) for edge in (number - 1, number))

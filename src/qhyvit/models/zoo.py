@@ -59,7 +59,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         load_state(model, {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()})
     except RuntimeError as error:
         raise InputError(
-            f"{path}: does not fit the model ({' '.join(str(error).split())}); name the right weights or the right model"
+            f"{path}: does not fit the model ({' '.join(str(error).split())}); correct `weights`, the name of the model, or dataset.classes"
         ) from error
 
 
