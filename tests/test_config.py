@@ -215,6 +215,9 @@ def test_file_that_is_no_yaml_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text("a: [1,")
     with pytest.raises(InputError, match="not YAML"):
         load_config(tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(InputError, match=r"config\.yaml: Input should be .* \(found None\); correct it"):
+        load_config(tmp_path / "config.yaml")
 
 
 SMALLEST = {

@@ -118,13 +118,13 @@ def _typed(path: Path, content: Any, schema: TypeAdapter[T]) -> T:
 
 
 def _fault(error: ErrorDetails) -> str:
-    key = ".".join(map(str, error["loc"]))
     match error["type"]:
         case "extra_forbidden":
-            return f"{key}: unknown key; correct its spelling or remove it"
+            fault = "unknown key; correct its spelling or remove it"
         case "missing":
-            return f"{key}: missing; add this key"
+            fault = "missing; add this key"
         case "value_error":
-            return ": ".join(filter(None, (key, str(error["ctx"]["error"]))))
+            fault = str(error["ctx"]["error"])
         case _:
-            return f"{key}: {error['msg']} (found {error['input']!r}); correct it"
+            fault = f"{error['msg']} (found {error['input']!r}); correct it"
+    return ": ".join(filter(None, (".".join(map(str, error["loc"])), fault)))
