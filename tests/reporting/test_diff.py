@@ -74,8 +74,8 @@ def test_holm_worked_by_hand():
 
 def test_difference_of_accuracies_in_a_published_example():
     # Newcombe, Statistics in Medicine 17 (1998) 873, Table II: 56 of 70 less 48 of 80 gives 0.0524 to 0.3339.
-    accuracies = [(hits, images, accuracy_interval(np.arange(images) < hits)) for hits, images in ((48, 80), (56, 70))]
-    low, high, _ = difference(*(Estimate(100 * hits / images, *interval) for hits, images, interval in accuracies))
+    accuracies = [(correct, images, accuracy_interval(np.arange(images) < correct)) for correct, images in ((48, 80), (56, 70))]
+    low, high, _ = difference(*(Estimate(100 * correct / images, *interval) for correct, images, interval in accuracies))
     assert (low, high) == pytest.approx((5.24, 33.39), abs=0.005)
 
 
@@ -123,7 +123,7 @@ def test_a_run_that_lost_images_is_worse(table):
 
 
 def test_pairs_tell_more_than_counts(table):
-    """From 85 to 77 hits: eight images lost and none gained is worse, though by the counts alone it could be chance."""
+    """From 85 to 77 correct images: eight images lost and none gained is worse, though by the counts alone it could be chance."""
     eight_lost = "1" * 77 + "0" * 23
     shuffled = "0" * 20 + "1" * 77 + "0" * 3  # the same count, of which 20 are lost and 12 gained
     lost, shuffled_row = changes(table("old", {"a": GOOD, "b": GOOD}), table("new", {"a": eight_lost, "b": shuffled})).to_dict("records")
@@ -134,9 +134,9 @@ def test_pairs_tell_more_than_counts(table):
 def test_noise_in_many_runs_is_not_significant(table):
     """Of 60 runs that lose and gain images by chance, some would be significant alone."""
     generator = np.random.default_rng(0)
-    hits = generator.random((2, 60, 100)) < 0.8
-    old, new = ({f"m{i}": "".join(str(int(hit)) for hit in run) for i, run in enumerate(runs)} for runs in hits)
-    assert min(mcnemar(*pair) for pair in hits.swapaxes(0, 1)) < 0.05
+    correct = generator.random((2, 60, 100)) < 0.8
+    old, new = ({f"m{i}": "".join(str(int(image)) for image in run) for i, run in enumerate(runs)} for runs in correct)
+    assert min(mcnemar(*pair) for pair in correct.swapaxes(0, 1)) < 0.05
     rows = changes(table("old", old), table("new", new))
     assert set(rows.verdict) == {"not significant"}
     assert len(rows) == 60

@@ -16,7 +16,7 @@ BASE = {"dataset": "tiny", "model": "net", "family": "F", "seed": 0, "images": 4
 
 @pytest.fixture
 def results(tmp_path):
-    """Result files of an FP32 network that hits 3 of 4 and of a quantized one that hits 2, at two bit-widths."""
+    """Result files of an FP32 network with 3 of 4 images correct and of a quantized one with 2, at two bit-widths."""
     entries = {
         "fp32": {"method": "fp32", "mode": "", "w_bits": 32, "a_bits": 32, "top1": 75.0, "correct": "1110"},
         "q8": {"method": "minmax", "mode": "partial", "w_bits": 8, "a_bits": 8, "top1": 75.0, "correct": "1110", "kl": 0.0},
