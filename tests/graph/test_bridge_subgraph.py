@@ -1,14 +1,11 @@
 import pytest
 import torch
 from torch.fx import Interpreter
+from traced_networks import SIZE, traced_network
 
-from qhyvit.config.models import Model
 from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.bridge_subgraph import extract_block
-from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.sites import find_sites
-from qhyvit.graph.trace import trace
-from qhyvit.models.zoo import build
 
 
 class Recorder(Interpreter):
@@ -22,19 +19,15 @@ class Recorder(Interpreter):
 
 @pytest.fixture(scope="module", params=["mobilevit_xxs", "mobile_former_26m", "efficientformer_l1"])
 def network(request):
-    torch.manual_seed(0)
-    module = "qhyvit.models.mobile_former" if "former" in request.param else None
-    model = build(Model(family="", constructor=request.param, module=module), classes=4, size=64).eval()
-    graph_module = trace(model, torch.rand(2, 3, 64, 64))
-    fold_batch_norm(graph_module)
-    sites = find_sites(graph_module)
-    recorder = Recorder(graph_module, garbage_collect_values=False)
+    """Graph, bridge blocks and all values of a run on three images."""
+    _, traced = traced_network(request.param)
+    recorder = Recorder(traced.graph_module, garbage_collect_values=False)
     with torch.no_grad():
-        recorder.run(torch.rand(3, 3, 64, 64))
-    return graph_module, find_bridge_blocks(graph_module, sites), recorder.values
+        recorder.run(torch.rand(3, 3, SIZE, SIZE))
+    return traced.graph_module, find_bridge_blocks(traced.graph_module, traced.sites), recorder.values
 
 
-def test_a_block_computes_what_the_network_computes_there(network):
+def test_block_computes_the_values_of_the_network(network):
     graph_module, bridge_blocks, values = network
     for bridge_block in bridge_blocks:
         block = extract_block(graph_module, bridge_block)
@@ -43,7 +36,7 @@ def test_a_block_computes_what_the_network_computes_there(network):
         torch.testing.assert_close(got, values[block.output])
 
 
-def test_a_block_depends_on_every_one_of_its_sites(network):
+def test_block_output_depends_on_every_site(network):
     graph_module, bridge_blocks, values = network
     bridge_block = bridge_blocks[0]
     block = extract_block(graph_module, bridge_block)
@@ -68,7 +61,7 @@ class Changed(Interpreter):
         return 2 * value + 1 + torch.rand_like(value) if node is self.node else value
 
 
-def test_what_enters_a_block_has_a_value_for_each_image(network):
+def test_block_inputs_have_values_for_each_image(network):
     graph_module, bridge_blocks, values = network
     for bridge_block in bridge_blocks:
         for node in extract_block(graph_module, bridge_block).inputs:

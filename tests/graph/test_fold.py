@@ -1,22 +1,11 @@
 import pytest
 import torch
 from torch import nn
+from traced_networks import SIZE, traced_network
 
-from qhyvit.config.models import Model
 from qhyvit.graph.fold import fold_batch_norm
-from qhyvit.graph.sites import find_sites
+from qhyvit.graph.operators import aten
 from qhyvit.graph.trace import trace
-from qhyvit.models.zoo import build
-
-
-def randomize_batch_norms(model: nn.Module) -> nn.Module:
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(module.weight, 0.5, 2)
-            nn.init.normal_(module.bias)
-    return model.eval()
 
 
 class TwoReaders(nn.Module):
@@ -32,8 +21,8 @@ class TwoReaders(nn.Module):
         return self.norm(y) + y
 
 
-def test_a_norm_whose_input_is_read_elsewhere_is_not_folded():
-    model = randomize_batch_norms(TwoReaders())
+def test_norm_whose_input_has_other_readers_is_not_folded():
+    model = TwoReaders().eval()
     x = torch.randn(2, 3, 8, 8)
     graph_module = trace(model, x)
     assert fold_batch_norm(graph_module) == 0
@@ -42,17 +31,16 @@ def test_a_norm_whose_input_is_read_elsewhere_is_not_folded():
 
 # Layers that the released code of Q-HyViT wraps: 90 in every MobileViTv1, 65 in every MobileViTv2.
 @pytest.mark.parametrize(("name", "norms", "sites"), [("mobilevit_xxs", 32, 90), ("mobilevitv2_050", 25, 65)])
-def test_folding_keeps_the_network_and_all_sites_are_found(name, norms, sites):
-    model = randomize_batch_norms(build(Model(family="", constructor=name), classes=10))
-    x = torch.randn(2, 3, 64, 64)
-    graph_module = trace(model, x)
-    assert fold_batch_norm(graph_module) == norms
-    expected = model(x)
-    assert float((graph_module(x) - expected).abs().max()) < 1e-4 * float(expected.abs().max())
-    found = find_sites(graph_module)
-    assert len(found) == sites
-    assert len({site.name for site in found}) == sites
+def test_folded_network_is_equal_and_has_all_sites(name, norms, sites):
+    model, traced = traced_network(name)
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == norms
+    assert not traced.graph_module.graph.find_nodes(op="call_function", target=aten.batch_norm.default)
+    x = torch.randn(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        expected, folded = model(x), traced.graph_module(x)
+    assert float((folded - expected).abs().max()) < 1e-4 * float(expected.abs().max())
+    assert len({site.name for site in traced.sites}) == len(traced.sites) == sites
     modules = dict(model.named_modules())
-    for site in found:
+    for site in traced.sites:
         if site.kind == "conv":
             assert site.groups == modules[site.name].groups

@@ -9,17 +9,14 @@ from conftest import REPOSITORY, make_task
 from qhyvit.config.loading import read_yaml
 from qhyvit.config.methods import METHODS
 from qhyvit.config.models import MODELS, Model
-from qhyvit.graph.describe import describe
-from qhyvit.graph.fake_quant import insert_quantizers
-from qhyvit.graph.fold import fold_batch_norm
-from qhyvit.graph.trace import trace
+from qhyvit.graph.bridge import find_bridge_blocks
+from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods import find_quantizers
 from qhyvit.models.zoo import build
 
 ZOO = read_yaml(REPOSITORY / "config/models.yaml", MODELS)
 MINMAX = read_yaml(REPOSITORY / "config/methods.yaml", METHODS)["minmax"]
-MOBILE_FORMERS = {name for name, spec in ZOO.items() if spec.family == "Mobile-Former"}
-QUICK = {"mobilevit_xxs", "mobilevitv2_050", "efficientformer_l1", "efficientformerv2_s0"} | MOBILE_FORMERS
+QUICK = {"mobilevit_xxs", "mobilevitv2_050", "mobile_former_26m", "mobile_former_151m", "efficientformer_l1", "efficientformerv2_s0"}
 OTHERS = [
     *("edgenext_xx_small", "fastvit_t8", "fastvit_t12", "efficientvit_b0", "efficientvit_b1", "levit_128s"),
     *("mobileone_s0", "fastvit_sa12", "coat_lite_tiny", "tiny_vit_5m_224", "convit_tiny", "pit_ti_224"),
@@ -35,50 +32,47 @@ def bridge_blocks(name):
     return Counter(exchange=2 * blocks + 1)
 
 
-def with_slow_marks(names, quick):
-    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in names]
+def at_sizes(names, quick):
+    """Networks with their image size: the quick ones at 128 pixels per side, the slow ones at their own size."""
+    return [pytest.param(name, 128 if name in quick else None, marks=[] if name in quick else pytest.mark.slow) for name in names]
 
 
-def check(spec):
-    """Describe, trace and fold at the network's own input size, then quantize to W8A8 from two random images; returns the description."""
+def check(spec, size):
+    """Trace and fold a network, then quantize it to W8A8 from two random images; return its traced model."""
     torch.manual_seed(0)
-    model = build(spec, classes=1000).eval()
-    x = torch.rand(2, *model.pretrained_cfg["input_size"])
-    description = describe(model, x)
-    graph_module = trace(model, x)
-    fold_batch_norm(graph_module)
+    model = build(spec, 1000, size).eval()
+    x = torch.rand(2, *((3, size, size) if size else model.pretrained_cfg["input_size"]))
+    traced = TracedModel.from_module(model, x)
     with torch.no_grad():
-        expected, folded = model(x), graph_module(x)
+        expected, folded = model(x), traced.graph_module(x)
     assert float((folded - expected).abs().max()) < 1e-4 * float(expected.abs().max())
-    task = make_task(graph_module, [x], MINMAX, positions=2)
-    sites = task.model.sites
-    assert {"conv", "linear"} <= {site.kind for site in sites}
-    assert [site["name"] for site in description["sites"]] == [site.name for site in sites]
-    insert_quantizers(graph_module, sites, find_quantizers(task, "partial"))
+    assert {"conv", "linear"} <= {site.kind for site in traced.sites}
+    quantizers = find_quantizers(make_task(traced.graph_module, [x], MINMAX, positions=2), "partial")
     with torch.no_grad():
-        quantized = graph_module(x)
+        quantized = traced.with_quantizers(quantizers)(x)
     error = float((quantized - expected).square().sum() / expected.square().sum())
     assert 0 < error < 0.1
-    return description
+    return traced
 
 
-@pytest.mark.parametrize("name", with_slow_marks(ZOO, QUICK))
-def test_a_network_of_the_zoo_is_quantized_and_shows_its_bridge_blocks(name):
-    assert Counter(block["kind"] for block in check(ZOO[name])["bridge_blocks"]) == bridge_blocks(name)
+@pytest.mark.parametrize(("name", "size"), at_sizes(ZOO, QUICK))
+def test_network_of_the_zoo_is_quantized_and_has_its_bridge_blocks(name, size):
+    traced = check(ZOO[name], size)
+    assert Counter(block.kind for block in find_bridge_blocks(traced.graph_module, traced.sites)) == bridge_blocks(name)
 
 
-@pytest.mark.parametrize("name", with_slow_marks(OTHERS, {"edgenext_xx_small", "efficientvit_b0"}))
-def test_a_hybrid_that_nothing_was_written_for_is_quantized(name):
-    check(Model(family="", constructor=name))
+@pytest.mark.parametrize(("name", "size"), at_sizes(OTHERS, {"edgenext_xx_small"}))
+def test_hybrid_without_an_entry_in_the_zoo_is_quantized(name, size):
+    check(Model(family="", constructor=name), size)
 
 
-def test_the_zoo_holds_the_24_networks_of_the_paper():
+def test_zoo_has_the_24_networks_of_the_paper():
     families = [spec.family for spec in ZOO.values()]
     counts = {family: families.count(family) for family in families}
     assert counts == {"MobileViTv1": 3, "MobileViTv2": 7, "Mobile-Former": 7, "EfficientFormerV1": 3, "EfficientFormerV2": 4}
 
 
 @pytest.mark.parametrize("name", ["mobilevit_xxs", "mobilevitv2_100", "mobile_former_26m", "efficientformer_l1", "efficientformerv2_s0"])
-def test_parameters_are_those_published(name):
+def test_parameters_are_as_published(name):
     parameters = sum(parameter.numel() for parameter in build(ZOO[name], classes=1000).parameters())
     assert parameters / 1e6 == pytest.approx(ZOO[name].published.parameters, abs=0.11)
