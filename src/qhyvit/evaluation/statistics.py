@@ -4,7 +4,7 @@ from math import hypot
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest, norm
+import scipy  # its parts are imported at their first use: stats takes a second, which most tables and figures do not need
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -34,14 +34,14 @@ def drop_interval(reference: np.ndarray, correct: np.ndarray) -> tuple[float, fl
 
 def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
     """Return the Wilson interval (95 %) of an accuracy in percent, from ``correct`` bool [N]."""
-    interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(CONFIDENCE, method="wilson")
+    interval = scipy.stats.binomtest(int(correct.sum()), len(correct)).proportion_ci(CONFIDENCE, method="wilson")
     return 100 * float(interval.low), 100 * float(interval.high)
 
 
 def mcnemar(before: np.ndarray, after: np.ndarray) -> float:
     """Return the two-sided p-value of McNemar's exact test that two networks are equally accurate, for bool [N] on the same images."""
     lost, gained = int((before & ~after).sum()), int((~before & after).sum())
-    return 1.0 if lost == gained else float(binomtest(gained, lost + gained).pvalue)
+    return 1.0 if lost == gained else float(scipy.stats.binomtest(gained, lost + gained).pvalue)
 
 
 def difference(before: Estimate, after: Estimate) -> tuple[float, float, float]:
@@ -55,8 +55,8 @@ def difference(before: Estimate, after: Estimate) -> tuple[float, float, float]:
     low = change - hypot(after.value - after.low, before.high - before.value)
     high = change + hypot(after.high - after.value, before.value - before.low)
     towards_zero = change - low if change > 0 else high - change
-    deviations = norm.isf((1 - CONFIDENCE) / 2) * abs(change) / max(towards_zero, np.finfo(float).tiny)
-    return low, high, float(2 * norm.sf(deviations))
+    deviations = scipy.stats.norm.isf((1 - CONFIDENCE) / 2) * abs(change) / max(towards_zero, np.finfo(float).tiny)
+    return low, high, float(2 * scipy.stats.norm.sf(deviations))
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
