@@ -35,7 +35,7 @@ def measured():
     return graph_module, sites, capture(graph_module, sites, [image], None, 0)
 
 
-def test_ranges_and_overflow_of_a_tensor_worked_by_hand(measured):
+def test_ranges_and_overflow_are_as_worked_by_hand(measured):
     graph_module, sites, statistics = measured
     found = activation_table(graph_module, sites, {sites[1]}, statistics)
     assert found.site.tolist() == ["conv", "linear"]

@@ -39,7 +39,7 @@ def test_types_places_and_folding():
     assert not found.bridge.any()
 
 
-def test_a_norm_belongs_to_the_layer_that_it_follows_or_else_to_those_that_read_it():
+def test_norm_belongs_to_the_layer_before_or_else_to_readers():
     def members(*bridge: str) -> list[str]:
         found = table(*bridge)
         return found.norm[found.bridge].tolist()

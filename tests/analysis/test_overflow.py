@@ -43,7 +43,7 @@ def test_zero_points_worked_by_hand():
         (3.0, 3.0, True),
     ],
 )
-def test_a_range_beside_zero_overflows_from_half_a_step_on(low, high, expected):
+def test_range_apart_from_zero_overflows_from_half_a_step_on(low, high, expected):
     assert bool(overflows(torch.tensor(low), torch.tensor(high))) is expected
 
 
@@ -53,18 +53,18 @@ CLIPPED = 1 + 1.5**2 + 2**2 + 4**2 + 3.5**2 + 3**2
 ENERGY = 2**2 + 2.5**2 + 3**2 + 1 + 1 + 5**2 + 4.5**2 + 4**2
 
 
-def test_the_error_of_a_linear_input_is_the_one_worked_by_hand():
+def test_error_of_a_linear_input_is_as_worked_by_hand():
     clipped, widened = overflow_errors(problem(nn.Linear(3, 1, bias=False), torch.zeros(2, 3), ROWS[None]), "input", "per_channel")
     assert clipped == pytest.approx(CLIPPED / ENERGY, rel=1e-4)
     assert 0 < widened < ROWS.numel() * (5 / 255 / 2) ** 2 / ENERGY  # at most half of the widest step off
 
 
-def test_a_tensor_that_contains_zero_loses_nothing():
+def test_range_that_contains_zero_loses_nothing():
     clipped, widened = overflow_errors(problem(nn.Linear(3, 1, bias=False), torch.zeros(2, 3), ROWS[None]), "input", "per_tensor")
     assert clipped == widened < 9 * (8 / 255 / 2) ** 2 / ENERGY
 
 
-def test_each_group_of_a_convolution_and_each_head_has_its_own_zero_point():
+def test_groups_and_heads_have_zero_points_of_their_own():
     by_channel = ROWS.T.unsqueeze(2)  # [3 groups or heads, 3 positions, 1]
     depthwise = problem(nn.Conv2d(3, 3, 1, groups=3, bias=False), torch.zeros(2, 3, 4, 4), by_channel)
     assert overflow_errors(depthwise, "input", "per_channel")[0] == pytest.approx(CLIPPED / ENERGY, rel=1e-4)

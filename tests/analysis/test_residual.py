@@ -36,12 +36,12 @@ class Blocks(nn.Module):
         return self.flat(tokens) + tokens
 
 
-def test_only_what_an_identity_shortcut_bypasses_is_in_a_branch():
+def test_only_identity_shortcuts_make_branches():
     graph_module = trace(Blocks(), torch.randn(2, 3, 4, 4))
     branches = residual_branches(graph_module)
     inside = [site.name for site in find_sites(graph_module) if site.node in branches]
     assert inside == ["outer_first", "inner", "outer_last", "between", "flat"]
 
 
-def test_a_network_without_additions_has_no_branches():
+def test_network_without_additions_has_no_branches():
     assert residual_branches(trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), torch.randn(2, 3, 4, 4))) == set()

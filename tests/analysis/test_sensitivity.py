@@ -41,7 +41,7 @@ def costs(model, graph_module, images, labels, quantizers):
     return [float(kl), 100 * float(drop)]
 
 
-def test_each_site_alone_and_all_but_it():
+def test_costs_equal_those_of_networks_with_quantizers():
     model = Branches()
     images = 3 * torch.randn(200, 3, 6, 6)
     graph_module = trace(model, images)

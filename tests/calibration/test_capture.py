@@ -19,7 +19,7 @@ from qhyvit.quantizers.base import NO_QUANTIZERS
 from qhyvit.quantizers.uniform import UniformQuantizer
 
 
-class TracedModel(nn.Module):
+class Network(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
@@ -31,7 +31,7 @@ class TracedModel(nn.Module):
 
 @pytest.fixture
 def traced():
-    model = TracedModel()
+    model = Network()
     graph_module = trace(model, torch.randn(2, 3, 8, 8))
     return model.requires_grad_(False), graph_module, find_sites(graph_module)
 

@@ -21,7 +21,7 @@ class Small(nn.Module):
         return self.head((tokens @ tokens.transpose(1, 2) @ tokens).mean(1))
 
 
-def test_hand_counted_multiplications_and_norms():
+def test_multiplications_and_norms_are_as_counted_by_hand():
     description = describe(Small(), torch.zeros(2, 3, 8, 8))
     macs = {site["name"]: site["macs"] for site in description["sites"]}
     assert [macs["conv"], macs["depthwise"], macs["head"]] == [8 * 16 * 27, 8 * 16 * 9, 8 * 5]
@@ -32,7 +32,7 @@ def test_hand_counted_multiplications_and_norms():
     assert description["sites"][3]["reads"] == [description["sites"][2]["name"], "depthwise"]
 
 
-def test_multiplications_of_a_network_are_those_that_pytorch_counts():
+def test_multiplications_are_as_pytorch_counts_them():
     model, image = build(Model(family="", constructor="mobilevit_xxs"), 1000).eval(), torch.zeros(1, 3, 128, 128)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(image)

@@ -10,7 +10,7 @@ from qhyvit.graph.trace import trace
 from qhyvit.quantizers.uniform import UniformQuantizer
 
 
-class TracedModel(nn.Module):
+class Network(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
@@ -28,7 +28,7 @@ def covering(x, axis=None):
 
 
 def test_quantizers_act_on_weights_and_before_operands():
-    model, x = TracedModel(), torch.randn(2, 3, 6, 6)
+    model, x = Network(), torch.randn(2, 3, 6, 6)
     graph_module = trace(model, x)
     sites = find_sites(graph_module)
     grids = {"input": covering(x, axis=1), "weight": covering(model.conv.weight.detach(), axis=0)}
@@ -56,7 +56,7 @@ def residual():
 
 
 @pytest.mark.parametrize("names", [("activation", "second", "add"), ("add", "second", "activation")], ids=["forward", "backward"])
-def test_all_that_read_a_tensor_site_read_the_rounded_values_in_whatever_order_quantizers_come(residual, names):
+def test_readers_of_an_output_site_get_fake_quantized_values(residual, names):
     model, x, graph_module, sites = residual
     y = F.relu(model.first(x))
     output = covering(y, axis=1)
@@ -69,7 +69,7 @@ def test_all_that_read_a_tensor_site_read_the_rounded_values_in_whatever_order_q
     torch.testing.assert_close(graph_module(x), model.third(torch.cos(add.fake_quantize(total))))
 
 
-def test_a_tensor_site_without_quantizers_stays_as_it_is(residual):
+def test_output_site_without_quantizers_is_unchanged(residual):
     model, x, graph_module, sites = residual
     y = F.relu(model.first(x))
     add = covering(y + model.second(y))
@@ -78,7 +78,7 @@ def test_a_tensor_site_without_quantizers_stays_as_it_is(residual):
 
 
 @pytest.mark.parametrize(("name", "operand", "missing"), [("multiply", "output", "multiply"), ("add", "input", "output")])
-def test_what_names_no_site_is_refused(residual, name, operand, missing):
+def test_name_that_is_no_site_is_refused(residual, name, operand, missing):
     _, x, graph_module, sites = residual
     with pytest.raises(KeyError, match=missing):
         insert_quantizers(graph_module, sites, {name: {operand: covering(x)}})

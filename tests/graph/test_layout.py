@@ -7,7 +7,7 @@ from qhyvit.graph.layout import Layout, find_layouts
 from qhyvit.graph.trace import trace
 
 
-class TracedModel(nn.Module):
+class Network(nn.Module):
     """Applies functions to a map of 4 channels; they may use the layers."""
 
     def __init__(self, functions):
@@ -25,7 +25,7 @@ class TracedModel(nn.Module):
 
 def layouts_of(functions, height=4, width=4) -> list[Layout]:
     """The layouts of the results, all from one graph."""
-    graph_module = trace(TracedModel(functions), torch.randn(2, 4, height, width))
+    graph_module = trace(Network(functions), torch.randn(2, 4, height, width))
     (output,) = (node for node in graph_module.graph.nodes if node.op == "output")
     (joined,) = output.all_input_nodes
     layouts = find_layouts(graph_module)

@@ -30,7 +30,7 @@ class ConvNet(nn.Module):
         return self.head(self.last(x + self.branch(x)).mean((2, 3)))
 
 
-def test_an_activation_between_convolutions_has_none_but_what_a_residual_connection_or_pooling_reads_has():
+def test_activation_read_by_a_skip_or_pooling_is_an_output_site():
     assert found(ConvNet(), torch.randn(2, 3, 8, 8)) == [
         ("stem.2.activation", "activation", 1),  # read by the skip too
         ("add", "add", 1),
@@ -55,7 +55,7 @@ class Transformer(nn.Module):
         return self.head(self.norm3(x))
 
 
-def test_only_the_residual_stream_of_a_transformer_block_is_read_by_others_than_products():
+def test_residual_stream_of_a_transformer_has_output_sites():
     assert found(Transformer(), torch.randn(2, 6, 8)) == [("add", "add", -1), ("add2", "add", -1)]
 
 
@@ -73,7 +73,7 @@ class LinearAttention(nn.Module):
         return self.proj(self.norm(F.relu(v) * context) * 2)
 
 
-def test_softmax_activation_and_norm_that_an_elementwise_operator_reads():
+def test_results_read_by_elementwise_operators_are_output_sites():
     assert found(LinearAttention(), torch.randn(2, 4, 5, 6)) == [
         ("softmax", "softmax", None),
         ("activation", "activation", 1),
@@ -91,8 +91,8 @@ def test_softmax_activation_and_norm_that_an_elementwise_operator_reads():
     ],
     ids=["views", "cat-chunk", "pad-flip", "unshuffle"],
 )
-def test_rearranged_elements_are_still_rounded_by_the_site_that_reads_them(rearrange):
-    class TracedModel(nn.Module):
+def test_rearranged_tensor_read_by_a_site_is_no_output_site(rearrange):
+    class Network(nn.Module):
         def __init__(self):
             super().__init__()
             self.first, self.second = nn.Conv2d(3, 4, 1), nn.LazyConv2d(4, 1)
@@ -101,7 +101,7 @@ def test_rearranged_elements_are_still_rounded_by_the_site_that_reads_them(rearr
             x = F.relu(self.first(x))
             return self.second(rearrange(x))
 
-    network, x = TracedModel(), torch.randn(2, 3, 8, 8)
+    network, x = Network(), torch.randn(2, 3, 8, 8)
     network(x)
     assert found(network, x) == []
 
@@ -122,7 +122,7 @@ class Sums(nn.Module):
         return y + self.third(y)
 
 
-def test_additions_are_residual_where_two_computed_tensors_of_one_shape_meet_before_a_site():
+def test_addition_of_two_computed_tensors_is_an_output_site():
     assert found(Sums(), torch.randn(2, 6, 4)) == [("add", "add", -1)]
 
 
@@ -141,7 +141,7 @@ class ChannelsLast(nn.Module):
         return self.last(torch.cos(self.whole(x + y.permute(0, 3, 1, 2))))
 
 
-def test_the_channel_axis_is_that_of_the_layers_beside_a_tensor():
+def test_channel_axis_is_taken_from_the_nearest_layer():
     assert found(ChannelsLast(), torch.randn(2, 3, 8, 8)) == [
         ("norm.norm", "norm", -1),
         ("add", "add", -1),
@@ -161,7 +161,7 @@ class OneNameForTwo(nn.Module):
         return self.add(torch.cos(x + torch.tanh(x))) + x
 
 
-def test_names_differ_from_each_other_and_from_those_of_sites():
+def test_output_site_names_are_unique_among_all_sites():
     graph_module = trace(OneNameForTwo(), torch.randn(2, 4))
     assert [site.name for site in find_sites(graph_module)] == ["add"]
     assert [tensor.name for tensor in find_output_sites(graph_module)] == ["activation", "add2"]

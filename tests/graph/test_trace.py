@@ -23,7 +23,7 @@ class InPlace(nn.Module):
         return self.dropout(before + y)
 
 
-def test_in_place_operators_become_functional_with_the_same_result():
+def test_in_place_operators_become_functional():
     model, x = InPlace().eval(), torch.randn(3, 4)
     graph_module = trace(model, x)
     names = [str(node.target) for node in graph_module.graph.nodes]
@@ -75,7 +75,7 @@ def test_operators_under_autocast_become_part_of_the_graph():
     torch.testing.assert_close(graph_module(other_batch), model(other_batch))
 
 
-def test_a_model_that_computes_in_half_precision_is_refused():
+def test_model_in_half_precision_is_refused():
     with pytest.raises(InputError, match="differs from the model"):
         trace(AttendedAndScores(enabled=True), torch.randn(3, 5, 4))
 
@@ -93,7 +93,7 @@ class LateTable(nn.Module):
         return x * self.table
 
 
-def test_buffers_set_up_in_the_first_run_are_constants_of_the_graph():
+def test_buffers_of_the_first_run_are_constants_of_the_graph():
     x = torch.randn(3, 4)
     torch.testing.assert_close(trace(LateTable(), x)(x), x * torch.tensor([0.0, 1.0, 2.0, 3.0]))
 
@@ -108,7 +108,7 @@ class AliasedView(nn.Module):
         return view + 1
 
 
-def test_a_graph_that_computes_something_else_is_refused():
+def test_graph_with_another_result_is_refused():
     with pytest.raises(InputError, match="differs from the model"):
         trace(AliasedView(), torch.tensor([-1.0, -2.0]))
 

@@ -17,7 +17,7 @@ class WithConstant(nn.Module):
         return self.inner(x) + self.inner.constant
 
 
-def test_a_graph_moves_with_its_constants():
+def test_graph_moves_with_its_constants():
     graph_module = trace(WithConstant(), torch.randn(2, 3, 4, 4))
     move_graph(graph_module, "meta")  # refuses tensors of other devices, as a GPU does
     assert graph_module(torch.zeros(2, 3, 4, 4, device="meta")).device.type == "meta"

@@ -39,7 +39,7 @@ class InvertedResidual(nn.Module):
         return x + self.project(self.depthwise(self.expand(x)))
 
 
-class TracedModel(nn.Module):
+class Network(nn.Module):
     """Two such blocks among convolutions that only look like their parts."""
 
     def __init__(self):
@@ -58,7 +58,7 @@ class TracedModel(nn.Module):
 
 
 def test_only_pointwise_convolutions_around_depthwise_are_scaled():
-    graph_module = trace(TracedModel(), torch.randn(2, 3, 16, 16))
+    graph_module = trace(Network(), torch.randn(2, 3, 16, 16))
     fold_batch_norm(graph_module)
     found = find_scaled_convolutions(graph_module, find_sites(graph_module))
     assert [site.name for site in found] == ["blocks.0.expand.0", "blocks.0.project.0", "blocks.1.expand.0", "blocks.1.project.0"]
