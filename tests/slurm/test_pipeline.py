@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 from cluster import Cluster, missing
-from conftest import make_project
 from kill_and_resume import ON_SLURM, RESULTS, complete, kill
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
@@ -24,11 +23,10 @@ def _no_jobs_left(cluster):
     cluster.cancel_all()
 
 
-def test_a_run_on_a_cluster_concludes_with_the_bytes_of_a_local_one(finished, tmp_path):
-    project = make_project(tmp_path / "project")
-    output = project.snakemake(*ON_SLURM).stdout
+def test_a_run_on_a_cluster_concludes_with_the_bytes_of_a_local_one(finished, fresh):
+    output = fresh.snakemake(*ON_SLURM).stdout
     everything = [*RESULTS, "reports/challenges.csv", "reports/tables/accuracy.csv"]
-    assert project.bytes_of(*everything) == finished.bytes_of(*everything)
+    assert fresh.bytes_of(*everything) == finished.bytes_of(*everything)
     assert set(re.findall(r"^localrule (\w+):", output, flags=re.MULTILINE)) == {"fetch_images", "fetch_weights", "all"}
     assert "Trying to restart" not in output
 
@@ -37,45 +35,42 @@ def test_a_run_on_a_cluster_concludes_with_the_bytes_of_a_local_one(finished, tm
     ("arguments", "seed"),
     [pytest.param((), 1, id="local-1"), pytest.param((), 2, id="local-2"), pytest.param(ON_SLURM, 7, id="slurm", marks=pytest.mark.slow)],
 )
-def test_a_run_killed_at_random_is_completed_to_the_same_bytes(finished, tmp_path, arguments, seed):
-    project = make_project(tmp_path / "project")
+def test_a_run_killed_at_random_is_completed_to_the_same_bytes(finished, fresh, arguments, seed):
     generator = random.Random(seed)
-    assert kill(project, generator.randrange(15), generator.uniform(0, 3), *arguments)
-    assert complete(project, *arguments) == finished.bytes_of(*RESULTS)
+    assert kill(fresh, generator.randrange(15), generator.uniform(0, 3), *arguments)
+    assert complete(fresh, *arguments) == finished.bytes_of(*RESULTS)
 
 
 @pytest.mark.slow
-def test_a_full_file_system_is_named_and_nothing_half_written_is_taken_for_done(tmp_path):
-    project = make_project(tmp_path / "project")
-    results = project.root / "results"
+def test_a_full_file_system_is_named_and_nothing_half_written_is_taken_for_done(fresh):
+    results = fresh.root / "results"
     results.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(results)], check=False).returncode:
         pytest.skip("no file system can be mounted here")
     calibration = results / "tiny/mobilevit_xxs/seed0/calibration.safetensors"
     try:
-        result = project.snakemake(*ON_SLURM, "--retries", "0", "--until", "calibrate", check=False)
+        result = fresh.snakemake(*ON_SLURM, "--retries", "0", "--until", "calibrate", check=False)
         assert result.returncode == 1
         assert "No space left on device" in result.stdout
         assert not list(results.rglob("*calibration*"))
         subprocess.run(["mount", "-o", "remount,size=64m", str(results)], check=True)
-        project.snakemake(*ON_SLURM, "--until", "calibrate")
+        fresh.snakemake(*ON_SLURM, "--until", "calibrate")
         assert calibration.exists()
     finally:
         subprocess.run(["umount", str(results)], check=True)
 
 
 @pytest.mark.slow
-def test_a_corrupted_object_stops_what_needs_it_until_it_is_mended(tmp_path):
-    project = make_project(tmp_path / "project")
-    weights = max((path for path in (project.root / "dvc-store").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+def test_a_corrupted_object_stops_what_needs_it_until_it_is_restored(fresh):
+    weights = max((path for path in (fresh.root / "dvc-store").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     intact = weights.read_bytes()
     weights.chmod(0o644)
     weights.write_bytes(intact[:-1] + b"x")
-    result = project.snakemake(*ON_SLURM, "--until", "calibrate", check=False)
+    result = fresh.snakemake(*ON_SLURM, "--until", "calibrate", check=False)
     assert result.returncode == 1
     assert "data/weights/mobilevit_xxs.safetensors: `dvc pull` failed" in result.stdout
     assert "rule calibrate" not in result.stdout
-    assert (project.root / "results/tiny/images.csv").exists()
+    assert (fresh.root / "results/tiny/images.csv").exists()
     weights.write_bytes(intact)
-    project.snakemake(*ON_SLURM, "--until", "calibrate")
-    assert (project.root / "results/tiny/mobilevit_xxs/seed0/calibration.safetensors").exists()
+    fresh.snakemake(*ON_SLURM, "--until", "calibrate")
+    assert (fresh.root / "results/tiny/mobilevit_xxs/seed0/calibration.safetensors").exists()
