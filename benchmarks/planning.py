@@ -16,8 +16,8 @@ EXPERIMENT = Path("config/experiments/imagenet.yaml")
 # About 100, 1,000, 10,000 and 50,000 jobs: how many models, methods and seeds.
 SIZES = [(1, 5, 1), (4, 15, 1), (20, 15, 2), (20, 15, 10)]
 NOTES = (
-    "`snakemake -n` of `config/experiments/imagenet.yaml` with its first models and methods and so many seeds: reading the rules, building"
-    " the graph of all jobs and listing them. Every run that starts does so once. The peak of the smallest plans is that of the process"
+    "`snakemake -n` of `config/experiments/imagenet.yaml` with its first models and methods and so many seeds. It reads the rules, builds"
+    " the graph of all jobs and lists them. Every run that starts does so once. The peak of the smallest plans is that of the process"
     " that measures them, which is larger."
 )
 

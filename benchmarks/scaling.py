@@ -184,7 +184,7 @@ def _networks(checked: pd.DataFrame, slowdown: float) -> str:
         "FP32 measured": (1000 * checked.measured).map("{:.0f}".format),
     }
     return (
-        "Networks at their own image size, which no measured job ran, take longer than their multiplications say; so all images above count"
+        "Networks at their own image size, which no measured job ran, take longer than their multiplications say. So all images above count"
         f" {slowdown:.2f} times (the geometric mean):\n\n{to_markdown(pd.DataFrame(shown))}"
     ).rstrip()
 
@@ -194,17 +194,17 @@ def _check_run(jobs: Mapping[int, Job], text: str, cores: int) -> str:
     elapsed = timedelta(hours=int(hours), minutes=int(minutes), seconds=int(seconds)).total_seconds()
     simulated = makespan({number: job.seconds or 0.0 for number, job in jobs.items()}, dependencies(jobs), cores)
     return (
-        f"The schedule against a run: the {len(jobs)} jobs of `{EMBEDDED}` on {cores} workers, with their measured seconds, end after"
-        f" {simulated:.0f} s; the run took {elapsed:.0f} s ({simulated / elapsed - 1:+.0%})."
+        f"The schedule against a run. The {len(jobs)} jobs of `{EMBEDDED}` on {cores} workers, with their measured seconds, end after"
+        f" {simulated:.0f} s. The run took {elapsed:.0f} s ({simulated / elapsed - 1:+.0%})."
     )
 
 
 def _assumptions(model: Model, parts: Parts) -> str:
     start, image, macs = model["predict"]
     return (
-        f"The model: a job that runs networks takes {start:.1f} s to start, {1000 * image:.2f} ms for each image and network, and"
-        f" {1000 * macs:.1f} ms more for each billion MACs, fitted to the evaluations of that run. Measured here besides:"
-        f" {1000 * parts.read:.1f} ms to read a photograph, {1000 * parts.merge:.2f} ms to compare its logits with FP32's, and"
+        f"The model. A job that runs networks takes {start:.1f} s to start, {1000 * image:.2f} ms for each image and network, and"
+        f" {1000 * macs:.1f} ms more for each billion MACs. It is fitted to the evaluations of that run. Also measured here:"
+        f" {1000 * parts.read:.1f} ms to read a photograph, {1000 * parts.merge:.2f} ms to compare its logits with FP32's. It takes"
         f" {parts.interval:.1f} s for the bootstrap interval of one result on {TARGET_IMAGES:,} images. Methods that the run does not"
         " have are taken to cost as much as `qhyvit-cv`. Jobs take one CPU each."
     )

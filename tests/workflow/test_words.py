@@ -53,6 +53,7 @@ def test_sentences_of_a_page_are_told_apart():
         "Title without an end",
         "First sentence with a link of five words here.",
         "Second, of 7.10 points.",
+        "quoted",
         "an item",
         "another that goes over two lines",
         "a cell",

@@ -23,7 +23,6 @@ TEXT = ("*.py", "*.smk", "*.md", "*.yaml", "*.yml", "*.rst", "*.html", "*.toml",
 DATA = ("reports/*/*", "resources/*", "dvc-store/*")  # written by runs, or by others
 FORBIDDEN = {re.compile(rf"\b{word}\b", flags=re.IGNORECASE): instead for word, instead in REPLACEMENTS.items()}
 FENCED = re.compile(r"^(```|~~~).*?^\1", flags=re.DOTALL | re.MULTILINE)
-QUOTED_FILE = re.compile(r"<!-- \S+ -->\n.*?<!-- end -->", flags=re.DOTALL)
 COMMENT = re.compile(r"<!--.*?-->", flags=re.DOTALL)
 IMAGE_OR_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 INTERVAL = re.compile(r" \[-?[\d.]+, -?[\d.]+\]")
@@ -73,11 +72,11 @@ def sentence_faults(path: Path) -> Iterator[str]:
 
 
 def sentences(page: str) -> Iterator[str]:
-    """Yield the sentences of a Markdown page, without code, files that it quotes, and marks.
+    """Yield the sentences of a Markdown page, without code and marks.
 
     A heading, an item of a list and a cell of a table each end a sentence; an interval belongs to its number.
     """
-    for pattern, text in ((QUOTED_FILE, "\n\n"), (FENCED, "\n\n"), (COMMENT, ""), (IMAGE_OR_LINK, r"\1"), (INTERVAL, "")):
+    for pattern, text in ((FENCED, "\n\n"), (COMMENT, ""), (IMAGE_OR_LINK, r"\1"), (INTERVAL, "")):
         page = pattern.sub(text, page)
     for block in re.split(r"\n\s*\n|\n(?=\s*(?:[-*|#>]|\d+\.) ?)|\|", page):
         text = " ".join(re.sub(r"^[\s#>*-]+", "", block).split())

@@ -1,9 +1,9 @@
 """Captions of tables and figures, for the HTML report, Markdown and LaTeX alike."""
 
 _PAIRED_TEST = (
-    "on the same images, on each network and on their mean, with the 95 % interval over images (Student's t). Several seeds are averaged."
-    " Asterisks mark differences that are not chance: all rows of the table are one family of tests, of which any is marked wrongly with a"
-    " probability of at most 5 % (Holm)."
+    "on the same images. Columns are networks, and their mean; brackets hold the 95 % interval over images (Student's t). Several seeds are"
+    " averaged. Asterisks mark differences that are not chance. All rows of the table are one family of tests: the probability that any is"
+    " marked wrongly is at most 5 % (Holm)."
 )
 _COMPARED = (
     "One row per cell of ours, next to the published cell of the same network where it is known. Accuracies are in percent, drops in points"
@@ -30,8 +30,8 @@ IMPROVEMENT = (
 )
 PAIRED = f"Points by which the top-1 of `qhyvit`, and of `qhyvit-cv`, is above that of a baseline {_PAIRED_TEST}"
 ABLATION = (
-    "Points by which the top-1 of each step of the search is above that of the step before it"
-    f" (granularity over scale, then scheme, bridge blocks, and cross-validated ranges) {_PAIRED_TEST}"
+    "Steps of the search: scale, granularity, scheme, bridge blocks, and cross-validated ranges. Points by which the top-1 of each is above"
+    f" that of the step before {_PAIRED_TEST}"
 )
 SEEDS = (
     "Top-1 in percent over the seeds of each run: mean, standard deviation (of the sample) and extremes, on the same evaluation images. A"
@@ -49,7 +49,7 @@ CHALLENGES = (
 )
 CHALLENGES_BY_NETWORK = (
     "The four challenges of Q-HyViT (Section III) for each network. Ranges and overflow are of the inputs of convolutions and linear"
-    " layers: range ratios are medians over sites, errors are medians over the sites with a channel whose 8-bit zero point overflows. A"
+    " layers. Range ratios are medians over sites. Errors are medians over the sites with a channel whose 8-bit zero point overflows. A"
     " residual branch is bypassed by an addition of an unchanged tensor."
 )
 TIMINGS = "Wall-clock seconds of calibration and quantization of each run, on one thread; means over seeds."
