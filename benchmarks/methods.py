@@ -55,9 +55,8 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 def _notes(size: int, images: int) -> str:
     return (
         f"From {MODEL}'s weights and {images} images at {size} px to W8A8 quantizers (mode `partial`) or an int8 model. All of it is given,"
-        " and what is its own. The latter leaves out what every tool does first: imports, loading, and tracing, conversion or export. That is"
-        " the median of"
-        f" {PREPARATIONS} processes that do nothing else; each method is a single one."
+        " and what is its own. The latter leaves out what every tool does first: imports, loading, and tracing, conversion or export."
+        f" That is the median of {PREPARATIONS} processes that do nothing else; each method is a single one."
     )
 
 
