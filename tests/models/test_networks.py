@@ -16,7 +16,7 @@ from qhyvit.models.zoo import build
 
 ZOO = read_yaml(REPOSITORY / "config/models.yaml", MODELS)
 MINMAX = read_yaml(REPOSITORY / "config/methods.yaml", METHODS)["minmax"]
-QUICK = {"mobilevit_xxs", "mobilevitv2_050", "mobile_former_26m", "mobile_former_151m", "efficientformer_l1", "efficientformerv2_s0"}
+QUICK = {"mobilevit_xxs", "mobilevitv2_050", "mobile_former_26m", "efficientformer_l1", "efficientformerv2_s0"}
 OTHERS = [
     *("edgenext_xx_small", "fastvit_t8", "fastvit_t12", "efficientvit_b0", "efficientvit_b1", "levit_128s"),
     *("mobileone_s0", "fastvit_sa12", "coat_lite_tiny", "tiny_vit_5m_224", "convit_tiny", "pit_ti_224"),
