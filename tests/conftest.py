@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
 from safetensors.torch import save_file
@@ -217,10 +218,17 @@ def fresh(tiny, tmp_path) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(tiny, tmp_path_factory) -> Project:
-    """The tiny project after a whole run. Tests leave its files as they are."""
-    project = copy_project(tiny, tmp_path_factory.mktemp("finished") / "project")
-    project.snakemake("--report", "reports/report.html", "--report-after-run")
-    return project
+    """The tiny project after a whole run, which the processes of pytest-xdist share. Tests leave its files as they are."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    root = folder / "finished/project"
+    with FileLock(folder / "finished.lock"):
+        if not root.exists():
+            project = copy_project(tiny, root.with_name("unfinished"))
+            project.snakemake("--report", "reports/report.html", "--report-after-run")
+            project.root.rename(root)
+    return Project(root)
 
 
 @pytest.fixture

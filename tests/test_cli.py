@@ -162,7 +162,7 @@ def test_unknown_model_or_method_names_the_known_ones(qhyvit):
     ):
         model, method = names
         code, lines = qhyvit("quantize", "--config", "config/config.yaml", "--model", model, "--method", method, *paths)
-        assert (code, lines) == (2, [f"qhyvit: config/config.yaml: the experiment has {message}"])
+        assert (code, lines) == (2, [f"qhyvit: config/config.yaml: the experiment has {message}; choose one or add it"])
 
 
 def test_missing_file_is_named_in_one_line(qhyvit, project):

@@ -45,7 +45,7 @@ class Experiment(Strict):
         description="path of the weights; {model} stands for the model's name, and the path may begin with an environment variable",
     )
     models: list[Name] = Field(min_length=1, description="names in `models_file` or in timm's registry")
-    methods: list[MethodName] = Field(default=["percentile", "qhyvit"], min_length=1)
+    methods: list[MethodName] = Field(default=["percentile", "qhyvit", "qhyvit-cv"], min_length=1)
     modes: list[Mode] = Field(default=["partial"], min_length=1)
     bits: list[BitWidth] = Field(default=["w8a8", "w6a6"], min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
