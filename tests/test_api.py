@@ -139,6 +139,30 @@ def test_module_without_logits_is_refused(images):
         qhyvit.calibrate(nn.Conv2d(3, 4, 3), images)
 
 
+class EncoderOnPatches(nn.Module):
+    """A patch embedding and PyTorch's own encoder layer, whose attention has the sequence first."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.head(self.encoder(self.patches(x).flatten(2).mT).mean(1))
+
+
+def test_encoder_layer_of_torch_is_quantized_by_qhyvit(images):
+    module = EncoderOnPatches().eval()
+    calibration = qhyvit.calibrate(module, images)
+    names = [site["name"] for site in qhyvit.inspect(module, images)["sites"]]
+    errors = [
+        float((qhyvit.quantize(module, calibration, bits=bits)(images) - module(images)).detach().norm()) for bits in ("w4a4", "w8a8")
+    ]
+    assert sum("matmul" in name for name in names) == 2
+    assert 0 < 4 * errors[1] < errors[0]
+
+
 def test_import_loads_no_torch():
     program = "import sys, qhyvit; assert 'torch' not in sys.modules; qhyvit.quantize; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

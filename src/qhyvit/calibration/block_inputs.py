@@ -9,6 +9,7 @@ from torch import Tensor
 
 from qhyvit.calibration.recorder import Recorder
 from qhyvit.graph.bridge_subgraph import Block
+from qhyvit.graph.nodes import batch_axis
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,11 @@ class BlockCollector:
 
     def statistics(self) -> dict[str, BlockStatistics]:
         """Return the statistics of every block by its name."""
-        return {name: _joined(*zip(*batches, strict=True)) for name, batches in self._seen.items()}
+        return {block.name: _join(block, *zip(*self._seen[block.name], strict=True)) for block in self.blocks}
 
 
-def _joined(inputs: Sequence[list[Any]], gradients: Sequence[Tensor]) -> BlockStatistics:
-    whole = [torch.cat(values) if isinstance(values[0], Tensor) else sum(values) for values in zip(*inputs, strict=True)]
-    return BlockStatistics(whole, torch.cat(tuple(gradients)))
+def _join(block: Block, inputs: Sequence[list[Any]], gradients: Sequence[Tensor]) -> BlockStatistics:
+    """Join the batches along the axis of the images, which is not the first one in attention that has the sequence first."""
+    by_input = zip(block.inputs, zip(*inputs, strict=True), strict=True)
+    joined = [torch.cat(values, batch_axis(node)) if isinstance(values[0], Tensor) else sum(values) for node, values in by_input]
+    return BlockStatistics(joined, torch.cat(tuple(gradients), batch_axis(block.output)))

@@ -49,3 +49,9 @@ def moves_data(node: Node) -> bool:
 def rearranges(node: Node) -> bool:
     """Tell if the output holds values of the inputs, moved, joined or padded, and computes nothing."""
     return node.target in JOINS or moves_data(node)
+
+
+def batch_axis(node: Node) -> int:
+    """Return the axis along which the node's tensor grows with the batch: the first of dynamic size, 0 if none is."""
+    sizes = node.meta["val"].shape
+    return next((axis for axis, size in enumerate(sizes) if not isinstance(size, int)), 0)
