@@ -142,17 +142,24 @@ TINY_EXPERIMENT = {
 }
 
 
-def write_data(root: Path) -> None:
-    """Images and random weights of the tiny experiment."""
+TINY_MODEL = {"family": "Tiny", "constructor": "tiny_hybrid", "module": "tiny_hybrid"}
+
+
+def write_weights(path: Path, classes: int, **model: str) -> None:
+    """Random weights of a network."""
     from qhyvit.config.models import Model
     from qhyvit.models.zoo import build
 
+    torch.manual_seed(0)
+    network = build(Model(**model), classes)
+    path.parent.mkdir(parents=True)
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
+
+
+def write_data(root: Path) -> None:
+    """Images of the tiny experiment."""
     write_images(root / "data/tiny/calibration", 6, seed=1)
     write_images(root / "data/tiny/evaluation", 12, seed=2)
-    torch.manual_seed(0)
-    model = build(Model(family="MobileViTv1", constructor="mobilevit_xxs"), classes=2)
-    (root / "data/weights").mkdir()
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, root / "data/weights/mobilevit_xxs.safetensors")
 
 
 def copy_repository(root: Path) -> None:
@@ -176,14 +183,18 @@ def make_project(root: Path) -> Project:
     methods = yaml.safe_load((root / "config/methods.yaml").read_text())
     methods["qhyvit"] |= {"candidates": 3, "rounds": 1}
     (root / "config/methods.yaml").write_text(yaml.safe_dump(methods, sort_keys=False))
-    (root / "config/config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT))
+    models = yaml.safe_load((root / "config/models.yaml").read_text())
+    (root / "config/models.yaml").write_text(yaml.safe_dump(models | {"tiny_hybrid": TINY_MODEL}))
+    shutil.copy(REPOSITORY / "tests/tiny_hybrid.py", root / "src")
+    (root / "config/config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT | {"models": ["tiny_hybrid"]}))
     project = Project(root)
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
     (root / ".dvc").mkdir()
     for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore"):
         shutil.copy(REPOSITORY / name, root / name)
     write_data(root)
-    (root / "data.dvc").write_text("outs:\n- path: data/tiny\n- path: data/weights/mobilevit_xxs.safetensors\n")
+    write_weights(root / "data/weights/tiny_hybrid.safetensors", 2, **TINY_MODEL)
+    (root / "data.dvc").write_text("outs:\n- path: data/tiny\n- path: data/weights/tiny_hybrid.safetensors\n")
     for command in (["commit", "--force", "data.dvc"], ["push"]):
         project.run("-m", "dvc", "--quiet", *command)
     shutil.rmtree(root / "data")

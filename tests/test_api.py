@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +13,6 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import qhyvit
-from qhyvit.config.loading import load_config
-from qhyvit.data.calibration_set import calibration_entries, load_batches
-from qhyvit.models.zoo import build, load_weights, make_transform
-from qhyvit.quantizers.base import same_quantizer
-from qhyvit.quantizers.serialization import load_quantizers
 
 
 class Classifier(nn.Module):
@@ -166,21 +160,6 @@ def test_encoder_layer_of_torch_is_quantized_by_qhyvit(images):
 def test_import_loads_no_torch():
     program = "import sys, qhyvit; assert 'torch' not in sys.modules; qhyvit.quantize; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-def test_workflow_and_api_find_equal_quantizers(finished, monkeypatch):
-    monkeypatch.chdir(finished.root)
-    config = load_config(Path("config/config.yaml"))
-    experiment = config.experiment
-    module = build(config.models["mobilevit_xxs"], experiment.dataset.classes, experiment.dataset.input_size)
-    load_weights(module, config.weights_path("mobilevit_xxs"))
-    entries = calibration_entries(experiment, Path("results/tiny/images.csv"), seed=0)
-    images = torch.cat(load_batches(experiment, entries, make_transform(module, experiment.dataset)))
-    found = qhyvit.quantize(module, images, method="minmax", bits="w4a4").quantizers
-    expected, _ = load_quantizers(Path("results/tiny/mobilevit_xxs/seed0/minmax-partial-w4a4.safetensors"))
-    pairs = [(found[site][operand], expected[site][operand]) for site in expected for operand in expected[site]]
-    assert found.keys() == expected.keys()
-    assert all(same_quantizer(*pair) for pair in pairs)
 
 
 def test_page_on_the_api_runs_as_it_stands():

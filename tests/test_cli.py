@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 import pandas as pd
 import pytest
 import yaml
-from conftest import REPOSITORY, TINY_EXPERIMENT, write_data
+from conftest import REPOSITORY, TINY_EXPERIMENT, write_data, write_weights
 
 from qhyvit import cli
 from qhyvit.cli import fetch, main, make_app
@@ -26,6 +26,7 @@ def template(tmp_path_factory):
     shutil.copytree(REPOSITORY / "config", root / "config")
     (root / "config/config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT))
     write_data(root)
+    write_weights(root / "data/weights/mobilevit_xxs.safetensors", 2, family="", constructor="mobilevit_xxs")
     return root
 
 

@@ -15,7 +15,7 @@ from qhyvit.config.dataset import Dataset, Subset
 from qhyvit.config.experiment import Calibration, Evaluation, Experiment, Sensitivity
 from qhyvit.config.loading import load_config, read_yaml
 from qhyvit.config.methods import METHODS, Method
-from qhyvit.config.models import MODELS, HubSource, Model, Published
+from qhyvit.config.models import MODELS, HubSource, Model, Published, find_model
 from qhyvit.config.reports import claim_reports_folder
 from qhyvit.config.schemas import SCHEMAS, schema_text
 from qhyvit.errors import InputError
@@ -290,3 +290,10 @@ def test_bits_are_parsed_or_refused():
     assert parse_bits("w4a8") == (4, 8)
     with pytest.raises(InputError, match="bit-width 'w44'"):
         parse_bits("w44")
+
+
+@pytest.mark.parametrize("module", ["own_network", "own_package.network"])
+def test_module_of_a_network_that_is_not_installed_is_named(module):
+    known = {"own": Model(family="Own", constructor="own", module=module)}
+    with pytest.raises(InputError, match=rf"models\.yaml: own: no module named '{module}'; .* PYTHONPATH"):
+        find_model("own", known, Path("models.yaml"))

@@ -67,6 +67,9 @@ def experiment(tmp_path, monkeypatch):
     """A function that gives the tiny experiment with so many shards of 160 images, seven batches; it stands in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     write_data(tmp_path)
+    weights = tmp_path / f"data/weights/{MODEL}.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"any")
     write_images(tmp_path / "data/many", 160, seed=3)
     files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
     content = TINY_EXPERIMENT | files | {"dataset": TINY_EXPERIMENT["dataset"] | {"evaluation": "data/many"}, "bits": BITS}

@@ -47,7 +47,7 @@ def test_a_full_file_system_is_named_and_nothing_half_written_is_taken_for_done(
     results.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(results)], check=False).returncode:
         pytest.skip("no file system can be mounted here")
-    calibration = results / "tiny/mobilevit_xxs/seed0/calibration.safetensors"
+    calibration = results / "tiny/tiny_hybrid/seed0/calibration.safetensors"
     try:
         result = fresh.snakemake(*ON_SLURM, "--retries", "0", "--until", "calibrate", check=False)
         assert result.returncode == 1
@@ -68,9 +68,9 @@ def test_a_corrupted_object_stops_what_needs_it_until_it_is_restored(fresh):
     weights.write_bytes(intact[:-1] + b"x")
     result = fresh.snakemake(*ON_SLURM, "--until", "calibrate", check=False)
     assert result.returncode == 1
-    assert "data/weights/mobilevit_xxs.safetensors: `dvc pull` failed" in result.stdout
+    assert "data/weights/tiny_hybrid.safetensors: `dvc pull` failed" in result.stdout
     assert "rule calibrate" not in result.stdout
     assert (fresh.root / "results/tiny/images.csv").exists()
     weights.write_bytes(intact)
     fresh.snakemake(*ON_SLURM, "--until", "calibrate")
-    assert (fresh.root / "results/tiny/mobilevit_xxs/seed0/calibration.safetensors").exists()
+    assert (fresh.root / "results/tiny/tiny_hybrid/seed0/calibration.safetensors").exists()

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,9 +14,15 @@ import yaml
 from conftest import TINY_EXPERIMENT, Project
 from safetensors.torch import load_file
 
+import qhyvit
+from qhyvit.config.loading import load_config
+from qhyvit.data.calibration_set import calibration_entries, load_batches
+from qhyvit.models.zoo import build, load_weights, make_transform
+from qhyvit.quantizers.base import same_quantizer
+from qhyvit.quantizers.serialization import load_quantizers
 from qhyvit.reporting.runs import COLUMNS
 
-FOLDER = "results/tiny/mobilevit_xxs/seed0"
+FOLDER = "results/tiny/tiny_hybrid/seed0"
 CONCLUSIONS = ("reports/results.csv", "reports/correct.csv", "reports/metrics.json")
 REPORTS = [
     *(
@@ -26,8 +33,8 @@ REPORTS = [
         "tables/challenges_by_network.md",
         "challenges.csv",
     ),
-    *("figures/accuracy-partial.png", "figures/drops-partial.svg", "figures/site_errors-mobilevit_xxs.svg", "figures/bridge_sites.png"),
-    *("figures/channel_ranges-mobilevit_xxs.svg", "timings/running_time.tex", "timings/drop_against_seconds-partial.svg"),
+    *("figures/accuracy-partial.png", "figures/drops-partial.svg", "figures/site_errors-tiny_hybrid.svg", "figures/bridge_sites.png"),
+    *("figures/channel_ranges-tiny_hybrid.svg", "timings/running_time.tex", "timings/drop_against_seconds-partial.svg"),
 ]
 RUNS_NETWORKS = {"calibrate", "recalibrate", "quantize_baseline", "reconstruct", "evaluate", "evaluate_fp32"}
 
@@ -143,7 +150,7 @@ def test_full_mode_keeps_the_quantizers_of_partial_mode(copy):
 
 
 def test_full_mode_refuses_quantizers_of_another_method(copy):
-    run = ["--config", "config/config.yaml", "--model", "mobilevit_xxs", "--method", "minmax", "--mode", "full", "--bits", "w4a4"]
+    run = ["--config", "config/config.yaml", "--model", "tiny_hybrid", "--method", "minmax", "--mode", "full", "--bits", "w4a4"]
     inputs = ["--images", "results/tiny/images.csv", "--calibration", f"{FOLDER}/calibration.safetensors"]
     outputs = ["--output", "full.safetensors", "--errors", "full.csv"]
     partial = f"{FOLDER}/qhyvit-partial-w4a4.safetensors"
@@ -151,6 +158,21 @@ def test_full_mode_refuses_quantizers_of_another_method(copy):
     assert refused.returncode == 2
     assert f"{partial}: not written by this method from this calibration in partial mode" in refused.stdout
     assert not (copy.root / "full.safetensors").exists()
+
+
+def test_workflow_and_api_find_equal_quantizers(finished, monkeypatch):
+    monkeypatch.chdir(finished.root)
+    config = load_config(Path("config/config.yaml"))
+    experiment = config.experiment
+    module = build(config.models["tiny_hybrid"], experiment.dataset.classes, experiment.dataset.input_size)
+    load_weights(module, config.weights_path("tiny_hybrid"))
+    entries = calibration_entries(experiment, Path("results/tiny/images.csv"), seed=0)
+    images = torch.cat(load_batches(experiment, entries, make_transform(module, experiment.dataset)))
+    found = qhyvit.quantize(module, images, method="minmax", bits="w4a4").quantizers
+    expected, _ = load_quantizers(Path("results/tiny/tiny_hybrid/seed0/minmax-partial-w4a4.safetensors"))
+    pairs = [(found[site][operand], expected[site][operand]) for site in expected for operand in expected[site]]
+    assert found.keys() == expected.keys()
+    assert all(same_quantizer(*pair) for pair in pairs)
 
 
 def test_killed_run_is_resumed_to_the_same_bytes(finished, fresh):

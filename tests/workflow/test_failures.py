@@ -5,7 +5,7 @@ import shutil
 
 from conftest import TINY_EXPERIMENT, write_images
 
-FOLDER = "results/tiny/mobilevit_xxs"
+FOLDER = "results/tiny/tiny_hybrid"
 
 
 def test_finished_shards_outlive_a_failure_and_merge_to_one_result(fresh):
@@ -24,7 +24,7 @@ def test_finished_shards_outlive_a_failure_and_merge_to_one_result(fresh):
     assert sorted(re.findall(r"^(?:local)?rule (\w+):", resumed, flags=re.MULTILINE)) == ["evaluate_fp32", "predict"]
     assert not list((fresh.root / FOLDER).glob("*.shard*"))
     alone = ["--images", "results/tiny/images.csv", "--output", "alone.json", "--logits", "alone.safetensors"]
-    fresh.run("-m", "qhyvit", "evaluate", "--config", "config/config.yaml", "--model", "mobilevit_xxs", *alone)
+    fresh.run("-m", "qhyvit", "evaluate", "--config", "config/config.yaml", "--model", "tiny_hybrid", *alone)
     assert fresh.bytes_of("alone.json", "alone.safetensors") == fresh.bytes_of(f"{FOLDER}/fp32.json", f"{FOLDER}/fp32.safetensors")
 
 

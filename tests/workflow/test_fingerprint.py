@@ -85,3 +85,14 @@ def test_fingerprint_of_two_modules_covers_both(package):
     before = CodeFingerprints("tiny").of("tiny.first", "tiny.alone")
     edit(package, "return None", "return 1")
     assert CodeFingerprints("tiny").of("tiny.first", "tiny.alone") != before
+
+
+def test_module_of_a_user_counts_without_its_prose(package, tmp_path):
+    module = tmp_path / "own_network.py"
+    found = []
+    for text in ("WIDTH = 8\n", '"""A network."""\n\nWIDTH = 8  # channels\n', "WIDTH = 9\n"):
+        module.write_text(text)
+        found.append(CodeFingerprints("tiny").of("tiny.first", "own_network"))
+    assert found[0] == found[1] != found[2]
+    with pytest.raises(ModuleNotFoundError, match="own_networks"):
+        CodeFingerprints("tiny").of("own_networks")

@@ -6,14 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 import yaml
-from conftest import Project
+from conftest import Project, write_weights
 from ilsvrc import VALIDATION, write_archives
-from safetensors.torch import save_file
-
-from qhyvit.config.models import Model
-from qhyvit.models.zoo import build
 
 VARIABLE = "IMAGENET_MINI"
 FEW = {"methods": ["minmax"], "bits": ["w8a8"], "modes": ["partial"]}
@@ -37,11 +32,7 @@ def results(clone: Project, reports: str) -> pd.DataFrame:
 
 def test_archives_of_ilsvrc_end_in_a_report(clone, tmp_path):
     write_archives(tmp_path / "ilsvrc")
-    torch.manual_seed(0)
-    model = build(Model(family="MobileViTv1", constructor="mobilevit_xxs"), classes=3)
-    weights = clone.root / "data/imagenet-weights/mobilevit_xxs.safetensors"
-    weights.parent.mkdir(parents=True)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
+    write_weights(clone.root / "data/imagenet-weights/mobilevit_xxs.safetensors", 3, family="", constructor="mobilevit_xxs")
     config = shrink(
         clone,
         "imagenet",

@@ -19,10 +19,12 @@ class CodeFingerprints:
     """Fingerprints of modules of a package, each with all modules of that package that it imports.
 
     Modules ``by_value``, and the modules below them, are left out, with what only they import: a rule states as params what it reads there.
-    An import by a computed name is not seen: a rule states such modules itself.
+    An import by a computed name is not seen: a rule states such modules itself. Of a module outside the package, such as that of a user's
+    own network, its own code counts alone.
     """
 
     def __init__(self, package: str, by_value: Iterable[str] = ()):
+        self.package = package
         self.root = _folder(package)
         self.imports = grimp.build_graph(package, cache_dir=None)
         for module in by_value:
@@ -31,16 +33,27 @@ class CodeFingerprints:
 
     @cache  # noqa: B019  # one object per plan, which asks for each job
     def of(self, *modules: str) -> str:
-        """Return the fingerprint of ``modules`` and of all modules that they import, directly or not, as 16 hexadecimal digits."""
-        used = set(modules).union(*map(self.imports.find_upstream_modules, modules))
+        """Return the fingerprint of ``modules`` and of all modules that they import, directly or not, as 16 hexadecimal digits.
+
+        Raises ModuleNotFoundError for a module outside the package that is not installed.
+        """
+        inside = [module for module in modules if self._has(module)]
+        used = set(modules).union(*map(self.imports.find_upstream_modules, inside))
         digests = [f"{module} {self._digest(module)}" for module in sorted(used)]
         return sha256("\n".join(digests).encode()).hexdigest()[:16]
 
     @cache  # noqa: B019
     def _digest(self, module: str) -> str:
+        return sha256(syntax(self._source(module).read_text()).encode()).hexdigest()
+
+    def _source(self, module: str) -> Path:
+        if not self._has(module):
+            return _outside(module)
         path = self.root.joinpath(*module.split(".")[1:])
-        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        return sha256(syntax(source.read_text()).encode()).hexdigest()
+        return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+    def _has(self, module: str) -> bool:
+        return module.partition(".")[0] == self.package
 
 
 def syntax(source: str) -> str:
@@ -52,6 +65,13 @@ def syntax(source: str) -> str:
         if isinstance(node, ast.Call):
             node.keywords = [keyword for keyword in node.keywords if keyword.arg != "help"]
     return ast.dump(tree)
+
+
+def _outside(module: str) -> Path:
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+    return Path(spec.origin)
 
 
 def _folder(package: str) -> Path:

@@ -1,5 +1,6 @@
 """Models file: the networks that experiments name."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import Field, TypeAdapter
@@ -39,9 +40,23 @@ MODELS = TypeAdapter(dict[Name, Model])
 def find_model(name: str, known: dict[str, Model], source: Path) -> Model:
     """Return a model of the models file ``source``, which holds the ``known`` ones, or else the model of that name in timm.
 
-    Raises InputError for a name that neither has.
+    Raises InputError for a name that neither has, and for an entry whose module is not installed.
     """
-    return known[name] if name in known else _timm_model(name, known, source)
+    if name not in known:
+        return _timm_model(name, known, source)
+    module = known[name].module
+    if module and not _is_installed(module):
+        raise InputError(
+            f"{source}: {name}: no module named {module!r}; correct the name, install the module, or add its folder to PYTHONPATH"
+        )
+    return known[name]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that the module is in
+        return False
 
 
 def _timm_model(name: str, known: dict[str, Model], source: Path) -> Model:
