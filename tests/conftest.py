@@ -17,6 +17,7 @@ from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
 from safetensors.torch import save_file
+from xdist.scheduler import LoadFileScheduling
 
 from qhyvit.calibration.capture import capture
 from qhyvit.calibration.output_samples import OutputCollector
@@ -29,6 +30,18 @@ from workflow.scripts.snakemake_log import planned, read_jobs
 REPOSITORY = Path(__file__).parents[1]
 settings.register_profile("untimed", deadline=None)  # tests hold on a busy machine too
 settings.load_profile("untimed")
+
+
+class ByFile(LoadFileScheduling):
+    """A process runs all tests of a file, and one process all files that trace networks of the paper, each network once."""
+
+    def _split_scope(self, nodeid):
+        name = super()._split_scope(nodeid)
+        return "networks" if "traced_network" in (REPOSITORY / name).read_text() else name
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items):

@@ -1,25 +1,22 @@
 import pytest
 import torch
+from traced_networks import SIZE, traced_network
 
 from qhyvit.analysis.challenges import measure_challenges
 from qhyvit.calibration.capture import capture
-from qhyvit.config.models import Model
-from qhyvit.graph.traced_model import TracedModel
-from qhyvit.models.zoo import build
 
 
 @pytest.fixture(scope="module")
 def model():
     """A MobileViT with random weights."""
-    torch.manual_seed(0)
-    return build(Model(family="", constructor="mobilevit_xxs"), classes=2)
+    return traced_network("mobilevit_xxs")[0]
 
 
 @pytest.fixture(scope="module")
 def measured(model):
-    """The challenges of the model on two random images of 64 pixels per side."""
-    images = torch.rand(2, 3, 64, 64)
-    traced = TracedModel.from_module(model, images)
+    """The challenges of the model on two random images."""
+    _, traced = traced_network("mobilevit_xxs")
+    images = torch.rand(2, 3, SIZE, SIZE)
     return measure_challenges(model, images, capture(traced.graph_module, traced.sites, [images], 4, seed=0))
 
 

@@ -272,6 +272,7 @@ def test_unknown_keyword_is_refused():
         timm.create_model(SMALLEST, use_se=True)
 
 
+@pytest.mark.slow  # test_networks.py exports it too
 def test_export_keeps_the_batch_free_and_the_products_visible():
     model = reference_model(SMALLEST)
     images = reference_images()[:, :, :128, :96]  # not square, so that height and width cannot be confused

@@ -5,6 +5,8 @@ from collections import Counter
 import pytest
 import torch
 from conftest import REPOSITORY, make_task
+from torch import Tensor, nn
+from traced_networks import SIZE, traced_network
 
 from qhyvit.config.loading import read_yaml
 from qhyvit.config.methods import METHODS
@@ -16,9 +18,9 @@ from qhyvit.models.zoo import build
 
 ZOO = read_yaml(REPOSITORY / "config/models.yaml", MODELS)
 MINMAX = read_yaml(REPOSITORY / "config/methods.yaml", METHODS)["minmax"]
-QUICK = {"mobilevit_xxs", "mobilevitv2_050", "mobile_former_26m", "efficientformer_l1", "efficientformerv2_s0"}
+QUICK = ["mobilevit_xxs", "mobilevitv2_050", "mobile_former_26m", "efficientformer_l1", "efficientformerv2_s0"]
 OTHERS = [
-    *("edgenext_xx_small", "fastvit_t8", "fastvit_t12", "efficientvit_b0", "efficientvit_b1", "levit_128s"),
+    *("fastvit_t8", "fastvit_t12", "efficientvit_b0", "efficientvit_b1", "levit_128s"),
     *("mobileone_s0", "fastvit_sa12", "coat_lite_tiny", "tiny_vit_5m_224", "convit_tiny", "pit_ti_224"),
 ]
 
@@ -32,17 +34,8 @@ def bridge_blocks(name):
     return Counter(exchange=2 * blocks + 1)
 
 
-def at_sizes(names, quick):
-    """Networks with their image size: the quick ones at 128 pixels per side, the slow ones at their own size."""
-    return [pytest.param(name, 128 if name in quick else None, marks=[] if name in quick else pytest.mark.slow) for name in names]
-
-
-def check(spec, size):
-    """Trace and fold a network, then quantize it to W8A8 from two random images; return its traced model."""
-    torch.manual_seed(0)
-    model = build(spec, 1000, size).eval()
-    x = torch.rand(2, *((3, size, size) if size else model.pretrained_cfg["input_size"]))
-    traced = TracedModel.from_module(model, x)
+def check(model: nn.Module, traced: TracedModel, x: Tensor) -> None:
+    """Hold a traced network to the original, in FP32 and in W8A8 from two random images."""
     with torch.no_grad():
         expected, folded = model(x), traced.graph_module(x)
     assert float((folded - expected).abs().max()) < 1e-4 * float(expected.abs().max())
@@ -52,18 +45,42 @@ def check(spec, size):
         quantized = traced.with_quantizers(quantizers)(x)
     error = float((quantized - expected).square().sum() / expected.square().sum())
     assert 0 < error < 0.1
+
+
+def check_at_own_size(spec: Model) -> TracedModel:
+    torch.manual_seed(0)
+    model = build(spec, 1000).eval()
+    x = torch.rand(2, *model.pretrained_cfg["input_size"])
+    traced = TracedModel.from_module(model, x)
+    check(model, traced, x)
     return traced
 
 
-@pytest.mark.parametrize(("name", "size"), at_sizes(ZOO, QUICK))
-def test_network_of_the_zoo_is_quantized_and_has_its_bridge_blocks(name, size):
-    traced = check(ZOO[name], size)
-    assert Counter(block.kind for block in find_bridge_blocks(traced.graph_module, traced.sites)) == bridge_blocks(name)
+def kinds_of_blocks(traced: TracedModel) -> Counter:
+    return Counter(block.kind for block in find_bridge_blocks(traced.graph_module, traced.sites))
 
 
-@pytest.mark.parametrize(("name", "size"), at_sizes(OTHERS, {"edgenext_xx_small"}))
-def test_hybrid_without_an_entry_in_the_zoo_is_quantized(name, size):
-    check(Model(family="", constructor=name), size)
+@pytest.mark.parametrize("name", QUICK)
+def test_network_is_quantized(name):
+    model, traced = traced_network(name)
+    check(model, traced, torch.rand(2, 3, SIZE, SIZE))
+    assert kinds_of_blocks(traced) == bridge_blocks(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ZOO if name not in QUICK])
+def test_network_at_its_own_size_is_quantized(name):
+    assert kinds_of_blocks(check_at_own_size(ZOO[name])) == bridge_blocks(name)
+
+
+def test_hybrid_without_an_entry_in_the_zoo_is_quantized():
+    check(*traced_network("edgenext_xx_small"), torch.rand(2, 3, SIZE, SIZE))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_hybrid_without_an_entry_in_the_zoo_is_quantized_at_its_own_size(name):
+    check_at_own_size(Model(family="", constructor=name))
 
 
 def test_zoo_has_the_24_networks_of_the_paper():
