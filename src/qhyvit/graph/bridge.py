@@ -1,4 +1,4 @@
-"""Find bridge blocks (Q-HyViT, arXiv 2303.12557, Section 3.2): where a network passes between local maps and global tokens.
+"""Find bridge blocks (Q-HyViT, arXiv 2303.12557, Table I): where a network passes between local maps and global tokens.
 
 They are found from the contents of the tensors (see `layout`) and the data flow, in two kinds. A *conversion* makes tokens of a map:
 it runs from the layers that write the map to the first ones that read the tokens. A network that leaves a map of the same size again
