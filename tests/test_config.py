@@ -129,6 +129,7 @@ def test_readme_documents_every_key():
         ({"bits": ["w8a8", "w8a8"]}, "bits lists a value twice"),
         ({"weights": "data/weights.safetensors"}, r"weights: .*\{model"),
         ({"models_file": "config/model.yaml"}, r"config/model\.yaml: cannot be read"),
+        ({"base": ["a.yaml"]}, r"config\.yaml: base: \['a\.yaml'\] is not the path of a configuration file; name one file"),
     ],
 )
 def test_faults_are_named(experiment, changes, message):
@@ -211,12 +212,13 @@ def test_experiment_loads_and_has_reports_of_its_own(monkeypatch, name):
     assert all(any(mode in method.modes for method in config.methods.values()) for mode in config.experiment.modes)
 
 
-def test_file_that_is_no_yaml_is_refused(tmp_path):
-    (tmp_path / "config.yaml").write_text("a: [1,")
-    with pytest.raises(InputError, match="not YAML"):
-        load_config(tmp_path / "config.yaml")
-    (tmp_path / "config.yaml").write_text("")
-    with pytest.raises(InputError, match=r"config\.yaml: Input should be .* \(found None\); correct it"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"a: [1,", "not YAML"), (b"a: \xff", "not YAML"), (b"", r"Input should be .* \(found None\); correct it")],
+)
+def test_file_that_is_no_yaml_is_refused(tmp_path, content, message):
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=rf"config\.yaml: {message}"):
         load_config(tmp_path / "config.yaml")
 
 

@@ -97,6 +97,8 @@ def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> Any:
     if not isinstance(content, dict) or "base" not in content:
         return content
     own = {key: value for key, value in content.items() if key != "base"}
+    if not isinstance(content["base"], str):
+        raise InputError(f"{path}: base: {content['base']!r} is not the path of a configuration file; name one file or remove the key")
     base = _read_with_base(Path(content["base"]), (*derived, path))
     return {key: value for key, value in base.items() if key != "reports"} | own if isinstance(base, dict) else base
 
@@ -106,7 +108,7 @@ def _parsed(path: Path) -> Any:
         return yaml.safe_load(path.read_text())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a configuration file") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())}); correct its syntax") from error
 
 
