@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
+from safetensors.torch import save
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -108,6 +109,24 @@ def test_load_refuses_other_weights(images, tmp_path):
     qhyvit.quantize(Classifier(), images, method="minmax").save(tmp_path / "model.safetensors")
     with pytest.raises(qhyvit.InputError, match="other weights"):
         qhyvit.load(tmp_path / "model.safetensors", Classifier())
+
+
+@pytest.mark.parametrize("content", [None, b"no tensors", save({"weight": torch.zeros(2)})], ids=["missing", "text", "weights"])
+def test_load_refuses_files_of_another_kind(tmp_path, content):
+    path = tmp_path / "model.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(qhyvit.InputError, match=r"model\.safetensors: not written by QuantizedModel\.save"):
+        qhyvit.load(path, Classifier())
+
+
+def test_calibration_of_other_weights_is_refused(images):
+    module = Classifier()
+    calibration = qhyvit.calibrate(module, images)
+    with torch.no_grad():
+        module.head.bias += 1
+    with pytest.raises(qhyvit.InputError, match="the calibration is of another module or of other weights"):
+        qhyvit.quantize(module, calibration)
 
 
 @pytest.mark.parametrize(

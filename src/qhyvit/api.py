@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
@@ -36,7 +37,8 @@ SAMPLED_POSITIONS = 64
 class Calibration:
     """Statistics of a traced module over calibration images, which all methods, modes and bit-widths share.
 
-    ``batches`` are the images [B, C, H, W], in order; methods that need further passes run them again.
+    ``batches`` are the images [B, C, H, W], in order; methods that need further passes run them again. ``state_sha256`` is the hash of the
+    parameters and buffers of the module.
     """
 
     model: TracedModel
@@ -44,6 +46,7 @@ class Calibration:
     output_statistics: dict[str, OutputStatistics]
     batches: list[Tensor]
     seed: int
+    state_sha256: str
 
 
 class QuantizedModel(nn.Module):
@@ -58,7 +61,7 @@ class QuantizedModel(nn.Module):
         self.quantizers = quantizers
         self.settings = settings
         self.graph_module = model.with_quantizers(quantizers)
-        self._weights = _weights_hash(model.graph_module)
+        self._weights = _state_hash(model.graph_module)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [B, classes] of images [B, C, H, W]."""
@@ -85,7 +88,7 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
     _require_logits(model.graph_module, batches[0])
     outputs = OutputCollector(model.output_sites, len(batches), seed)
     statistics = capture(model.graph_module, model.sites, batches, SAMPLED_POSITIONS, seed, collectors=[outputs])
-    return Calibration(model, statistics, outputs.statistics(), batches, seed)
+    return Calibration(model, statistics, outputs.statistics(), batches, seed, _state_hash(module))
 
 
 def quantize(
@@ -102,13 +105,16 @@ def quantize(
     has those of weights and activations, as in "w8a8", 2 to 8 each. Mode "partial" quantizes inputs and weights of convolutions, linear
     layers and matrix products; "full" also softmax, norms, activation functions and additions.
 
-    Raises InputError as `calibrate` does, and for an unknown method, a mode that the method does not define, and bits out of range.
+    Raises InputError as `calibrate` does, and for an unknown method, a mode that the method does not define, bits out of range, and the
+    Calibration of another module or of other weights.
     """
     settings = load_preset(method)
     weight_bits, activation_bits = parse_bits(bits)
     if mode not in settings.modes:
         raise InputError(f"method {method!r} has no mode {mode!r}; choose one of {', '.join(settings.modes)}")
     calibration = images if isinstance(images, Calibration) else calibrate(module, images, seed=seed)
+    if calibration.state_sha256 != _state_hash(module):
+        raise InputError("images: the calibration is of another module or of other weights; calibrate this module")
     task = Task(
         calibration.model,
         calibration.statistics,
@@ -141,13 +147,16 @@ def inspect(module: nn.Module, images: Images) -> dict[str, Any]:
 def load(path: Path | str, module: nn.Module) -> QuantizedModel:
     """Read back what `QuantizedModel.save` wrote, for the ``module`` that it was made from.
 
-    Raises InputError for a file that is no such file, and for a module with other weights.
+    Raises InputError for any other file, and for a module with other weights.
     """
     device = next((str(parameter.device) for parameter in module.parameters()), "cpu")
-    quantizers, record = load_quantizers(Path(path), device)
-    settings = record["settings"]
+    try:
+        quantizers, record = load_quantizers(Path(path), device)
+        settings, weights = record["settings"], record["weights_sha256"]
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not written by QuantizedModel.save ({type(error).__name__}: {error}); give a file that is") from error
     model = TracedModel.from_module(deepcopy(module).cpu(), torch.zeros(2, *settings["input"]), device)
-    if _weights_hash(model.graph_module) != record["weights_sha256"]:
+    if _state_hash(model.graph_module) != weights:
         raise InputError(f"{path}: was made from other weights than those of this module; load the weights that it was quantized with")
     return QuantizedModel(model, quantizers, settings)
 
@@ -188,10 +197,10 @@ def _require_logits(graph_module: GraphModule, images: Tensor) -> None:
         raise InputError(f"module: returns {shape}; it must return logits [B, classes], so wrap it in a module that does")
 
 
-def _weights_hash(graph_module: GraphModule) -> str:
-    """Hash the names and values of all parameters and buffers."""
+def _state_hash(module: nn.Module) -> str:
+    """Hash the names and values of all parameters and buffers of a state dict."""
     digest = sha256()
-    for name, tensor in sorted(graph_module.state_dict().items()):
+    for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
