@@ -1,4 +1,4 @@
-"""Section `dataset` of an experiment: the images to calibrate with and to evaluate on."""
+"""Section `dataset` of an experiment: the images for calibration and for evaluation."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,24 +12,24 @@ from qhyvit.config.environment import expand_env
 class Subset(Strict):
     """Number of images per class and split, drawn once for all seeds of the experiment; null: all images."""
 
-    calibration: int | None = Field(default=None, gt=0, description="images per class, of which each seed draws its calibration set")
+    calibration: int | None = Field(default=None, gt=0, description="images per class, from which each seed draws its calibration images")
     evaluation: int | None = Field(default=None, gt=0, description="images per class")
     seed: int = Field(default=0, ge=0, description="seed of both draws")
 
 
 class Dataset(Strict):
-    """Image set: a folder to calibrate with and one to evaluate on."""
+    """Image set: a folder for calibration and one for evaluation."""
 
     name: DatasetName
     layout: Literal["labelled-folders", "imagenet"] = Field(
         default="labelled-folders",
-        description="of both folders. labelled-folders: a `labels.csv` (columns filename, label) next to the images, or one subfolder per"
-        " class, whose label is the rank of its name; imagenet: one subfolder per class, named by its WordNet id, or instead of the folder"
-        " an archive of ILSVRC2012 next to it",
+        description="layout of both folders. labelled-folders: a `labels.csv` (columns filename, label) next to the images, or one"
+        " subfolder per class, whose label is the rank of its name; imagenet: one subfolder per class, named by its WordNet id, or instead"
+        " of the folder an archive of ILSVRC2012 next to it",
     )
     classes: int = Field(ge=2)
-    calibration: Path = Field(description="may begin with an environment variable, as in ${IMAGENET}/train")
-    evaluation: Path = Field(description="as calibration")
+    calibration: Path = Field(description="folder; it may begin with an environment variable, as in ${IMAGENET}/train")
+    evaluation: Path = Field(description="folder, as `calibration`")
     subset: Subset = Subset()
     input_size: int | None = Field(default=None, gt=0, description="side in pixels; default: the model's own")
     crop_pct: float | None = Field(default=None, gt=0, le=1, description="default: the model's own")

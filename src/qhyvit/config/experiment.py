@@ -11,7 +11,7 @@ from qhyvit.config.training import Cycle
 
 
 class Calibration(Strict):
-    """Section `calibration`: what is captured of the network, once for all methods."""
+    """Section `calibration`: the images and the samples of each site that all methods share."""
 
     images: int = Field(default=32, gt=0, description="number of calibration images that a seed draws")
     sampled_positions: int | None = Field(default=64, gt=0, description="sampled output positions per image and site; null: all")
@@ -19,11 +19,11 @@ class Calibration(Strict):
 
 
 class Sensitivity(Strict):
-    """Section `sensitivity`: what is measured site by site."""
+    """Section `sensitivity`: the runs whose sites are measured one by one."""
 
-    methods: list[MethodName] = Field(default=[], description="of the experiment; with all seeds, in mode partial")
-    bits: list[BitWidth] = Field(default=[], description="of the experiment")
-    images: int = Field(default=64, gt=0, description="calibration images that the seed has not drawn for calibration")
+    methods: list[MethodName] = Field(default=[], description="methods of the experiment; their runs with the first seed, in mode partial")
+    bits: list[BitWidth] = Field(default=[], description="bit-widths of the experiment")
+    images: int = Field(default=64, gt=0, description="number of calibration images, none of which the calibration used")
 
 
 class Evaluation(Strict):
@@ -51,13 +51,13 @@ class Experiment(Strict):
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     calibration: Calibration = Calibration()
     calibration_sizes: list[Annotated[int, Field(gt=0)]] = Field(
-        default=[], description="numbers of calibration images with which all runs are repeated, to see what these change"
+        default=[], description="further numbers of calibration images; all runs are repeated with each"
     )
     evaluation: Evaluation = Evaluation()
     device: Device = Field(default="cpu", description="where networks are calibrated and evaluated; auto: on a GPU if there is one")
     sensitivity: Sensitivity = Sensitivity()
     training: dict[Name, list[Cycle]] = Field(
-        default={}, description="by model, for `qhyvit train`: cycles one after the other, each from the weights of the last"
+        default={}, description="cycles per model, for `qhyvit train`; each starts from the weights of the one before"
     )
     models_file: Path = Path("config/models.yaml")
     methods_file: Path = Path("config/methods.yaml")

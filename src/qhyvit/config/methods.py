@@ -59,7 +59,9 @@ class MinmaxMethod(MethodSettings):
     """Scales computed directly from the observed ranges."""
 
     algorithm: Literal["minmax"]
-    percentile: float = Field(ge=99.9, le=100, description="percent of an activation tensor below (above) the upper (lower) end")
+    percentile: float = Field(
+        ge=99.9, le=100, description="percent of the values of an activation below the upper end of its range, and above the lower end"
+    )
 
 
 class FqvitMethod(MethodSettings):
@@ -67,8 +69,8 @@ class FqvitMethod(MethodSettings):
 
     algorithm: Literal["fqvit"]
     zero_point: Literal["widened", "saturated"] = Field(
-        description="of an activation on one side of 0. widened: the range is widened to contain 0; saturated: the zero point of the range"
-        " itself, clamped to the grid"
+        description="zero point of an activation on one side of 0. widened: the range is widened to contain 0; saturated: the zero point"
+        " of the range itself, clamped to the grid"
     )
 
 
@@ -85,8 +87,8 @@ class HyqMethod(MethodSettings):
     """Full observed range, with learnt scales for the input channels of some pointwise convolutions (HyQ)."""
 
     algorithm: Literal["hyq"]
-    steps: int = Field(ge=1, description="of Adam, per convolution")
-    learning_rate: float = Field(gt=0, description="initial; it falls to 0 as a cosine")
+    steps: int = Field(ge=1, description="steps of Adam per convolution")
+    learning_rate: float = Field(gt=0, description="initial learning rate; it falls to 0 as a cosine")
 
 
 class SearchSettings(MethodSettings):
@@ -143,8 +145,9 @@ class Ptq4vitMethod(SearchSettings):
     algorithm: Literal["ptq4vit"]
     defects: list[Literal["gelu-minimum", "added-halves", "stacked-groups"]] = Field(
         default=[],
-        description="of the released code. gelu-minimum: the minimum of GELU is used for SiLU too; added-halves: probabilities are the sum"
-        " of both grids; stacked-groups: weight candidates of grouped convolutions meet the inputs of other groups",
+        description="faults of the released code to reproduce. gelu-minimum: the minimum of GELU is used for SiLU too; added-halves:"
+        " probabilities are the sum of both grids; stacked-groups: weight candidates of grouped convolutions meet the inputs of other"
+        " groups",
     )
 
 
@@ -164,7 +167,9 @@ class QhyvitReleasedMethod(SearchSettings):
     """Q-HyViT's released code: granularity by a rule, and bridge sites that stay quantized while later sites are calibrated."""
 
     algorithm: Literal["qhyvit_released"]
-    gradients: Literal["kl"] = Field(default="kl", description="at the network that is quantized at the earlier bridge sites only")
+    gradients: Literal["kl"] = Field(
+        default="kl", description="of the KL divergence, at the network that is quantized at the earlier bridge sites only"
+    )
 
     @property
     def recalibration_key(self) -> None:

@@ -13,8 +13,8 @@ from qhyvit.torchvision_compat import ensure_torchvision
 class Published(Strict):
     """Published figures of a network."""
 
-    top1: float | None = Field(gt=0, lt=100, description="ImageNet-1k, in percent")
-    parameters: float | None = Field(gt=0, description="in millions")
+    top1: float | None = Field(gt=0, lt=100, description="top-1 on ImageNet-1k, in percent")
+    parameters: float | None = Field(gt=0, description="number of parameters, in millions")
 
 
 class HubSource(Strict):
@@ -29,9 +29,11 @@ class Model(Strict):
     family: str
     constructor: Name = Field(description="name in timm's registry")
     module: str | None = Field(default=None, description="module that registers the constructor, if timm itself does not")
-    arguments: dict[str, int | float | str | bool | dict[str, str]] = Field(default_factory=dict, description="of the constructor")
+    arguments: dict[str, int | float | str | bool | dict[str, str]] = Field(
+        default_factory=dict, description="arguments of the constructor"
+    )
     published: Published | None = None
-    source: HubSource | None = Field(default=None, description="where to download weights that are neither tracked nor at hand")
+    source: HubSource | None = Field(default=None, description="download of missing weights that DVC does not track")
 
 
 MODELS = TypeAdapter(dict[Name, Model])
