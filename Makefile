@@ -1,5 +1,6 @@
-# make reproduce | resume | status | test | test-slurm | bench | diff REV=... | format | lock | weights MODEL=... ; see README.md
-# Variables given to make are in the environment of the run: IMAGENET_MINI=/path for config/experiments/imagenet-mini.yaml.
+# make reproduce | resume | status | diff REV=... | test | lint | format | bench | test-slurm | kill-and-resume | images | weights MODEL=... |
+# lock; see README.md and docs/architecture.md. Variables given to make are in the environment of the run: IMAGENET_MINI=/path for
+# config/experiments/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
 REV ?= HEAD
 # A terminal shows the progress of each rule instead of one line per job; .snakemake/log has the lines in any case.
@@ -14,8 +15,8 @@ CLUSTER_INSTALLED := .venv/.cluster-installed
 
 .PHONY: reproduce resume status test test-slurm slurm kill-and-resume bench diff lint format lock images weights
 
-# With PROFILE=profiles/slurm the jobs go to a cluster (docs/cluster.md). Both names resume a run that was stopped or killed, and both end
-# with a table of how far the results agree with the committed ones.
+# With PROFILE=profiles/slurm the jobs go to a cluster (docs/cluster.md). Both names resume a run that was stopped or killed, and end with a
+# table of the agreement with the committed results.
 reproduce resume: $(INSTALLED) $(if $(PROFILE),$(CLUSTER_INSTALLED))
 	report=$$($(BIN)/python -m workflow.scripts.report_path $(CONFIG)) && \
 	  $(BIN)/python workflow/scripts/run.py $(if $(PROFILE),--profile $(PROFILE)) --configfile $(CONFIG) \
@@ -63,8 +64,8 @@ format: $(INSTALLED)
 	$(BIN)/ruff format
 	$(BIN)/snakefmt Snakefile workflow
 
-# One lock for all platforms. Versions that it has stay, so delete it to renew them. PyTorch pins its CUDA libraries itself, where its build
-# needs them.
+# One lock for all platforms. Versions in it are kept: delete it to update them. PyTorch pins its CUDA libraries itself, where its build needs
+# them.
 lock:
 	uv pip compile pyproject.toml --extra dev --extra bench --extra cluster --universal --python-version 3.11 --no-annotate --no-header \
 	  --no-emit-package torch --output-file requirements.lock --quiet
@@ -77,6 +78,7 @@ images: $(INSTALLED)
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
 
 weights: $(INSTALLED)
+	$(if $(MODEL),,$(error MODEL is not given; name one of the section `training` of $(CONFIG), as in MODEL=mobilevit_xxs))
 	$(BIN)/python workflow/scripts/run.py --configfile $(CONFIG) -- results/training/$(MODEL).safetensors
 	mkdir -p data/weights && cp results/training/$(MODEL).safetensors data/weights/
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
