@@ -13,10 +13,10 @@ from benchmarks.common import WORK, measure, write_report
 from qhyvit.config.loading import load_config
 
 EXPERIMENT = Path("config/experiments/imagenet.yaml")
-# About 100, 1,000, 10,000 and 50,000 jobs: how many models, methods and seeds.
+# Numbers of models, methods and seeds, for about 100, 1,000, 10,000 and 50,000 jobs.
 SIZES = [(1, 5, 1), (4, 15, 1), (20, 15, 2), (20, 15, 10)]
 NOTES = (
-    "`snakemake -n` of `config/experiments/imagenet.yaml` with its first models and methods and so many seeds. It reads the rules, builds"
+    "`snakemake -n` of `config/experiments/imagenet.yaml` with its first models and methods, and several seeds. It reads the rules, builds"
     " the graph of all jobs and lists them. Every run that starts does so once. The peak of the smallest plans is that of the process"
     " that measures them, which is larger."
 )
@@ -55,7 +55,7 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
             "jobs": table.jobs.map("{:,}".format),
             "models x methods x seeds": [f"{row.models} x {row.methods} x {row.seeds}" for row in table.itertuples()],
             "CPU-seconds": table.cpu_seconds.map("{:.1f}".format),
-            "milliseconds a job": (1000 * table.cpu_seconds / table.jobs).map("{:.1f}".format),
+            "milliseconds per job": (1000 * table.cpu_seconds / table.jobs).map("{:.1f}".format),
             "peak MiB": table.peak_mib.map("{:.0f}".format),
         }
     )

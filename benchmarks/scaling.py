@@ -43,12 +43,12 @@ class Parts:
     read: float  # a photograph
     merge: float  # an image's logits, compared with FP32's
     interval: float  # of one result on all images
-    slowdown: float  # factor: larger images take longer than their multiplications say, by the networks that were checked
+    slowdown: float  # factor: larger images take longer than their multiplications predict, by the networks that were checked
 
 
 def main(
     log: Annotated[Path, typer.Argument(help="Snakemake's log of a whole run of config/config.yaml on a machine that did nothing else.")],
-    cores: Annotated[int, typer.Option(help="Of that machine.")] = 2,
+    cores: Annotated[int, typer.Option(help="CPU cores that the run had.")] = 2,
 ) -> None:
     """Write reports/benchmarks/scaling.{csv,md}."""
     if not os.environ.keys() >= ENVIRONMENT.keys():  # as the workflow's jobs have it, and only a new process takes it
@@ -165,7 +165,7 @@ def _by_rule(jobs: Mapping[int, Job], seconds: Mapping[int, float]) -> str:
         "CPU-hours": (totals["sum"] / HOUR).map("{:,.1f}".format),
         "longest job, minutes": (totals["max"] / 60).map("{:.1f}".format),
     }
-    return f"The same by rule, predicted:\n\n{to_markdown(pd.DataFrame(shown))}".rstrip()
+    return f"By rule, predicted:\n\n{to_markdown(pd.DataFrame(shown))}".rstrip()
 
 
 def check_networks(model: Model, sizes: pd.DataFrame, config: Config) -> pd.DataFrame:
@@ -180,12 +180,12 @@ def _networks(checked: pd.DataFrame, slowdown: float) -> str:
     shown = {
         "network": checked.index,
         "billion MACs": checked.gmacs.map("{:.2f}".format),
-        "ms an image, by the model": (1000 * checked.modelled).map("{:.0f}".format),
+        "ms per image, by the model": (1000 * checked.modelled).map("{:.0f}".format),
         "FP32 measured": (1000 * checked.measured).map("{:.0f}".format),
     }
     return (
-        "Networks at their own image size, which no measured job ran, take longer than their multiplications say. So all images above count"
-        f" {slowdown:.2f} times (the geometric mean):\n\n{to_markdown(pd.DataFrame(shown))}"
+        "Networks at their own image size, which no measured job ran, take longer than their multiplications predict. So all images above"
+        f" count {slowdown:.2f} times (the geometric mean):\n\n{to_markdown(pd.DataFrame(shown))}"
     ).rstrip()
 
 

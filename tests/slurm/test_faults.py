@@ -173,7 +173,7 @@ def test_a_job_that_ran_out_of_memory_passes_with_more(cluster, make_workflow):
     assert requested == ["600M", "1200M"]
 
 
-def test_a_killed_run_goes_on_without_its_orphans(cluster, make_workflow, tmp_path):
+def test_a_killed_run_resumes_without_its_orphans(cluster, make_workflow, tmp_path):
     workflow = make_workflow(first="sleep 300")
     run = workflow.start()
     orphan = workflow.wait_for_start("a")

@@ -22,8 +22,8 @@ rule calibrate:
         " --images {input.images} --output {output} --threads {threads} > {log} 2>&1"
 
 
-# Gradients of the network quantized by default, for all methods with the same default settings: {key} stands for these. Which of the methods
-# names them to the command is derived, so that it reruns nothing.
+# Gradients of the network quantized by default, for all methods with equal default settings, whose hash is {key}. The command gets one of these
+# methods by a function of the inputs, so that another choice reruns nothing.
 rule recalibrate:
     input:
         images=f"{RESULTS}/images.csv",

@@ -72,7 +72,7 @@ def lift_default_rate():
         workflow.scheduler.job_rate_limiter = None
 
 
-# There is one such hook: the last one replaces all others.
+# Snakemake has one such hook: a second one would replace it.
 onstart:
     check_run()
     lift_default_rate()

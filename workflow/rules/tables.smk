@@ -28,7 +28,7 @@ SOURCES = {
 
 
 def sources(entry, models):
-    """Return the inputs of a table or figure by kind. Benchmark files are none: Snakemake writes them next to outputs, untracked."""
+    """Return the inputs of a table or figure by kind, without benchmark files, which Snakemake writes but does not track."""
     published = {kind: f"resources/{kind}.csv" for kind in entry.inputs if kind.startswith("published/")}
     return published | {kind: SOURCES[kind](models) for kind in entry.inputs if kind in SOURCES}
 

@@ -6,7 +6,7 @@ Two kinds of markers, both invisible on the rendered page, say where a quotation
     (the whole file)
     <!-- end -->
 
-    ... loses <!-- reports/results.csv drop interval method=qhyvit bits=W6A6 -->7.10 [5.65, 8.60]<!-- end --> points.
+    ... loses <!-- reports/results.csv drop interval method=qhyvit bits=W6A6 model=mobilevitv2_050 -->7.10 [5.65, 8.60]<!-- end --> points.
 
 A number is a query: a CSV file, a column, words, and conditions ``column=value``. ``bits=W6A6`` stands for ``w_bits=6 a_bits=6``, and
 ``column!=value`` excludes rows. Without further words one row must remain. The words are ``mean``, ``sum``, ``min``, ``max`` and ``count``
