@@ -79,6 +79,7 @@ def test_published_methods_have_one_method_each():
     ("name", "changes", "message"),
     [
         ("percentile", {"published_as": "omse"}, "published_as: omse is stated for two methods"),
+        ("easyquant", {"weights": {"granularity": ["per_channel"], "scheme": ["symmetric"]}}, ".*cosine compares whole tokens.*per_tensor"),
         ("minmax", {"ablation_of": "qhyvit-x"}, r"minmax\.ablation_of: there is no method 'qhyvit-x'"),
         ("minmax", {"percentile": 50}, r"minmax\.minmax\.percentile: .* \(found 50\); correct it"),
     ],

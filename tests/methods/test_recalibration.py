@@ -1,5 +1,7 @@
 """Recalibration: its file, and the search from the file against the search that makes it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import make_task
@@ -111,3 +113,21 @@ def test_fisher_gradients_need_no_recalibration_without_blocks():
     plain = TypeAdapter(Method).validate_python(settings | {"algorithm": "scale_search", "gradients": "fisher"})
     assert plain.recalibration_key is None
     assert method_of(gradients="fisher").recalibration_key is not None
+
+
+def test_cosine_objective_has_whole_tokens_of_the_fp32_network(task):
+    tensor = {"granularity": ["per_tensor"], "scheme": ["symmetric"]}
+    cosine = {key: value for key, value in SETTINGS.items() if key != "candidates_per_block"} | {
+        "algorithm": "scale_search",
+        "objective": "cosine",
+        "weights": tensor,
+        "activations": tensor,
+    }
+    keys = {TypeAdapter(Method).validate_python(cosine | {"gradients": gradients}).recalibration_key for gradients in ("fisher", "kl")}
+    assert len(keys) == 1
+    assert not keys & {None, method_of().recalibration_key}
+    found = recalibrate(replace(task, method=TypeAdapter(Method).validate_python(cosine)))
+    assert not found.blocks
+    for name in ("stem", "conv"):  # 3 of 16 positions per image, each as likely as any other
+        torch.testing.assert_close(found.rows[name].importance, torch.full((1, 4 * 3, 1), (16 / 3) ** 0.5))
+    assert not any(rows.gradient.any() for rows in found.rows.values())

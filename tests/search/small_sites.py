@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from qhyvit.calibration.capture import capture
-from qhyvit.graph.sites import find_sites, site_weight
+from qhyvit.graph.sites import find_sites, site_bias, site_weight
 from qhyvit.graph.trace import trace
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.candidates import UniformCandidates
@@ -34,6 +34,7 @@ LAYERS = {
     "dense": nn.Conv2d(4, 6, 3, padding=1),
     "depthwise": nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4),
     "linear": nn.Linear(5, 6),
+    "grouped": nn.Conv2d(4, 6, 3, padding=1, groups=2),
 }
 
 
@@ -44,7 +45,7 @@ def make_problem(name, sizes=(4,)):
     graph_module = trace(model, x)
     site = find_sites(graph_module)[0]
     statistics = capture(graph_module, [site], x.split(sizes), None, seed=0)[site.name]
-    return SiteProblem(site, site_weight(graph_module, site), statistics), x
+    return SiteProblem(site, site_weight(graph_module, site), statistics, site_bias(graph_module, site)), x
 
 
 def make_quantizer(problem, operand, bits, granularity, scheme, factor=1.0):

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, fx
 
-from qhyvit.calibration.importance_sampling import SampledRows, concatenate, sample_rows
+from qhyvit.calibration.importance_sampling import SampledRows, broadcast, concatenate, sample_rows
 from qhyvit.calibration.losses import Loss, fisher_loss
 from qhyvit.calibration.ranges import Range, observe
 from qhyvit.calibration.recorder import Collector, Recorder, backward
@@ -63,7 +63,7 @@ def capture(
         recorder = quantized if quantized_values else exact
         for site in watched:
             gradient = quantized.gradient(site.node)
-            operands = _broadcast(site, [recorder.values[node] for node in site.operand_nodes], gradient)
+            operands = broadcast(site, [recorder.values[node] for node in site.operand_nodes], gradient)
             rows[site.name].append(sample_rows(site, operands, gradient, len(images), positions, generator))
             if ranges is None:
                 observed[site.name] = _observed(site, operands, len(batches), observed[site.name])
@@ -73,14 +73,6 @@ def capture(
     ranges = observed if ranges is None else ranges
     # The parts of a site are freed as soon as they are joined: together they would take the memory twice.
     return {site.name: SiteStatistics(ranges[site.name], concatenate(rows.pop(site.name))) for site in watched}
-
-
-def _broadcast(site: Site, operands: Sequence[Tensor], output: Tensor) -> tuple[Tensor, Tensor]:
-    """Expand both operands of a matrix product to the leading dimensions of its output."""
-    if site.kind == "matmul":
-        operands = [operand.expand(*output.shape[:-2], *operand.shape[-2:]) for operand in operands]
-    left, right = operands
-    return left, right
 
 
 def _observed(site: Site, operands: tuple[Tensor, Tensor], batches: int, before: dict[str, Range]) -> dict[str, Range]:

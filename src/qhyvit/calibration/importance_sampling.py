@@ -39,17 +39,35 @@ class SampledRows:
 
 
 def sample_rows(
-    site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, images: int, positions: int | None, generator: torch.Generator
+    site: Site,
+    operands: tuple[Tensor, Tensor],
+    gradient: Tensor,
+    images: int,
+    positions: int | None,
+    generator: torch.Generator,
+    *,
+    whole_pixels: bool = False,
 ) -> SampledRows:
-    """Sample ``positions`` output positions per image (None: all) from the operands and the output gradient of a site on a batch."""
+    """Sample ``positions`` output positions per image (None: all) from the operands and the output gradient of a site on a batch.
+
+    A gradient of zeros makes all positions equally likely. Each group of a convolution has positions of its own, unless ``whole_pixels``.
+    """
     if site.kind == "conv":
         x, weight = operands
         size = len(x) if site.groups == 1 else 1  # one image at a time where each group has its own draw: together they take much memory
         parts = zip(x.split(size), gradient.split(size), strict=True)
-        return concatenate([_conv_rows(site, (part, weight), of_part, positions, generator) for part, of_part in parts])
+        return concatenate([_conv_rows(site, (part, weight), of_part, positions, generator, whole_pixels) for part, of_part in parts])
     if site.kind == "linear":
         return _linear_rows(operands[0], gradient, None if positions is None else positions * images, generator)
     return _matmul_rows(operands, gradient, images, positions, generator)
+
+
+def broadcast(site: Site, operands: Sequence[Tensor], output: Tensor) -> tuple[Tensor, Tensor]:
+    """Expand both operands of a matrix product to the leading dimensions of its output."""
+    if site.kind == "matmul":
+        operands = [operand.expand(*output.shape[:-2], *operand.shape[-2:]) for operand in operands]
+    left, right = operands
+    return left, right
 
 
 def concatenate(parts: list[SampledRows]) -> SampledRows:
@@ -126,7 +144,7 @@ def _linear_rows(x: Tensor, gradient: Tensor, count: int | None, generator: torc
 
 
 def _conv_rows(
-    site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, positions: int | None, generator: torch.Generator
+    site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, positions: int | None, generator: torch.Generator, whole_pixels: bool
 ) -> SampledRows:
     x, weight = operands
     stride, padding, dilation = conv_geometry(site)
@@ -137,8 +155,11 @@ def _conv_rows(
     window = torch.ones(groups, 1, *kernel)
     of_pixels = moments(x.reshape(batch, groups, -1, *x.shape[2:]), 2)
     energy, tails = (F.conv2d(moment, window, None, stride, padding, dilation, groups).flatten(2).flatten(0, 1) for moment in of_pixels)
-    index, importance = sample_positions(sum_of_squares(grouped, 2).flatten(0, 1), (energy, tails), count, generator)
-    index, importance = index.view(batch, groups, -1), importance.view(batch, groups, -1)
+    of_gradient = sum_of_squares(grouped, 2).flatten(0, 1)
+    if whole_pixels:
+        of_gradient, energy, tails = (of_groups.unflatten(0, (batch, groups)).sum(1) for of_groups in (of_gradient, energy, tails))
+    index, importance = sample_positions(of_gradient, (energy, tails), count, generator)
+    index, importance = (drawn.view(batch, -1, drawn.shape[1]).expand(-1, groups, -1) for drawn in (index, importance))
     picked = grouped.gather(3, index[:, :, None].expand(-1, -1, grouped.shape[2], -1)) * importance[:, :, None]
     return SampledRows(
         left=_patches(x, index, kernel, stride, padding, dilation, gradient.shape[3]),

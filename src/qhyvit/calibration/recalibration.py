@@ -1,4 +1,4 @@
-"""Results of a second pass over the calibration images, with gradients other than those of the FP32 network."""
+"""Results of a second pass over the calibration images, with other gradients or positions than the calibration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from qhyvit.calibration.importance_sampling import SampledRows
 
 @dataclass(frozen=True)
 class Recalibration:
-    """The rows of every site, sampled anew with their gradients, and the statistics of every bridge block, both by name.
+    """The rows of every site, sampled anew with their gradients, and the statistics of the bridge blocks if needed, both by name.
 
     The ranges are those of the calibration: the values of both passes are the same.
     """

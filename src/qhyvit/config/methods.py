@@ -3,9 +3,9 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from qhyvit.config.base import Granularity, MethodName, Mode, Scheme, Strict, nearest_names
 from qhyvit.errors import InputError
@@ -95,8 +95,8 @@ class SearchSettings(MethodSettings):
     """Settings of every method that searches scales."""
 
     objective: Literal["fisher", "cosine", "mse"] = Field(
-        description="fisher: Fisher-weighted error of the site's product; cosine: cosine distance of the site's product; mse: squared error"
-        " of the operand itself"
+        description="fisher: Fisher-weighted error of the site's product; cosine: cosine distance of the outputs of each token or pixel,"
+        " bias included; mse: squared error of the operand itself"
     )
     scale_min: float = Field(gt=0, description="the smallest candidate scale, as a multiple of the one that covers the full range")
     scale_max: float = Field(gt=0, description="the largest candidate scale, likewise")
@@ -114,13 +114,23 @@ class SearchSettings(MethodSettings):
         " other batches",
     )
 
+    @model_validator(mode="after")
+    def _check_cosine(self) -> Self:
+        layers = (self.weights, self.linear_weights, self.activations, self.grouped_activations)
+        if self.objective == "cosine" and any("per_channel" in choices.granularity for choices in layers if choices):
+            raise ValueError("objective: cosine compares whole tokens, so it cannot choose scales per channel of a layer; state per_tensor")
+        return self
+
     @property
     def recalibration_key(self) -> str | None:
-        """Hash of the settings that the gradients depend on; None where those of the calibration are used."""
-        return None if self.gradients == "fisher" else self._gradients_hash()
+        """Hash of the settings that the rows depend on; None where those of the calibration are used."""
+        return None if self.gradients == "fisher" and self.objective != "cosine" else self._gradients_hash()
 
     def _gradients_hash(self) -> str:
-        """Hash of the kind of gradients, and of the first granularity and scheme per operand if the network is quantized with them."""
+        """Hash of the kind of gradients, and of the first granularity and scheme per operand if the network is quantized with them.
+
+        The cosine objective has no gradients: its rows are whole tokens of the FP32 network.
+        """
         operands = {
             "weights": self.weights,
             "linear_weights": self.linear_weights or self.weights,
@@ -129,7 +139,8 @@ class SearchSettings(MethodSettings):
             "matmuls": self.matmuls,
         }
         defaults = {name: (choices.granularity[0], choices.scheme[0]) for name, choices in operands.items()}
-        settings = [self.gradients, defaults if self.gradients == "fisher-quantized" else None]
+        of_gradients = [self.gradients, defaults if self.gradients == "fisher-quantized" else None]
+        settings = ["tokens"] if self.objective == "cosine" else of_gradients
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -66,5 +66,10 @@ def site_weight(graph_module: GraphModule, site: Site) -> Tensor | None:
     return None if site.kind == "matmul" else tensor_of(graph_module, site.node.args[1])
 
 
+def site_bias(graph_module: GraphModule, site: Site) -> Tensor | None:
+    """Return the bias of a convolution or linear site; None where it has none, and for a matrix product."""
+    return None if site.kind == "matmul" or len(site.node.args) < 3 else tensor_of(graph_module, site.node.args[2])
+
+
 def _groups(node: Node) -> int:
     return int(node.args[6]) if len(node.args) > 6 else 1  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Recalibration: a second pass over the calibration images, with the gradients that the settings of a method ask for.
+"""Recalibration: a second pass over the calibration images, with the gradients or positions that the settings of a method ask for.
 
 Q-HyViT takes the gradients of the network that is quantized by default (arXiv 2303.12557, Algorithm 1).
 """
@@ -9,6 +9,7 @@ from qhyvit.calibration.block_inputs import BlockCollector
 from qhyvit.calibration.capture import SiteStatistics, capture
 from qhyvit.calibration.losses import fisher_loss, kl_loss
 from qhyvit.calibration.recalibration import Recalibration
+from qhyvit.calibration.token_sampling import sample_tokens
 from qhyvit.config.methods import SearchSettings
 from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.bridge_subgraph import Block, extract_block
@@ -18,11 +19,14 @@ from qhyvit.quantizers.base import NO_QUANTIZERS, Quantizers
 
 
 def recalibrate(task: Task) -> Recalibration:
-    """Sample the rows of every site with other gradients, and record the bridge blocks.
+    """Sample the rows of every site anew: with other gradients, and with the bridge blocks, or whole tokens for the cosine objective.
 
     The result depends on the model, the calibration, the bits, and of the settings on nothing but what `recalibration_key` stands for.
     """
-    model, images, gradients = task.model, task.calibration, task.settings(SearchSettings).gradients
+    model, images, settings = task.model, task.calibration, task.settings(SearchSettings)
+    if settings.objective == "cosine":
+        return Recalibration(sample_tokens(model.graph_module, model.sites, images.read_batches(), images.positions, images.seed), {})
+    gradients = settings.gradients
     blocks = BlockCollector(bridge_blocks(model))
     statistics = capture(
         model.graph_module,
@@ -39,7 +43,7 @@ def recalibrate(task: Task) -> Recalibration:
 
 
 def recalibrated(task: Task) -> Task:
-    """Return the task with the gradients that its settings ask for, from its recalibration if it has one."""
+    """Return the task with the rows that its settings ask for, from its recalibration if it has one."""
     if task.method.recalibration_key is None:
         return task
     recalibration = task.recalibration or recalibrate(task)

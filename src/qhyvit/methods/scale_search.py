@@ -44,7 +44,7 @@ def operand_candidates(task: Task, problem: SiteProblem, operand: str) -> list[U
         problem,
         operand,
         objective,
-        exhaustive=objective.has_closed_form(problem, operand),
+        exhaustive=objective.compares_all(problem, operand),
         bits=task.bits(operand),
         scale_multipliers=scale_multipliers(method),
         cross_validated=method.cross_validated and operand != "weight",

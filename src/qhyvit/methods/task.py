@@ -10,7 +10,7 @@ from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.output_samples import OutputStatistics
 from qhyvit.calibration.recalibration import Recalibration
 from qhyvit.config.methods import Choices, Method
-from qhyvit.graph.sites import Site, site_weight
+from qhyvit.graph.sites import Site, site_bias, site_weight
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.site_problem import SiteProblem
@@ -50,7 +50,8 @@ class Task:
 
     def problem(self, site: Site) -> SiteProblem:
         """Return the search problem of a site."""
-        return SiteProblem(site, site_weight(self.model.graph_module, site), self.statistics[site.name])
+        weight, bias = (read(self.model.graph_module, site) for read in (site_weight, site_bias))
+        return SiteProblem(site, weight, self.statistics[site.name], bias)
 
     def bits(self, operand: str) -> int:
         """Return the bits of an operand."""

@@ -11,9 +11,7 @@ CHUNK = 2**20  # elements of candidates and of their products that are made at o
 
 
 class Objective(ABC):
-    """A loss to minimize."""
-
-    sums_over_batches = True  # the loss on all images is the sum of the losses on the batches
+    """A loss to minimize, a sum over the rows of all images."""
 
     @abstractmethod
     def losses(self, problem: SiteProblem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
@@ -23,9 +21,13 @@ class Objective(ABC):
         """Tell if the losses need no product per candidate, so that comparing all candidates on all rows is cheap."""
         return False
 
+    def compares_all(self, problem: SiteProblem, operand: str) -> bool:
+        """Tell if all candidates are compared on all rows, instead of ever fewer on ever more rows."""
+        return self.has_closed_form(problem, operand)
+
     def is_split_by_batch(self, problem: SiteProblem, operand: str) -> bool:
         """Tell if the losses are to be summed over batches: the many small products of all batches at once would not stay in the cache."""
-        return self.sums_over_batches and problem.weight is None and problem.batches > 1 and chunk_size(problem, operand) == 1
+        return problem.weight is None and problem.batches > 1 and chunk_size(problem, operand) == 1
 
 
 class FisherError(Objective):
@@ -43,20 +45,30 @@ class FisherError(Objective):
 
 
 class CosineDistance(Objective):
-    """1 - cos(O, O_hat) (EasyQuant, arXiv 2006.16669, Section 3), without bias; a product of zeros has loss 1."""
+    """1 - cos(o, o_hat), summed over tokens (EasyQuant, arXiv 2006.16669, Section 3, as `configs/BasePTQ` of PTQ4ViT's code runs it).
 
-    sums_over_batches = False
+    The vector o holds all output features of a token or pixel, with the bias; of a product of activations it is a row of one head. A
+    vector of zeros has distance 1 from any other. The vectors are compared in float64: for near vectors, cos is 1 up to float32's rounding.
+    """
 
     def losses(self, problem: SiteProblem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
-        """Return the distances, 0 to 2."""
-        importance = problem.importance * problem.column_importance
-        reference = problem.along_candidates(operand, problem.reference * importance)
-        product = problem.products(operand, candidates, other).mul_(problem.along_candidates(operand, importance))
-        dot, energy, full = (
-            problem.sum_by_unit(operand, granularity, elements) for elements in (product * reference, product.square(), reference.square())
-        )
-        similarity = dot / (energy * full).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
-        return (1 - similarity).clamp(min=0)  # float32 may give less than 0
+        """Return the distances, each times its token's squared importance; operands of layers must be per-tensor."""
+        columns = problem.along_candidates(operand, problem.column_importance)
+        product, reference = problem.products(operand, candidates, other).double(), problem.reference.double()
+        if problem.output_bias is not None:
+            product += problem.along_candidates(operand, problem.output_bias)
+            reference = reference + problem.output_bias
+        product *= columns
+        reference = problem.along_candidates(operand, reference) * columns
+        dot, energy, full = (_over_features(problem, elements) for elements in (product * reference, product.square(), reference.square()))
+        similarity = dot / (energy * full).sqrt().clamp(min=torch.finfo(torch.float64).tiny)
+        distance = (1 - similarity).clamp(min=0)  # rounding may give less
+        importance = problem.along_candidates(operand, problem.importance[: len(distance)])
+        return problem.sum_by_unit(operand, granularity, distance * importance.double().square())
+
+    def compares_all(self, problem: SiteProblem, operand: str) -> bool:
+        """Tell if a convolution has groups: a sample draws other positions in each, so that no pixel would be whole."""
+        return problem.site.groups > 1
 
 
 class OperandError(Objective):
@@ -76,6 +88,12 @@ OBJECTIVES: dict[str, Objective] = {"fisher": FisherError(), "cosine": CosineDis
 def chunk_size(problem: SiteProblem, operand: str) -> int:
     """Return how many candidates for the operand are made at once."""
     return max(1, CHUNK // max(problem.tensors[operand].numel(), problem.reference.numel()))
+
+
+def _over_features(problem: SiteProblem, elements: Tensor) -> Tensor:
+    """Sum elements of a product over the features of a token: the columns, and the groups of a convolution; both axes are kept."""
+    features = elements.sum(-1, keepdim=True)
+    return features if problem.weight is None else features.sum(0, keepdim=True)
 
 
 def _gram_losses(problem: SiteProblem, granularity: str, candidates: Tensor, rows: Tensor) -> Tensor:

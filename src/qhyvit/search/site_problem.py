@@ -1,4 +1,7 @@
-"""Search problem of one site: the product of two operands over the sampled rows. Biases cancel in the error and are omitted."""
+"""Search problem of one site: the product of two operands over the sampled rows.
+
+A bias cancels in an error; only directions depend on it.
+"""
 
 from collections.abc import Sequence
 from copy import copy
@@ -23,11 +26,11 @@ class SiteProblem:
     of the errors; the gradient has been multiplied by them. ``samples`` keeps the parts that `qhyvit.search.subsample` makes.
     """
 
-    def __init__(self, site: Site, weight: Tensor | None, statistics: SiteStatistics) -> None:
-        """``weight`` is the layer's weight [O, ...], None for a matrix product of two activations."""
+    def __init__(self, site: Site, weight: Tensor | None, statistics: SiteStatistics, bias: Tensor | None = None) -> None:
+        """``weight`` is the layer's weight [O, ...], None for a matrix product of two activations; ``bias`` [O] is the layer's, if any."""
         counts = next(observed.counts for observed in statistics.ranges.values())
         rows = in_equal_batches(statistics.rows, counts)
-        self.site, self.weight, self.batches = site, weight, len(counts)
+        self.site, self.weight, self.bias, self.batches = site, weight, bias, len(counts)
         self.layout = OperandLayout(site, depthwise=weight is not None and len(weight) == site.groups)
         self.outputs: Tensor | slice = slice(None)  # output channels of each group that the problem has
         self.batch = slice(None)  # batches that the problem has
@@ -56,6 +59,11 @@ class SiteProblem:
         """The product of the unquantized operands."""
         left, right = self.tensors.values()
         return left @ right
+
+    @property
+    def output_bias(self) -> Tensor | None:
+        """The bias of the output channels that the problem has [G, 1, O / G]."""
+        return None if self.bias is None else self.bias.view(self.site.groups, 1, -1)[..., self.outputs]
 
     @cached_property
     def _transposed(self) -> tuple[Tensor, Tensor]:
