@@ -13,7 +13,7 @@ INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.bench-installed
 CLUSTER_INSTALLED := .venv/.cluster-installed
 
-.PHONY: reproduce resume status test test-slurm slurm kill-and-resume bench diff lint format lock images weights
+.PHONY: reproduce resume status test pytest test-slurm slurm kill-and-resume bench diff lint format lock images weights
 
 # With PROFILE=profiles/slurm the jobs go to a cluster (docs/cluster.md). Both names resume a run that was stopped or killed, and end with a
 # table of the agreement with the committed results.
@@ -27,7 +27,11 @@ reproduce resume: $(INSTALLED) $(if $(PROFILE),$(CLUSTER_INSTALLED))
 status: $(INSTALLED)
 	$(BIN)/python -m workflow.scripts.status
 
-test: $(INSTALLED) lint
+# Type checks and tests at once: neither alone uses two cores all the time.
+test: $(INSTALLED)
+	$(MAKE) --jobs 2 lint pytest
+
+pytest: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 # Runs on a Slurm of one node, which needs root: faults of a cluster, and runs that are killed. Most of the time is waiting.

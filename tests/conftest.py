@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -234,30 +235,42 @@ def clone(tmp_path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory) -> Project:
-    """The tiny project before its first run. Tests copy it."""
-    return make_project(tmp_path_factory.mktemp("tiny") / "project")
+def shared(tmp_path_factory) -> Path:
+    """A folder that all processes of a test run share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+def make_once(root: Path, make: Callable[[Path], Project]) -> Project:
+    """Make a project in a folder that processes share, or wait for the process that makes it."""
+    with FileLock(f"{root}.lock"):
+        if not root.exists():
+            make(root.with_name(f"unfinished-{root.name}")).root.rename(root)
+    return Project(root)
+
+
+@pytest.fixture(scope="session")
+def tiny(shared) -> Project:
+    """The tiny project before its first run. Tests leave its files as they are."""
+    return make_once(shared / "tiny", make_project)
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, shared) -> Project:
+    """The tiny project after a whole run. Tests leave its files as they are."""
+
+    def run(root: Path) -> Project:
+        project = copy_project(tiny, root)
+        project.snakemake("--report", "reports/report.html", "--report-after-run")
+        return project
+
+    return make_once(shared / "finished", run)
 
 
 @pytest.fixture
 def fresh(tiny, tmp_path) -> Project:
     """A copy of the tiny project before its first run."""
     return copy_project(tiny, tmp_path / "project")
-
-
-@pytest.fixture(scope="session")
-def finished(tiny, tmp_path_factory) -> Project:
-    """The tiny project after a whole run, which the processes of pytest-xdist share. Tests leave its files as they are."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    root = folder / "finished/project"
-    with FileLock(folder / "finished.lock"):
-        if not root.exists():
-            project = copy_project(tiny, root.with_name("unfinished"))
-            project.snakemake("--report", "reports/report.html", "--report-after-run")
-            project.root.rename(root)
-    return Project(root)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
-from small_network import Hybrid
+from tiny_hybrid import TinyHybrid
 from torch import nn
 
 from qhyvit.cli.inspect import inspect, show
@@ -38,22 +38,23 @@ def shown(description):
 
 @pytest.fixture
 def description(use, tmp_path):
-    use(Hybrid())
+    use(TinyHybrid())
     inspect("resnet18", output=tmp_path / "sites.json", svg=tmp_path / "sites.svg")
     return json.loads((tmp_path / "sites.json").read_text())
 
 
 def test_description_of_a_timm_model_is_written_and_drawn(description, tmp_path):
     assert description["model"] == "resnet18"
-    assert [site["name"] for site in description["sites"]] == ["stem", "conv", "project", "head"]
-    assert [block["after"] for block in description["bridge_blocks"]] == [["project"]]
+    names = "stem depthwise expand queries matmul1 values matmul2 head"
+    assert " ".join(site["name"] for site in description["sites"]) == names
+    assert [block["after"] for block in description["bridge_blocks"]] == [["queries"]]
     assert (tmp_path / "sites.svg").read_text().startswith("<?xml")
 
 
 def test_sites_blocks_and_totals_are_shown(description):
     text = shown(description)
-    # Per image: 4 x 4 x 4 outputs of 48 terms, 8 x 4 x 4 of 4, 16 x 6 of 8, and 2 of 6.
-    assert f"{64 * 48 + 128 * 4 + 96 * 8 + 12:,} MACs at [3, 16, 16]" in text
+    # Per image: 4 x 4 x 4 outputs of 48 terms and as many of 9, 8 x 4 x 4 of 4, two layers and a product of 16 x 8 and 16 x 16, and 2 of 8.
+    assert f"{64 * (48 + 9) + 128 * 4 + 2 * 128 * 8 + 2 * 256 * 8 + 16:,} MACs at [3, 16, 16]" in text
     assert "bridge blocks" in text
     assert "There are no bridge blocks." in shown(description | {"bridge_blocks": []})
     assert "All products are sites" in text
@@ -69,7 +70,7 @@ def test_products_that_stay_fp32_are_shown_with_reason(description):
 
 
 def test_sensitivity_of_other_sites_is_refused(use, tmp_path):
-    use(Hybrid())
+    use(TinyHybrid())
     (tmp_path / "costs.csv").write_text("site\nother\n")
     with pytest.raises(InputError, match="its sites are not those of this network"):
         inspect("resnet18", sensitivity=tmp_path / "costs.csv")

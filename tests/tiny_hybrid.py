@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+import qhyvit.models  # noqa: F401  # before timm, which needs a torchvision that fits PyTorch
+
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model  # isort: skip
 from torch import Tensor, nn
 
 default_cfgs = generate_default_cfgs({"tiny_hybrid": {"input_size": (3, 64, 64), "num_classes": 2, "classifier": "head"}})

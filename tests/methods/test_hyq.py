@@ -21,8 +21,8 @@ METHOD = HyqMethod(
     activations=PLAIN,
     matmuls=PLAIN,
     output_scale="ptf",
-    steps=200,
-    learning_rate=0.05,
+    steps=60,
+    learning_rate=0.1,
 )
 
 

@@ -32,11 +32,11 @@ def results(clone: Project, reports: str) -> pd.DataFrame:
 
 def test_archives_of_ilsvrc_end_in_a_report(clone, tmp_path):
     write_archives(tmp_path / "ilsvrc")
-    write_weights(clone.root / "data/imagenet-weights/mobilevit_xxs.safetensors", 3, family="", constructor="mobilevit_xxs")
+    write_weights(clone.root / "data/imagenet-weights/efficientformer_l1.safetensors", 3, family="", constructor="efficientformer_l1")
     config = shrink(
         clone,
         "imagenet",
-        models=["mobilevit_xxs"],
+        models=["efficientformer_l1"],
         dataset={"classes": 3, "input_size": 64},
         calibration={"images": 3, "sampled_positions": 4},
         evaluation={"shards": 1},  # there is but one batch
