@@ -10,7 +10,8 @@ from qhyvit.errors import InputError
 def choose_device(requested: str) -> str:
     """Return `cpu` or `cuda` for ``requested``: `cpu`, `cuda`, or `auto`, which is a GPU if there is one.
 
-    Raises InputError if a GPU is requested and there is none. A GPU computes in full FP32, and as repeatably as PyTorch can.
+    Choosing the GPU changes settings of PyTorch for the whole process: TF32 is off, and deterministic algorithms are on where they exist.
+    Raises InputError if a GPU is requested and there is none.
     """
     available = torch.cuda.is_available()
     if requested == "cuda" and not available:

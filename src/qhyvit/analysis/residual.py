@@ -12,8 +12,8 @@ def residual_branches(graph_module: GraphModule) -> set[Node]:
     """Find all nodes in a residual branch.
 
     A residual connection is an addition of two tensors one of which, the skip, is an ancestor of the other through the graph: y = x + f(x)
-    with the identity as the shortcut. Its branch f are the nodes on the paths from the skip to the other addend, included. A
-    shortcut with a layer in it, y = g(x) + f(x), is none: nothing passes unchanged.
+    with the identity as the shortcut. Its branch f consists of the nodes on the paths from the skip to the other addend, which is included.
+    A shortcut with a layer in it, y = g(x) + f(x), is no residual connection: nothing passes unchanged.
     """
     branches: set[Node] = set()
     for node in graph_module.graph.find_nodes(op="call_function", target=ADD):

@@ -40,7 +40,7 @@ def capture(
     ranges: Mapping[str, dict[str, Range]] | None = None,
     collectors: Sequence[Collector] = (),
 ) -> dict[str, SiteStatistics]:
-    """Return statistics of sites over ``batches`` of images [B, 3, H, W], at sampled output ``positions`` per image (None: all).
+    """Return statistics of sites over ``batches`` of images [B, C, H, W], at sampled output ``positions`` per image (None: all).
 
     Values are those of the FP32 network, or of the network with the ``quantizers``; gradients those of ``loss`` at the latter. The sites
     that are ``watched`` have statistics (None: all). Known ``ranges``, by site and operand, are not observed again. Further ``collectors``

@@ -20,7 +20,7 @@ from torch import Tensor
 from qhyvit.graph.sites import Site
 
 # Shares of the probability: a uniform one, which bounds the importance, and one per kind of error, so that no estimate varies much. The
-# error of rounded inputs is alike everywhere, that of rounded weights follows the energy of the inputs, that of clipped inputs their tails.
+# rounding error of inputs is alike everywhere, that of weights follows the energy of the inputs, and that of clipping their tails.
 SHARES = (0.05, 0.25, 0.25, 0.45)
 GROUP_SHARE = 2  # a group of channels, which has positions of its own, needs so many times fewer than a whole layer
 
@@ -97,7 +97,9 @@ def in_equal_batches(rows: SampledRows, counts: Sequence[int]) -> SampledRows:
 def sample_positions(
     gradient_energy: Tensor, input_moments: tuple[Tensor, Tensor], count: int | None, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw ``count`` of L positions for each row of energies [R, L] and `moments` [R, L]: indices and importance, both [R, P].
+    """Draw ``count`` of L positions per row and return their indices and importance, both [R, P], where P is ``count`` or L (None: all).
+
+    ``gradient_energy`` [R, L] has the squared gradients; ``input_moments`` are the `moments` of the inputs there, both [R, L].
 
     The draw is systematic (Madow, 1949): one random number places a comb of equal steps over the summed probabilities, which varies less
     than independent draws.

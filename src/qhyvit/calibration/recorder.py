@@ -65,7 +65,7 @@ class Collector(Protocol):
 def backward(
     record: Callable[[Quantizers], Recorder], images: Tensor, loss: Loss, quantizers: Quantizers, generator: Generator
 ) -> tuple[Recorder, Recorder]:
-    """Run recorders over ``images`` [B, 3, H, W]: one of the FP32 network, and one of the network with ``quantizers`` for the gradients.
+    """Run recorders over ``images`` [B, C, H, W]: one of the FP32 network, and one of the network with ``quantizers`` for the gradients.
 
     Both are one if there are no quantizers. Only the watched outputs require gradients: the backward pass ends at the first of them.
     """

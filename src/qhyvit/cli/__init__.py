@@ -26,14 +26,14 @@ SUMMARIES = {
     STEPS: {
         "train": "Train a model from scratch and write its weights in half precision; resumes after an interruption.",
         "calibrate": "Record ranges, sampled rows and Fisher gradients of every site; all methods share them.",
-        "recalibrate": "Record sampled rows with other gradients, and bridge blocks; methods with equal default settings share the file.",
+        "recalibrate": "Repeat the calibration with the gradients that a method asks for; methods with equal defaults share the file.",
         "predict": "Run networks on one shard of the evaluation images, for `qhyvit evaluate` to merge.",
         "challenges": "Measure what makes a network hard to quantize: channel ranges, zero-point overflow, norms, residual branches.",
-        "sensitivity": "Measure the cost of each site for the whole network, quantized alone and as the only one in FP32.",
+        "sensitivity": "Measure what each site costs the network, quantized alone and as the only one in FP32.",
         "aggregate": "Gather the results of all runs, with intervals, in one table.",
         "table": "Write one table of the report.",
         "figure": "Plot one figure of the report.",
-        "report": "Make HTML pages of tables that sort and filter in a browser, without a network.",
+        "report": "Make HTML pages of tables that sort and filter in a browser, offline.",
         "reproduced": "Count the runs that agree with the committed results, for each network.",
     },
 }

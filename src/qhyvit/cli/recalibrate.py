@@ -21,9 +21,10 @@ def recalibrate(
     output: options.Output,
     threads: options.Threads = 1,
 ) -> None:
-    """Record sampled rows with other gradients, and bridge blocks; methods with equal default settings share the file.
+    """Repeat the calibration with the gradients that a method asks for; methods with equal defaults share the file.
 
-    The gradients are those that the method asks for, for example of the network quantized with the default settings.
+    The file holds the sampled rows of every site and the inputs of bridge blocks. The gradients are, for example, of the network quantized
+    with the default settings.
     """
     torch.set_num_threads(threads)
     settings = load_experiment(config, model, method)

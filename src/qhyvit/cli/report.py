@@ -21,7 +21,7 @@ def report(
     ],
     output: Annotated[Path, typer.Option(help="Folder for the pages, NAME.html.")],
 ) -> None:
-    """Make HTML pages of tables that sort and filter in a browser, without a network."""
+    """Make HTML pages of tables that sort and filter in a browser, offline."""
     for text in tables:
         name, separator, path = text.partition("=")
         if not separator:

@@ -26,7 +26,7 @@ def sensitivity(
     output: options.Output,
     threads: options.Threads = 1,
 ) -> None:
-    """Measure the cost of each site for the whole network, quantized alone and as the only one in FP32.
+    """Measure what each site costs the network, quantized alone and as the only one in FP32.
 
     The images are calibration images that the calibration did not use.
     """
