@@ -56,7 +56,7 @@ def test_fisher_gradients_are_signal_where_kl_is_noise(traced):
     assert kl < 1e-5 * fisher
 
 
-def test_a_batch_is_let_go_before_the_next_one_runs(traced):
+def test_batch_is_freed_before_the_next_one_runs(traced):
     _, graph_module, sites = traced
     grid = UniformQuantizer(3, "symmetric", torch.tensor(0.4), torch.tensor(0.0))
     logits: list[weakref.ref] = []
@@ -81,7 +81,7 @@ def test_gradients_at_quantized_network_with_fp32_values(traced):
     torch.testing.assert_close(found.gradient[0], expected)
 
 
-def test_values_of_the_rounded_network_at_watched_sites_alone(traced):
+def test_values_of_the_quantized_network_at_watched_sites_alone(traced):
     model, graph_module, sites = traced
     x = torch.randn(6, 3, 8, 8)
     grid = UniformQuantizer(3, "symmetric", torch.tensor(0.4), torch.tensor(0.0))
@@ -94,7 +94,7 @@ def test_values_of_the_rounded_network_at_watched_sites_alone(traced):
     torch.testing.assert_close(found["head"].rows.gradient[0], (logits.softmax(1) - model(x).softmax(1)) / 6)
 
 
-def test_gradients_pass_the_rounding_unchanged(traced):
+def test_gradients_pass_fake_quantization_unchanged(traced):
     model, graph_module, sites = traced
     x = torch.randn(6, 3, 8, 8)
     grid = UniformQuantizer(3, "symmetric", torch.tensor(0.1), torch.tensor(0.0))

@@ -24,7 +24,7 @@ def test_the_paired_interval_is_that_of_a_bootstrap_over_images():
     assert drop_interval(reference, correct) == pytest.approx((100 * expected.low, 100 * expected.high), abs=0.3)  # an image is 0.25
 
 
-def test_equal_hits_have_an_empty_interval_and_the_same_input_the_same_interval():
+def test_interval_is_empty_for_equal_predictions_and_repeats():
     hits = np.arange(100) % 3 == 0
     assert drop_interval(hits, hits) == (0, 0)
     other = np.arange(100) % 4 == 0

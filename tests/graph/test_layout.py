@@ -141,22 +141,22 @@ def layouts():
 
 
 @pytest.mark.parametrize("case", MAPS)
-def test_maps(layouts, case):
+def test_map_keeps_its_grid(layouts, case):
     assert layouts[case].grid == (4, 4)
 
 
 @pytest.mark.parametrize("case", RESIZED)
-def test_maps_of_another_size(layouts, case):
+def test_resized_map_has_a_grid_of_the_new_size(layouts, case):
     assert layouts[case].grid == (2, 2)
 
 
 @pytest.mark.parametrize("case", TOKENS)
-def test_tokens(layouts, case):
+def test_rearranged_pixels_are_tokens(layouts, case):
     assert layouts[case].kind == "tokens"
 
 
 @pytest.mark.parametrize("case", NEITHER)
-def test_neither(layouts, case):
+def test_other_tensors_are_neither_map_nor_tokens(layouts, case):
     assert layouts[case].kind == "neither"
 
 

@@ -74,7 +74,7 @@ def hybrid():
 
 
 @pytest.mark.parametrize("mode", ["partial", "full"])
-def test_the_network_computes_what_one_rounded_by_hand_does(hybrid, mode):
+def test_network_computes_what_one_quantized_by_hand_does(hybrid, mode):
     model, x = hybrid
     quantizers, network = quantized(model, x, FQVIT, mode)
     asked = set()

@@ -77,7 +77,7 @@ def test_norm_and_layer_can_take_over_the_scales(bits):
     torch.testing.assert_close(graph_module(x).double(), integer.flatten(1), rtol=0, atol=1e-4)
 
 
-def test_scales_differ_by_channel_and_a_dead_one_is_no_trouble():
+def test_scales_differ_by_channel_and_stay_finite_for_a_dead_one():
     _, quantizers = quantized(NormedLinear(), torch.randn(64, 9, 6))
     inputs, weight = quantizers["linear"]["input"], quantizers["linear"]["weight"]
     assert float(inputs.scale[4] / inputs.scale[0]) > 10

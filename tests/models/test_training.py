@@ -57,7 +57,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch):
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
-def test_training_learns(tmp_path):
+def test_trained_network_classifies_its_images(tmp_path):
     images, labels = bright_or_dark()
     model = small_network()
     training.train_cycle(model, images, labels, SETTINGS, CYCLE, tmp_path / "checkpoint", torch.device("cpu"))

@@ -49,7 +49,7 @@ def test_a_checkpoint_with_code_in_it_is_not_opened(tmp_path, monkeypatch, save)
     assert not (tmp_path / "net.safetensors").exists()
 
 
-def test_weights_are_held_to_the_hash_of_their_first_sight(tmp_path):
+def test_weights_with_another_hash_than_recorded_are_refused(tmp_path):
     path, lock = tmp_path / "net.safetensors", tmp_path / "weights.lock.yaml"
     path.write_bytes(b"abc")
     stated = Path("${WEIGHTS}/net.safetensors")

@@ -24,7 +24,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize(("words", "make"), MAKERS.items())
-def test_it_says_what_it_is(words, make):
+def test_quantizer_describes_its_kind(words, make):
     assert make(4).describe() == words
 
 

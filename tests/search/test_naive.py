@@ -61,7 +61,7 @@ def test_the_fast_search_with_nothing_left_out_finds_the_same(name, weights, act
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])
-def test_both_mean_the_same_error(name):
+def test_error_of_the_operator_is_that_of_the_problem(name):
     operator, problem, plain, _ = both_searches(name, [("per_channel", "symmetric")], [("per_tensor", "asymmetric")], bits=4, rounds=1)
     assert operator.error(plain) == pytest.approx(reconstruction_error(problem, plain), rel=1e-4)
 

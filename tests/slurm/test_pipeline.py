@@ -42,7 +42,7 @@ def test_a_run_killed_at_random_is_completed_to_the_same_bytes(finished, fresh, 
 
 
 @pytest.mark.slow
-def test_a_full_file_system_is_named_and_nothing_half_written_is_taken_for_done(fresh):
+def test_full_file_system_is_named_and_leaves_no_half_written_file(fresh):
     results = fresh.root / "results"
     results.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(results)], check=False).returncode:
