@@ -26,9 +26,11 @@ from qhyvit.graph.output_sites import find_output_sites
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods.task import CalibrationImages, Task
+from qhyvit.torchvision_compat import ensure_torchvision
 from workflow.scripts.snakemake_log import planned, read_jobs
 
 REPOSITORY = Path(__file__).parents[1]
+ensure_torchvision()  # before a module of tests imports timm
 settings.register_profile("untimed", deadline=None)  # tests hold on a busy machine too
 settings.load_profile("untimed")
 

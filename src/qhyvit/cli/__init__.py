@@ -41,7 +41,7 @@ FETCH = {
     "images": "Check every image of the experiment and write their manifest; images tracked by DVC are pulled first.",
     "weights": "Get the weights of a model, check that they fit, and write a receipt with their hash.",
     "checkpoint": "Convert a PyTorch checkpoint to safetensors; only tensors are unpickled.",
-    "cifar10": "Download CIFAR-10, which training needs, and write the embedded sample of it.",
+    "cifar10": "Download CIFAR-10, which training needs, and write the embedded sets of its images.",
 }
 
 

@@ -1,6 +1,12 @@
-"""Cut the embedded image set out of CIFAR-10: part of the test images to evaluate on, some training images to calibrate with."""
+"""Cut the embedded image sets out of CIFAR-10: test images to evaluate on, and training images to calibrate with.
 
+Other test images are the final evaluation set, for one run after all choices are made: nothing else may read it.
+"""
+
+from collections import Counter
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,15 +19,46 @@ EVALUATION_PER_CLASS = 200
 CALIBRATION_IMAGES = 256
 SEED = 0
 
+Split = tuple[np.ndarray, np.ndarray]  # images uint8 [N, 32, 32, 3] and labels [N]
 
-def write_sample(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], folder: Path) -> None:
-    """Write the folders ``evaluation`` and ``calibration`` from images uint8 [N, 32, 32, 3] and labels [N] of both splits."""
+
+class Sample(NamedTuple):
+    """Sorted indices of images: ``evaluation`` and ``final`` of the test split, ``calibration`` of the training split."""
+
+    evaluation: np.ndarray
+    calibration: np.ndarray
+    final: np.ndarray
+
+
+def draw_sample(train: Split, test: Split) -> Sample:
+    """Draw all sets, EVALUATION_PER_CLASS for both of evaluation; no other image of CIFAR-10 has the pixels of a ``final`` one."""
     generator = np.random.default_rng(SEED)
-    labels = test[1]
-    evaluation = [generator.choice(np.flatnonzero(labels == label), EVALUATION_PER_CLASS, replace=False) for label in range(len(CLASSES))]
-    _write_folder(*test, np.sort(np.concatenate(evaluation)), folder / "evaluation")
-    calibration = generator.choice(len(train[1]), CALIBRATION_IMAGES, replace=False)
-    _write_folder(*train, np.sort(calibration), folder / "calibration")
+    evaluation = _draw_classes(test[1], np.full(len(test[1]), True), generator)
+    calibration = np.sort(generator.choice(len(train[1]), CALIBRATION_IMAGES, replace=False))
+    left = _unique(np.concatenate([train[0], test[0]]))[len(train[0]) :]
+    left[evaluation] = False
+    return Sample(evaluation, calibration, _draw_classes(test[1], left, generator))
+
+
+def write_sample(train: Split, test: Split, folder: Path) -> None:
+    """Write the folders ``cifar10/evaluation``, ``cifar10/calibration`` and ``cifar10-final`` from both splits."""
+    sample = draw_sample(train, test)
+    _write_folder(*test, sample.evaluation, folder / "cifar10/evaluation")
+    _write_folder(*train, sample.calibration, folder / "cifar10/calibration")
+    _write_folder(*test, sample.final, folder / "cifar10-final")
+
+
+def _draw_classes(labels: np.ndarray, allowed: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Draw EVALUATION_PER_CLASS of the ``allowed`` images (bool [N]) of each class."""
+    of_class = (np.flatnonzero((labels == label) & allowed) for label in range(len(CLASSES)))
+    return np.sort(np.concatenate([generator.choice(indices, EVALUATION_PER_CLASS, replace=False) for indices in of_class]))
+
+
+def _unique(images: np.ndarray) -> np.ndarray:
+    """Tell which ``images`` [N, H, W, 3] have pixels that no other has: bool [N]."""
+    hashes = [sha256(image.tobytes()).digest() for image in images]
+    counts = Counter(hashes)
+    return np.array([counts[digest] == 1 for digest in hashes])
 
 
 def _write_folder(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray, folder: Path) -> None:

@@ -11,8 +11,8 @@ from qhyvit.data.cifar10_sample import write_sample
 
 def fetch_cifar10(
     output: Annotated[Path, typer.Option(help="Folder for the full set, as safetensors.")],
-    sample: Annotated[Path, typer.Option(help="Folder for the embedded sample, as PNG files.")],
+    sample: Annotated[Path, typer.Option(help="Folder for the embedded sets of images, as PNG files.")],
 ) -> None:
-    """Download CIFAR-10, which training needs, and write the embedded sample of it."""
+    """Download CIFAR-10, which training needs, and write the embedded sets of its images."""
     cifar10.fetch(output)
     write_sample(cifar10.load(output, "train"), cifar10.load(output, "test"), sample)
