@@ -111,6 +111,14 @@ def test_changed_device_reruns_what_runs_networks(copy):
     assert not {"fetch_images", "fetch_weights"} & plan.counts.keys()
 
 
+def test_stated_mean_reruns_what_runs_networks_and_no_check_of_images(copy):
+    copy.configure(dataset=TINY_EXPERIMENT["dataset"] | {"mean": [0.5, 0.5, 0.5]})
+    plan = copy.plan()
+    assert plan.changed() >= {"calibrate", "evaluate_fp32", "table_configuration"}
+    assert plan.counts.keys() >= RUNS_NETWORKS
+    assert not {"fetch_images", "fetch_weights"} & plan.counts.keys()
+
+
 def test_changed_setting_of_a_method_reruns_that_method(copy):
     path = copy.root / "config/methods.yaml"
     path.write_text(path.read_text().replace("candidates: 3", "candidates: 4"))

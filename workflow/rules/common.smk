@@ -6,6 +6,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from qhyvit.config.dataset import PREPROCESSING
 from qhyvit.config.environment import env_variables
 from qhyvit.config.loading import load_config
 from qhyvit.config.reports import claim_reports_folder
@@ -97,9 +98,15 @@ def model_code(*modules):
 
 
 def runtime(rule, threads=1):
-    """Return what can change the results of a network besides code and settings: device, threads and the version of PyTorch."""
+    """Return what can change the results of a network besides code and the settings of its job: how images are transformed, device, threads
+    and the version of PyTorch."""
     stated = workflow.resource_settings.overwrite_threads.get(rule, threads)  # --set-threads
-    return {"device": EXPERIMENT.device, "threads": stated, "torch": version("torch")}
+    return {
+        "preprocessing": EXPERIMENT.dataset.preprocessing,
+        "device": EXPERIMENT.device,
+        "threads": stated,
+        "torch": version("torch"),
+    }
 
 
 def settings(part):

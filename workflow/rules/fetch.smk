@@ -12,7 +12,7 @@ rule fetch_images:
         fetches=1,
     params:
         data=[tracked_hash(EXPERIMENT.dataset.calibration), tracked_hash(EXPERIMENT.dataset.evaluation)],
-        dataset=settings(EXPERIMENT.dataset),
+        dataset=EXPERIMENT.dataset.model_dump(mode="json", exclude=PREPROCESSING),
         code=code_fingerprint("qhyvit.data.manifest"),
     shell:
         "qhyvit fetch images --output {output} > {log} 2>&1"

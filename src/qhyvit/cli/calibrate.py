@@ -36,6 +36,11 @@ def calibrate(
     batches = [batch.to(device) for batch in load_batches(experiment, entries, loaded.transform)]
     outputs = OutputCollector(network.output_sites, len(batches), seed)
     statistics = capture(network.graph_module, network.sites, batches, experiment.calibration.sampled_positions, seed, collectors=[outputs])
-    drawn = {"seed": seed, "images": [entry.path.name for entry in entries], **experiment.calibration.model_dump(exclude={"images"})}
+    drawn = {
+        "seed": seed,
+        "images": [entry.path.name for entry in entries],
+        "preprocessing": experiment.dataset.preprocessing,
+        **experiment.calibration.model_dump(exclude={"images"}),
+    }
     record = provenance({"weights": settings.weights_path(model), "images": images}, drawn, device)
     save_statistics(output, statistics, record, outputs.statistics())

@@ -1,12 +1,18 @@
 """Section `dataset` of an experiment: the images for calibration and for evaluation."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from qhyvit.config.base import DatasetName, Split, Strict
 from qhyvit.config.environment import expand_env
+
+IMAGENET_CLASSES, IMAGENET_VALIDATION_IMAGES = 1000, 50_000
+# Keys of the section that say how an image becomes the input of a network.
+PREPROCESSING = {"input_size", "crop_pct", "interpolation", "mean", "std"}
+Mean = Annotated[float, Field(ge=0, le=1)]
+Std = Annotated[float, Field(gt=0, le=1)]
 
 
 class Subset(Strict):
@@ -33,6 +39,23 @@ class Dataset(Strict):
     subset: Subset = Subset()
     input_size: int | None = Field(default=None, gt=0, description="side in pixels; default: the model's own")
     crop_pct: float | None = Field(default=None, gt=0, le=1, description="default: the model's own")
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = Field(default=None, description="default: the model's own")
+    mean: tuple[Mean, Mean, Mean] | None = Field(
+        default=None, description="of red, green and blue, where white is 1: subtracted from the images; default: the model's own"
+    )
+    std: tuple[Std, Std, Std] | None = Field(
+        default=None, description="of red, green and blue, where white is 1: the images are divided by it; default: the model's own"
+    )
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """Stated settings of the transform from an image to the input of a network; what is not stated is the model's own."""
+        return self.model_dump(mode="json", include=PREPROCESSING, exclude_none=True)
+
+    def is_whole_imagenet(self, images: int = IMAGENET_VALIDATION_IMAGES) -> bool:
+        """Tell if the ``images`` that are evaluated are ImageNet's whole validation set: published accuracies are on no other images."""
+        whole = self.layout == "imagenet" and self.classes == IMAGENET_CLASSES and self.subset.evaluation is None
+        return whole and images == IMAGENET_VALIDATION_IMAGES
 
     def folder(self, split: Split) -> Path:
         """Folder of the images of a split on this machine."""

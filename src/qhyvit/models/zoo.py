@@ -70,15 +70,14 @@ def input_shape(model: nn.Module, dataset: Dataset) -> tuple[int, int, int]:
 
 
 def make_transform(model: nn.Module, dataset: Dataset) -> Transform:
-    """Make timm's evaluation transform, with the image set's own size and crop if it has them."""
+    """Make timm's evaluation transform, with what the image set states itself: size, crop, interpolation, mean or std."""
     return create_transform(**data_config(model, dataset), is_training=False)
 
 
 def data_config(model: nn.Module, dataset: Dataset) -> dict[str, Any]:
     """Return timm's description of the model's input: input_size, interpolation, mean, std, crop_pct, crop_mode."""
-    size = None if dataset.input_size is None else (3, dataset.input_size, dataset.input_size)
-    configured = {"input_size": size, "crop_pct": dataset.crop_pct}
-    config: dict[str, Any] = resolve_data_config({key: value for key, value in configured.items() if value is not None}, model=model)
+    size = {} if dataset.input_size is None else {"input_size": (3, dataset.input_size, dataset.input_size)}
+    config: dict[str, Any] = resolve_data_config(dataset.preprocessing | size, model=model)
     return config
 
 
