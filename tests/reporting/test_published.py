@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-from qhyvit.config.loading import read_yaml
+from qhyvit.config.experiment import Experiment
+from qhyvit.config.loading import Config, read_yaml
 from qhyvit.config.models import MODELS
 from qhyvit.errors import InputError
 from qhyvit.presets import METHODS_FILE
@@ -27,12 +28,17 @@ def published(name):
     return read_cells(PAPER / f"{name}.csv", PAPER / "table_ii.csv" if name == "table_iv" else None)
 
 
-def made(name, results, folder):
+def experiment(**dataset):
+    stated = {"name": "any", "classes": 10, "calibration": "train", "evaluation": "val"} | dataset
+    return Config(experiment=Experiment(dataset=stated, weights="{model}", models=["a"]), models={}, methods={})
+
+
+def made(name, results, folder, dataset=None):
     """A table made from results.csv and the published ones, with its files in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     results.to_csv(folder / "results.csv", index=False)
     paths = {"results": [folder / "results.csv"]} | {f"published/{path.stem}": [path] for path in PAPER.glob("*.csv")}
-    table = TABLES[name].make(Sources(CATALOG, paths))
+    table = TABLES[name].make(Sources(CATALOG, paths, config=experiment(**dataset or {})))
     write_table(table, folder / name, TABLES[name].formats, TABLES[name].caption)
     return table
 
@@ -147,7 +153,7 @@ def test_comparison_on_imagenet_worked_by_hand():
         run("mobilevit_xxs", "qhyvit", 67.0, 68.0, dataset="imagenet", seed=1),
         run("mobilevit_xs", "qhyvit", 70.0, 74.0, dataset="imagenet"),
     )
-    rows = compare(seed_means(ours), published("table_ii"))
+    rows = compare(seed_means(ours), published("table_ii"), same_images=True)
     assert rows.model.tolist() == ["mobilevit_xs", "mobilevit_xxs"]
     xs, xxs = rows.to_dict("records")
     assert pd.isna([xs["paper_top1"], xs["top1_difference"], xs["drop_difference"]]).all()
@@ -174,13 +180,31 @@ def test_comparison_on_imagenet_worked_by_hand():
 
 def test_note_counts_published_counterparts(tmp_path):
     ours = results(run("mobilevit_xxs", "qhyvit", 66.0), run("mobilevit_xs", "qhyvit", 70.0))
-    assert made("table_ii", ours, tmp_path).note == "1 of these 2 cells have a published counterpart."
+    assert made("table_ii", ours, tmp_path).note.startswith("1 of these 2 cells have a published counterpart.")
 
 
-def test_on_other_images_nothing_is_subtracted():
-    rows = compare(seed_means(results(run("mobilevit_xxs", "qhyvit", 79.0))), published("table_ii"))
-    assert rows.paper_drop.tolist() == pytest.approx([0.8])
-    assert rows[["top1_difference", "drop_difference"]].isna().all(axis=None)
+@pytest.mark.parametrize(
+    ("dataset", "images"),
+    [
+        ({"name": "cifar10"}, 2000),
+        ({"name": "imagenet-mini", "classes": 1000}, 800),
+        ({"name": "imagenet-5000", "layout": "imagenet", "classes": 1000, "subset": {"evaluation": 5}}, 5000),
+        ({"name": "imagenet", "layout": "imagenet", "classes": 1000}, 49_999),
+    ],
+)
+def test_on_other_images_nothing_is_subtracted_and_the_note_says_so(dataset, images, tmp_path):
+    ours = results(run("mobilevit_xxs", "qhyvit", 66.5, 68.0, dataset=dataset["name"])).assign(images=images)
+    table = made("table_ii", ours, tmp_path, dataset)
+    assert table.rows.paper_drop.tolist() == pytest.approx([0.8])
+    assert table.rows[["top1_difference", "drop_difference"]].isna().all(axis=None)
+    assert f"These {images:,} images are not ImageNet's whole validation set of 50,000: nothing is subtracted." in table.note
+
+
+def test_on_imagenets_whole_validation_set_the_papers_cells_are_subtracted_whatever_its_name(tmp_path):
+    ours = results(run("mobilevit_xxs", "qhyvit", 66.5, 68.0, dataset="mine")).assign(images=50_000)
+    table = made("table_ii", ours, tmp_path, {"name": "mine", "layout": "imagenet", "classes": 1000})
+    assert table.rows.top1_difference.tolist() == pytest.approx([-1.7])
+    assert table.note == "1 of these 1 cells have a published counterpart."
 
 
 def test_published_cells_stand_next_to_the_method_that_claims_them():

@@ -36,6 +36,19 @@ def test_imagenet_is_planned_without_data(clone, imagenet):
     assert expected.items() <= clone.plan("--quiet", "rules", "--configfile", imagenet).counts.items()
 
 
+@pytest.mark.parametrize(
+    ("dataset", "awaits"),
+    [({}, True), ({"subset": {"calibration": 1, "evaluation": 5}}, False), ({"layout": "labelled-folders"}, False)],
+)
+def test_network_is_calibrated_after_its_check_on_all_of_imagenet_only(clone, imagenet, dataset, awaits):
+    base = yaml.safe_load((clone.root / "config/experiments/imagenet.yaml").read_text())["dataset"]
+    content = {"base": "config/experiments/imagenet.yaml", "models": MODELS[:1], "dataset": base | dataset}
+    (clone.root / imagenet).write_text(yaml.safe_dump(content))
+    jobs = clone.plan("--configfile", imagenet, "--until", "calibrate").jobs
+    (calibrate,) = [job for job in jobs if job.rule == "calibrate"]
+    assert ("results/imagenet/mobilevit_xxs/fp32.json" in calibrate.input) is awaits
+
+
 def test_imagenet_without_its_variable_stops_at_once(clone, imagenet):
     result = clone.snakemake("--configfile", imagenet, "--until", "fetch_images", check=False)
     assert result.returncode == 1

@@ -1,7 +1,9 @@
+# On ImageNet a network must first have its published accuracy, which `qhyvit evaluate` checks. A later check reruns no calibration.
 rule calibrate:
     input:
         images=f"{RESULTS}/images.csv",
         weights=f"{RESULTS}/{{model}}/weights.json",
+        fp32=[ancient(f"{RESULTS}/{{model}}/fp32.json")] if EXPERIMENT.dataset.is_whole_imagenet() else [],
     output:
         f"{RESULTS}/{{model}}/seed{{seed}}/calibration.safetensors",
     log:

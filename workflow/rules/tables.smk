@@ -63,7 +63,7 @@ for TABLE in EXPERIMENT_TABLES:
             inputs=input_options(TABLE),
             caption=TABLE.caption,
             methods=METHODS,
-            settings=None if TABLE.inputs else settings(SETTINGS),
+            settings=settings(EXPERIMENT.dataset if TABLE.inputs else SETTINGS),
             code=code_fingerprint("qhyvit.cli.table", TABLE.module),
         shell:
             "qhyvit table {params.table} {params.inputs} > {log} 2>&1"

@@ -16,8 +16,9 @@ from qhyvit.config.base import parse_bits
 from qhyvit.config.loading import Config
 from qhyvit.errors import InputError
 from qhyvit.evaluation.evaluation_set import input_files, predict_images
-from qhyvit.evaluation.metrics import mean_kl, signal_to_noise, top_k_correct
+from qhyvit.evaluation.metrics import mean_kl, top1_correct
 from qhyvit.evaluation.predictions import Predictions
+from qhyvit.evaluation.published_accuracy import check_published_accuracy
 from qhyvit.evaluation.shards import merge_shards
 from qhyvit.files import atomic_write
 from qhyvit.provenance import Provenance, provenance
@@ -37,25 +38,33 @@ def evaluate(
     ] = None,
     threads: options.Threads = 1,
 ) -> None:
-    """Measure the accuracy on the evaluation images, and the distance of quantized networks from the FP32 network."""
+    """Measure the accuracy on the evaluation images, and the distance of quantized networks from the FP32 network.
+
+    Raises InputError if logits are not finite, and on ImageNet's whole validation set if a FP32 network has not its published accuracy.
+    """
     torch.set_num_threads(threads)
     networks = quantized or []
     if len(output) != len(networks or [None]):
         raise InputError(f"{len(output)} --output for {len(networks)} --quantized; give one for each")
     settings = load_experiment(config, model)
     predictions = _predict(settings, model, images, networks, shard or [])
-    evaluated = provenance({"weights": settings.weights_path(model), "images": images}, {}, predictions.device)
+    inputs = {"weights": settings.weights_path(model), "images": images}
+    evaluated = provenance(inputs, {"preprocessing": settings.experiment.dataset.preprocessing}, predictions.device)
     if networks:
         reference = load_file(logits)["logits"]
         for path, target, found in zip(networks, output, predictions.logits, strict=True):
-            distance = {"kl": mean_kl(reference, found), "sqnr_db": signal_to_noise(reference, found)}
             run, record = _quantized_run(settings, model, path)
-            _write(target, run | _accuracy(found, predictions.labels) | distance | {"provenance": record, "evaluated": evaluated})
+            measured = _accuracy(found, predictions.labels) | {"kl": mean_kl(reference, found)}
+            _write(target, run | measured | {"provenance": record, "evaluated": evaluated})
         return
+    measured = _accuracy(predictions.logits[0], predictions.labels)
+    published = settings.models[model].published
+    if published and published.top1 and settings.experiment.dataset.is_whole_imagenet(measured["images"]):
+        check_published_accuracy(model, measured["top1"], published.top1, measured["images"])
     with atomic_write(logits) as temporary:
         save_file({"logits": predictions.logits[0], "labels": predictions.labels}, temporary)
     run = _describe(settings, model, "fp32", "", (32, 32), 0)
-    _write(output[0], run | _accuracy(predictions.logits[0], predictions.labels) | {"provenance": evaluated})
+    _write(output[0], run | measured | {"provenance": evaluated})
 
 
 def _predict(settings: Config, model: str, images: Path, networks: list[Path], shards: Sequence[Path]) -> Predictions:
@@ -85,11 +94,10 @@ def _describe(settings: Config, model: str, method: str, mode: str, bits: tuple[
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> dict[str, Any]:
-    correct = top_k_correct(logits, labels, 1)
+    correct = top1_correct(logits, labels)
     return {
         "images": len(labels),
         "top1": 100 * float(correct.double().mean()),
-        "top5": 100 * float(top_k_correct(logits, labels, 5).double().mean()),
         "correct": "".join(str(int(hit)) for hit in correct),
     }
 

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+from torch import Tensor
+
 from qhyvit.config.loading import Config
-from qhyvit.data.entries import LabelledImages
+from qhyvit.data.entries import Entry, LabelledImages
 from qhyvit.data.manifest import read_manifest
 from qhyvit.device import choose_device
+from qhyvit.errors import InputError
 from qhyvit.evaluation.predict import predict
 from qhyvit.evaluation.predictions import Predictions
 from qhyvit.evaluation.shards import shard_of
@@ -18,7 +21,8 @@ BATCH_SIZE = 25
 def predict_images(config: Config, model: str, images: Path, quantized: list[Path], shard: int | None = None) -> Predictions:
     """Run ``model`` with the quantizers of each file in ``quantized``, or the FP32 network if there is none.
 
-    ``images`` is the manifest; ``shard`` is the number of a shard, from 1, None for all evaluation images.
+    ``images`` is the manifest; ``shard`` is the number of a shard, from 1, None for all evaluation images. Raises InputError for logits
+    that are not finite.
     """
     device = choose_device(config.experiment.device)
     loaded = load_model(config, model, device)
@@ -27,7 +31,20 @@ def predict_images(config: Config, model: str, images: Path, quantized: list[Pat
     entries = read_manifest(config.experiment.dataset, images, "evaluation")
     if shard is not None:
         entries = shard_of(entries, shard, config.experiment.evaluation.shards, BATCH_SIZE)
-    return Predictions(*predict(networks, LabelledImages(entries, loaded.transform), BATCH_SIZE, device), device)
+    logits, labels = predict(networks, LabelledImages(entries, loaded.transform), BATCH_SIZE, device)
+    for name, found in zip([str(path) for path in quantized] or ["FP32"], logits, strict=True):
+        _check_finite(found, f"{model}, {name}", entries)
+    return Predictions(logits, labels, device)
+
+
+def _check_finite(logits: Tensor, network: str, entries: list[Entry]) -> None:
+    """Raise InputError if a row of ``logits`` [N, classes] of the images ``entries`` is not finite: no accuracy may be measured by it."""
+    faulty = (~logits.isfinite().all(dim=1)).nonzero().flatten().tolist()
+    if faulty:
+        raise InputError(
+            f"{network}: the logits of {len(faulty)} of {len(entries)} images are not finite, first of {entries[faulty[0]].path}; check"
+            " the weights and the scales of the quantizers, or leave this run out of the experiment"
+        )
 
 
 def input_files(config: Config, model: str, images: Path, quantized: list[Path]) -> list[Path]:

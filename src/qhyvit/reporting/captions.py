@@ -7,8 +7,9 @@ _PAIRED_TEST = (
 )
 _COMPARED = (
     "One row per cell of ours, next to the published cell of the same network where it is known. Accuracies are in percent, drops in points"
-    " with their 95 % paired interval. Differences, ours minus the paper's, are given on ImageNet only: accuracies on other images cannot"
-    " be subtracted. `source` and `trust` say where the published number was read and how sure it is (resources/published/README.md)."
+    " with their 95 % paired interval. Differences, ours minus the paper's, are given only on all 50,000 images of ImageNet's validation"
+    " set: accuracies on other images cannot be subtracted. `source` and `trust` say where the published number was read and how sure it"
+    " is (resources/published/README.md)."
 )
 
 RESULTS = "One row per run. Accuracies and drops are in percent, the Kullback-Leibler divergence from the FP32 network is in nats."
@@ -61,8 +62,8 @@ RUNNING_TIME = (
 )
 CONFIGURATION = "All settings of the experiment, its models and its methods, and the version of each package that the project requires."
 RUNS = (
-    "Origin of each quantized network: commit and package version of its search and its calibration, and sha256 hashes of settings,"
-    " calibration, weights and image manifest, as recorded in its file."
+    "Origin of each quantized network: commit and package version of its search and its calibration, its device and processor, and"
+    " sha256 hashes of settings, calibration, weights and image manifest, as recorded in its file."
 )
 
 ACCURACY_FIGURE = (
@@ -75,8 +76,8 @@ DROPS = (
 )
 CLAIMS = (
     "Drop of top-1 from FP32 by network, in points: one panel per bit-width, one mark per method with the 95 % paired interval of its drop."
-    " Crosses are the drops that the paper publishes, on ImageNet; dotted lines lead to them from ours. The axis is linear up to 2 points"
-    " and logarithmic beyond."
+    " Crosses are the drops that the paper publishes, on ImageNet's whole validation set; dotted lines lead to them from ours. The axis is"
+    " linear up to 2 points and logarithmic beyond."
 )
 SEEDS_FIGURE = (
     "Top-1 of each seed minus the mean over seeds, in points, by method: one panel per bit-width, each with its own scale, one mark per"

@@ -13,8 +13,8 @@ from qhyvit.reporting.catalog import MethodCatalog
 class Sources:
     """Files of each kind that the registry names, the methods in their order, and the options of one figure.
 
-    ``mode`` and ``title`` belong to figures that the registry lists per mode or with a heading. ``config`` is the experiment; only the
-    table of its settings needs it.
+    ``mode`` and ``title`` belong to figures that the registry lists per mode or with a heading. ``config`` is the experiment, which
+    few tables need.
     """
 
     methods: MethodCatalog

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection
 
+import numpy as np
 import pandas as pd
 
 from qhyvit.config.base import Mode
+from qhyvit.config.dataset import IMAGENET_VALIDATION_IMAGES
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.published import read_cells, under_our_names
 from qhyvit.reporting.runs import BITS, CELL, bits_shown, in_order, read_results, seed_means
@@ -19,24 +21,26 @@ PAPER = {"top1_fp32": "paper_fp32", "top1": "paper_top1", "drop": "paper_drop", 
 def comparison_table(sources: Sources, name: str, mode: Mode, methods: Collection[str], fp32: str | None = None) -> Table:
     """Compare the runs of ``methods`` in ``mode`` with the published table ``name``; ``fp32`` names the table of its FP32 accuracies."""
     published = read_cells(sources.one(f"published/{name}"), sources.one(f"published/{fp32}") if fp32 else None)
-    means = seed_means(read_results(sources.one("results")))
+    results = read_results(sources.one("results"))
+    images = int(results.images.max())
+    same_images = sources.experiment().experiment.dataset.is_whole_imagenet(images)
+    means = seed_means(results)
     covered = means[(means["mode"] == mode) & means.w_bits.isin(PAPER_BITS) & (means.w_bits == means.a_bits) & means.method.isin(methods)]
-    rows = compare(covered, under_our_names(published, sources.methods.published_as))
+    rows = compare(covered, under_our_names(published, sources.methods.published_as), same_images)
     rows = in_order(rows, sources.methods, ["dataset", *BITS, "model", "method"])
-    return Table(rows, comparison_shown(rows), _coverage(rows))
+    return Table(rows, comparison_shown(rows), " ".join(filter(None, [_coverage(rows), "" if same_images else _other_images(images)])))
 
 
-def compare(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+def compare(ours: pd.DataFrame, published: pd.DataFrame, same_images: bool) -> pd.DataFrame:
     """Return one row per cell of ``ours`` (`seed_means`), with the ``published`` cell of the same name where it is known.
 
-    Accuracies are in percent, drops in points. Differences, ours minus the paper's, are NaN on all images but ImageNet's: accuracies on
-    different images cannot be subtracted.
+    Accuracies are in percent, drops in points. Differences, ours minus the paper's, are NaN unless both are on the ``same_images``, those
+    of ImageNet's whole validation set (`Dataset.is_whole_imagenet`).
     """
     paper = published.rename(columns=PAPER)[[*CELL, *PAPER.values()]]
     rows = ours.merge(paper, how="left", on=CELL, validate="many_to_one")
-    same_images = rows.dataset.str.startswith("imagenet")
-    rows["top1_difference"] = (rows.top1 - rows.paper_top1).where(same_images)
-    rows["drop_difference"] = (rows["drop"] - rows.paper_drop).where(same_images)
+    rows["top1_difference"] = rows.top1 - rows.paper_top1 if same_images else np.nan
+    rows["drop_difference"] = rows["drop"] - rows.paper_drop if same_images else np.nan
     return rows
 
 
@@ -62,6 +66,10 @@ def comparison_shown(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _coverage(rows: pd.DataFrame) -> str:
     return f"{rows.paper_top1.notna().sum()} of these {len(rows)} cells have a published counterpart." if len(rows) else ""
+
+
+def _other_images(images: int) -> str:
+    return f"These {images:,} images are not ImageNet's whole validation set of {IMAGENET_VALIDATION_IMAGES:,}: nothing is subtracted."
 
 
 def whole_methods(methods: MethodCatalog) -> set[str]:

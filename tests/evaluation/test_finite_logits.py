@@ -1,0 +1,67 @@
+"""Logits that are not finite: no accuracy is measured by them."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPOSITORY, TINY_EXPERIMENT, write_data
+from PIL import Image
+from torch import nn
+
+from qhyvit.config.loading import load_config
+from qhyvit.data.manifest import write_manifest
+from qhyvit.errors import InputError
+from qhyvit.evaluation import evaluation_set
+from qhyvit.evaluation.evaluation_set import predict_images
+
+MODEL = "mobilevit_xxs"
+BLACK = Path("data/tiny/evaluation/007.png")
+
+
+class DividesByMean(nn.Module):
+    """Network whose logits are 0 / 0 on a black image."""
+
+    def forward(self, images):
+        mean = images.mean((1, 2, 3))
+        return torch.stack([mean, mean / mean], dim=1)
+
+
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """The tiny experiment with one black evaluation image and the network above, quantized or not."""
+    monkeypatch.chdir(tmp_path)
+    write_data(tmp_path)
+    Image.new("RGB", (16, 16)).save(BLACK)
+    files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
+    Path("config.yaml").write_text(json.dumps(TINY_EXPERIMENT | files))
+    loaded = load_config(Path("config.yaml"))
+    write_manifest(loaded.experiment.dataset, Path("images.csv"))
+    network = DividesByMean()
+    traced = SimpleNamespace(graph_module=network, with_quantizers=lambda _: network)
+    monkeypatch.setattr(evaluation_set, "load_model", lambda *_: SimpleNamespace(traced=traced, transform=to_tensor))
+    monkeypatch.setattr(evaluation_set, "load_quantizers", lambda *_: ({}, {}))
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("quantized", "network"),
+    [([], "FP32"), ([Path("seed0/hyq-partial-w4a4.safetensors")], "seed0/hyq-partial-w4a4.safetensors")],
+)
+def test_network_and_image_of_logits_that_are_not_finite_are_named(config, quantized, network):
+    with pytest.raises(InputError) as error:
+        predict_images(config, MODEL, Path("images.csv"), quantized)
+    assert str(error.value).startswith(f"{MODEL}, {network}: the logits of 1 of 12 images are not finite, first of {BLACK}; ")
+    assert "\n" not in str(error.value)
+
+
+def test_finite_logits_pass(config):
+    Image.new("RGB", (16, 16), "gray").save(BLACK)
+    write_manifest(config.experiment.dataset, Path("images.csv"))
+    assert torch.cat(predict_images(config, MODEL, Path("images.csv"), []).logits).isfinite().all()
