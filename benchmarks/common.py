@@ -14,6 +14,7 @@ import pandas as pd
 
 from qhyvit.config.loading import Config, load_config
 from qhyvit.files import atomic_write
+from qhyvit.provenance import processor
 from qhyvit.reporting.write import to_markdown
 
 EXPERIMENT = Path("config/experiments/all-methods.yaml")
@@ -86,11 +87,4 @@ def write_report(name: str, table: pd.DataFrame, summary: pd.DataFrame, notes: s
 def describe_machine(packages: Sequence[str]) -> str:
     """Describe the processor, the threads and the package versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    return f"{_processor()}, one thread; Python {platform.python_version()}, {versions}."
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    return f"{processor()}, one thread; Python {platform.python_version()}, {versions}."

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qhyvit.config.loading import Config
 from qhyvit.data.entries import Entry, LabelledImages
-from qhyvit.evaluation.metrics import mean_kl, signal_to_noise, top_k_correct
+from qhyvit.evaluation.metrics import mean_kl, top1_correct
 from qhyvit.evaluation.statistics import drop_interval
 from qhyvit.models.zoo import build, example_input, make_transform
 
@@ -51,8 +51,7 @@ def merge_seconds(classes: int, images: int = 5000) -> float:
 
     def compare() -> None:
         mean_kl(reference, logits)
-        signal_to_noise(reference, logits)
-        top_k_correct(logits, labels, 5)
+        top1_correct(logits, labels)
 
     return _seconds(compare, 1) / images
 

@@ -5,7 +5,7 @@ from typing import Any
 from qhyvit.reporting.runs import CELL
 
 RUN = ("family", *CELL, "seed")
-MEANS = ("top1", "top5", "kl")
+MEANS = ("top1", "kl")
 
 
 def pooled(results: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -15,18 +16,28 @@ Provenance = dict[str, Any]
 def provenance(inputs: dict[str, Path], settings: dict[str, Any], device: str = "cpu") -> Provenance:
     """Return the record that every artifact carries; the hashes of the ``inputs`` and of the ``settings`` are sha256.
 
-    ``device`` is where the networks ran. The version of PyTorch, the device and the number of threads can change the last digits.
+    ``device`` is where the networks ran. The version of PyTorch, the device, the processor and the number of threads can change the last
+    digits.
     """
     return {
         "package": version("qhyvit"),
         "commit": git_commit(),
         "torch": str(torch.__version__),
         "device": device,
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "inputs": {name: file_sha256(path) for name, path in inputs.items()},
         "settings": settings,
         "settings_sha256": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
     }
+
+
+def processor() -> str:
+    """Return the name of the processor's model; "unknown" if the system does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(names), platform.processor()) or "unknown"
 
 
 def file_sha256(path: Path) -> str:

@@ -15,7 +15,6 @@ def result(dataset, method, bits, correct, **more):
         "seed": 0,
         "images": len(correct),
         "top1": 100 * correct.count("1") / len(correct),
-        "top5": 100.0,
         "correct": correct,
     } | more
 

@@ -31,13 +31,13 @@ def test_origin_of_a_network_is_that_of_its_file(tmp_path):
     calibrated = {"package": "0.1", "commit": "c1", "inputs": {"images": "i", "weights": "w"}, "settings": {"seed": 1}, "device": "cuda"}
     record = {
         **{"package": "0.2", "commit": "c2", "inputs": {"calibration": "k"}, "settings_sha256": "s", "calibrated": calibrated},
-        **{"torch": "2.13.0", "device": "cpu", "threads": 1},
+        **{"torch": "2.13.0", "device": "cpu", "processor": "EPYC", "threads": 1},
         "settings": {"method": "qhyvit", "mode": "partial", "bits": "w8a8", "candidates": 100},
     }
     save_quantizers(path, {"stem": {"input": UniformQuantizer(8, "asymmetric", torch.tensor(1.0), torch.tensor(0.0))}}, record)
     (row,) = origins([path]).to_dict("records")
     assert row == {
         **{"model": "net", "seed": 1, "method": "qhyvit", "mode": "partial", "bits": "w8a8", "package": "0.2", "commit": "c2"},
-        **{"calibrated_on": "cuda", "torch": "2.13.0", "threads": 1},
+        **{"calibrated_on": "cuda", "torch": "2.13.0", "processor": "EPYC", "threads": 1},
         **{"calibrated_at_commit": "c1", "settings_sha256": "s", "calibration_sha256": "k", "weights_sha256": "w", "images_sha256": "i"},
     }

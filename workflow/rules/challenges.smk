@@ -7,7 +7,6 @@ rule challenges:
     output:
         activations=f"{CHALLENGES}/challenges.csv",
         channels=f"{CHALLENGES}/channel_ranges.csv",
-        norms=f"{CHALLENGES}/norms.csv",
         summary=f"{CHALLENGES}/model.json",
     log:
         f"{LOGS}/challenges/{{model}}-seed{{seed}}.log",
@@ -21,5 +20,5 @@ rule challenges:
         code=model_code("qhyvit.cli.challenges"),
     shell:
         "qhyvit challenges --model {wildcards.model} --calibration {input}"
-        " --output {output.activations} --channels {output.channels} --norms {output.norms} --summary {output.summary}"
+        " --output {output.activations} --channels {output.channels} --summary {output.summary}"
         " --threads {threads} > {log} 2>&1"

@@ -27,11 +27,10 @@ Statistics = dict[str, SiteStatistics]
 
 
 class Challenges(NamedTuple):
-    """Challenges of one network: tables per activation, per channel and per norm, and a summary of the whole network."""
+    """Challenges of one network: tables per activation and per channel, and a summary of the whole network."""
 
     activations: pd.DataFrame
     channels: pd.DataFrame
-    norms: pd.DataFrame
     summary: dict[str, Any]
 
 
@@ -51,7 +50,6 @@ def measure_challenges(model: nn.Module, example: Tensor, statistics: Statistics
     return Challenges(
         activation_table(graph_module, sites, bridge, statistics),
         channel_table(sites, bridge, statistics),
-        norms,
         {"parameters": parameters, **network_summary(graph_module, sites, bridge, norms)},
     )
 

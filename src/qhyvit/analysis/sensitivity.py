@@ -8,7 +8,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.fx import Node
 
-from qhyvit.evaluation.metrics import mean_kl, top_k_correct
+from qhyvit.evaluation.metrics import mean_kl, top1_correct
 from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.graph.walks import independent_of
@@ -30,7 +30,7 @@ def site_sensitivity(network: TracedModel, quantizers: Quantizers, images: Tenso
         return runner.run(images, initial_env=known), runner.env
 
     def cost(logits: Tensor) -> tuple[float, float]:
-        lost = top_k_correct(reference, labels, 1).double().mean() - top_k_correct(logits, labels, 1).double().mean()
+        lost = top1_correct(reference, labels).double().mean() - top1_correct(logits, labels).double().mean()
         return mean_kl(reference, logits), 100 * float(lost)
 
     reference, exact = run({}, {})

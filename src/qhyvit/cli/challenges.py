@@ -22,7 +22,6 @@ def challenges(
     calibration: options.Calibration,
     output: Annotated[Path, typer.Option(help="CSV file for range and zero-point overflow of each activation.")],
     channels: Annotated[Path, typer.Option(help="CSV file for the range of each channel.")],
-    norms: Annotated[Path, typer.Option(help="CSV file for the norms.")],
     summary: Annotated[Path, typer.Option(help="JSON file for counts and shares of the whole network.")],
     threads: options.Threads = 1,
 ) -> None:
@@ -33,7 +32,7 @@ def challenges(
     network = build(settings.models[model], dataset.classes, dataset.input_size)
     statistics, _ = load_statistics(calibration)
     measured = measure_challenges(network, example_input(network, dataset), statistics)
-    for table, path in ((measured.activations, output), (measured.channels, channels), (measured.norms, norms)):
+    for table, path in ((measured.activations, output), (measured.channels, channels)):
         _write(table, model, path)
     with atomic_write(summary) as path:
         path.write_text(json.dumps({"model": model, **measured.summary}, indent=1) + "\n")

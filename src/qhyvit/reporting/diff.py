@@ -16,7 +16,7 @@ from qhyvit.reporting.catalog import FP32
 from qhyvit.reporting.correctness import decode
 from qhyvit.reporting.runs import KEY
 
-VALUES = ["images", "top1", "top5", "top1_fp32", "drop", "drop_low", "drop_high", "kl"]
+VALUES = ["images", "top1", "top1_fp32", "drop", "drop_low", "drop_high", "kl"]
 COLUMNS = [*KEY, "old", "new", "change", "low", "high", "p", "by", "verdict"]
 VERDICTS = ["worse", "better", "not significant", "new", "gone"]
 DIGITS = 1e-5  # results.csv rounds to six significant digits

@@ -18,7 +18,7 @@ CELL = ["model", "mode", "method", *BITS]  # names a cell of a table, published 
 KEY = ["dataset", *CELL, "seed"]  # names a run
 COLUMNS = [
     *("dataset", "model", "family", "method", "mode", "w_bits", "a_bits", "seed", "images"),
-    *("top1", "top5", "top1_fp32", "drop", "drop_low", "drop_high", "kl"),
+    *("top1", "top1_fp32", "drop", "drop_low", "drop_high", "kl"),
 ]
 MEANS = ["top1", "top1_fp32", "drop", "drop_low", "drop_high"]
 MODES = ["", "partial", "full"]

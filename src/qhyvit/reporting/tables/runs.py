@@ -35,6 +35,7 @@ def _row(path: Path) -> dict[str, Any]:
         "calibrated_at_commit": calibrated["commit"],
         "calibrated_on": calibrated["device"],
         "torch": record["torch"],
+        "processor": record["processor"],
         "threads": record["threads"],
         "settings_sha256": record["settings_sha256"],
         "calibration_sha256": record["inputs"]["calibration"],
