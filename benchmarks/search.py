@@ -68,7 +68,7 @@ def _notes(size: int, images: int) -> str:
     return (
         f"The search of `{METHOD}` on {MODEL} with {images} images at {size} px. Errors are Fisher-weighted and over all positions of all"
         " images, whichever search chose the scales; the fast one saw a sample of them. The capture of operands and gradients comes before"
-        " either search; the first ratio counts it for the fast search, though the naive one has one too. The peak is that of the process"
+        " either search; the first ratio counts it for the fast one only. The peak is that of the process"
         " that captures and searches fast."
     )
 
