@@ -60,7 +60,7 @@ def _families(task: Task, site: Site) -> dict[str, list[Family]]:
     choices = {operand: task.choices(site, operand) for operand in site.operands}
     return {
         operand: [
-            Family(task.bits(operand), granularity, scheme, multipliers, method.cross_validated and operand != "weight")
+            Family(task.bits(site, operand), granularity, scheme, multipliers, method.cross_validated and operand != "weight")
             for granularity, scheme in product(allowed.granularity, allowed.scheme)
         ]
         for operand, allowed in choices.items()

@@ -88,12 +88,17 @@ def test_preset_gives_every_operand_an_allowed_quantizer(calibrated, name, mode)
 def check(name, site, operand, quantizer):
     """Hold a quantizer to the settings of its method: kind and bits, and of a uniform one also scheme and granularity."""
     preset, kind = PRESETS[name], type(quantizer).__name__
+    own = preset.get("conv_input_bits") if operand == "input" and site in ("stem.0", "expand", "depthwise", "reduce", "head") else None
+    if own == 32:
+        assert kind == "FloatingPoint"
+        return
+    bits = 4 if operand == "weight" else own or 8
     if not isinstance(quantizer, UniformQuantizer):
         assert kind.removeprefix("Added") == OTHER_KINDS[preset["algorithm"]][operand]
         log2 = kind == "LogQuantizer" and preset["algorithm"] != "repqvit"
-        assert quantizer.bits == (LOG2_ATTENTION_BITS if log2 else 4 if operand == "weight" else 8)
+        assert quantizer.bits == (LOG2_ATTENTION_BITS if log2 else bits)
         return
-    assert quantizer.bits == (4 if operand == "weight" else 8)
+    assert quantizer.bits == bits
     assert ((quantizer.scale > 0) & quantizer.scale.isfinite()).all()
     granularities, schemes = allowed(preset, site, operand)
     assert quantizer.scheme in schemes

@@ -74,7 +74,16 @@ class FqvitMethod(MethodSettings):
     )
 
 
-class RepqvitMethod(MethodSettings):
+class ConvInputSettings(MethodSettings):
+    """Settings of methods whose source gives the inputs of convolutions bits of their own."""
+
+    conv_input_bits: Literal[2, 3, 4, 5, 6, 7, 8, 32] | None = Field(
+        default=None,
+        description="bits of the inputs of convolutions; 32: they stay FP32; null: those of all other activations",
+    )
+
+
+class RepqvitMethod(ConvInputSettings):
     """Ranges clipped at the best percentile, and norms that absorb the scales of channels (RepQ-ViT)."""
 
     algorithm: Literal["repqvit"]
@@ -114,6 +123,11 @@ class SearchSettings(MethodSettings):
         " other batches",
     )
 
+    split_qkv: bool = Field(
+        default=False,
+        description="give queries, keys and values a weight scale each where one linear layer computes them, instead of one of the layer",
+    )
+
     @model_validator(mode="after")
     def _check_cosine(self) -> Self:
         layers = (self.weights, self.linear_weights, self.activations, self.grouped_activations)
@@ -144,13 +158,13 @@ class SearchSettings(MethodSettings):
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
-class ScaleSearchMethod(SearchSettings):
+class ScaleSearchMethod(SearchSettings, ConvInputSettings):
     """Scale, granularity and scheme by an objective, per site."""
 
     algorithm: Literal["scale_search"]
 
 
-class Ptq4vitMethod(SearchSettings):
+class Ptq4vitMethod(SearchSettings, ConvInputSettings):
     """Scale by an objective, per site, and twin uniform quantizers after softmax, GELU and SiLU (PTQ4ViT)."""
 
     algorithm: Literal["ptq4vit"]

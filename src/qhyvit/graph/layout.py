@@ -15,10 +15,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
-from torch.fx.node import map_arg
 
-from qhyvit.graph.nodes import moves_data, shape_of, tensor_of, traced_size
-from qhyvit.graph.operators import CONVOLUTIONS, MATMULS, REDUCTIONS, STRIDED_VIEWS, aten
+from qhyvit.graph.moves import move
+from qhyvit.graph.nodes import moves_data, shape_of, tensor_of
+from qhyvit.graph.operators import CONVOLUTIONS, MATMULS, REDUCTIONS, aten
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,15 +119,9 @@ def _propagate(graph_module: GraphModule, layouts: dict[Node, Layout], node: Nod
 
 def _move(graph_module: GraphModule, layouts: dict[Node, Layout], node: Node) -> Iterator[tuple[Any, tuple[int, int]]]:
     """Run the operator on the pixels of its first input."""
-
-    def resolve(source: Node) -> Any:
-        return tensor_of(graph_module, source) if source.op == "get_attr" else traced_size(source.meta["val"])
-
-    target: Any = aten.reshape.default if node.target in STRIDED_VIEWS else node.target
-    moved, *constants = list[Any](node.args)
     if moves_data(node):
-        for old in layouts.get(moved, Layout()).positions:
-            yield target(old.index, *map_arg(constants, resolve), **map_arg(node.kwargs, resolve)), old.grid
+        for old in layouts.get(node.all_input_nodes[0], Layout()).positions:
+            yield move(graph_module, node, old.index), old.grid
 
 
 def _contract(operands: list[tuple[Layout, int]], shape: tuple[int, ...]) -> list[Positions]:

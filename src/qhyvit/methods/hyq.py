@@ -78,7 +78,7 @@ class ScaledConvolution:
         assert self.problem.weight is not None
         self.weight = self.problem.weight.flatten(1)
         self.low, self.high = _down_to_minimum(site, "input", *self.problem.range("input", "per_channel"))
-        self.bits = {operand: task.bits(operand) for operand in site.operands}
+        self.bits = {operand: task.bits(site, operand) for operand in site.operands}
         self.schemes = {operand: task.choices(site, operand).scheme[0] for operand in site.operands}
 
     def learn(self, steps: int, learning_rate: float) -> Tensor:

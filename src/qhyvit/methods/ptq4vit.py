@@ -20,6 +20,7 @@ from qhyvit.methods.log2_attention import from_softmax
 from qhyvit.methods.recalibration import recalibrated
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers
+from qhyvit.quantizers.floating_point import FP32_BITS
 from qhyvit.quantizers.twin import (
     GELU_MINIMUM,
     SILU_MINIMUM,
@@ -54,13 +55,13 @@ def candidates_of(task: Task, site: Site) -> dict[str, Sequence[Candidates]]:
 def _families(task: Task, problem: SiteProblem, operand: str) -> Sequence[Candidates]:
     method, site = task.settings(Ptq4vitMethod), problem.site
     if operand == "weight":
-        families = scale_search.operand_candidates(task, problem, operand)
+        families = scale_search.uniform_candidates(task, problem, operand)
         stacked = site.groups > 1 and "stacked-groups" in method.defects
         return [StackedCandidates(**vars(family)) for family in families] if stacked else families
     source = source_of(site, operand).target
     if operand == "left" and from_softmax(site, operand):
         return [_after_softmax(task, problem)]
-    if operand == "input" and source in MINIMA:
+    if operand == "input" and source in MINIMA and task.bits(site, operand) != FP32_BITS:
         lowest = GELU_MINIMUM if "gelu-minimum" in method.defects else MINIMA[source]
         return [_after_activation(task, problem, lowest)]
     return scale_search.operand_candidates(task, problem, operand)
@@ -74,7 +75,7 @@ def _after_softmax(task: Task, problem: SiteProblem) -> ListedCandidates:
 
 
 def _after_activation(task: Task, problem: SiteProblem, lowest: float) -> "TwinCandidates":
-    method, bits = task.settings(Ptq4vitMethod), task.activation_bits
+    method, bits = task.settings(Ptq4vitMethod), task.bits(problem.site, "input")
     _, high = problem.range("input", "per_tensor")
     multipliers = torch.cat([torch.ones(1), scale_search.scale_multipliers(method)])
     scales, _ = range_to_grid(torch.zeros(()), multipliers * high, bits, "symmetric")

@@ -100,7 +100,7 @@ def _is_affine_layer_norm(node: Node) -> bool:
 
 
 def _by_channel(task: Task, site: Site) -> UniformQuantizer:
-    problem, bits, scheme = task.problem(site), task.bits("input"), task.choices(site, "input").scheme[0]
+    problem, bits, scheme = task.problem(site), task.bits(site, "input"), task.choices(site, "input").scheme[0]
     counts = problem.importance[0, :, 0].square()
     grid = percentile_grid(problem.tensors["input"][0], counts, task.settings(RepqvitMethod).percentiles, bits, scheme)
     return UniformQuantizer(bits, scheme, *grid, axis=site.axis("input"))
@@ -121,7 +121,7 @@ def _quantize_site(task: Task, site: Site, by_channel: UniformQuantizer | None) 
 def _weight(task: Task, problem: SiteProblem, channel_rescale: Tensor | None = None) -> UniformQuantizer | RescaledWeightQuantizer:
     assert problem.weight is not None
     weight = (problem.weight if channel_rescale is None else problem.weight * channel_rescale).flatten(1).t()
-    bits, scheme = task.bits("weight"), task.choices(problem.site, "weight").scheme[0]
+    bits, scheme = task.bits(problem.site, "weight"), task.choices(problem.site, "weight").scheme[0]
     grid = percentile_grid(weight, torch.ones(len(weight)), task.settings(RepqvitMethod).percentiles, bits, scheme)
     if channel_rescale is None:
         return UniformQuantizer(bits, scheme, *grid, axis=0)
@@ -132,7 +132,8 @@ def _percentiles(task: Task, problem: SiteProblem, operand: str) -> list[Quantiz
     """Return the quantizers to choose from."""
     if operand == "weight":
         return [_weight(task, problem)]
-    site, bits = problem.site, task.bits(operand)
+    site = problem.site
+    bits = task.bits(site, operand)
     scheme = task.choices(site, operand).scheme[0]
     observed = task.statistics[site.name].ranges[operand]
     ends = [observed.percentile(percent) for percent in task.settings(RepqvitMethod).percentiles]

@@ -9,7 +9,8 @@ from torch import Tensor
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.output_samples import OutputStatistics
 from qhyvit.calibration.recalibration import Recalibration
-from qhyvit.config.methods import Choices, Method
+from qhyvit.config.methods import Choices, ConvInputSettings, Method, SearchSettings
+from qhyvit.graph.output_parts import output_parts
 from qhyvit.graph.sites import Site, site_bias, site_weight
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.quantizers.uniform import UniformQuantizer
@@ -51,11 +52,16 @@ class Task:
     def problem(self, site: Site) -> SiteProblem:
         """Return the search problem of a site."""
         weight, bias = (read(self.model.graph_module, site) for read in (site_weight, site_bias))
-        return SiteProblem(site, weight, self.statistics[site.name], bias)
+        splits = isinstance(self.method, SearchSettings) and self.method.split_qkv
+        parts = output_parts(self.model.graph_module, site) if splits else None
+        return SiteProblem(site, weight, self.statistics[site.name], bias, parts)
 
-    def bits(self, operand: str) -> int:
-        """Return the bits of an operand."""
-        return self.weight_bits if operand == "weight" else self.activation_bits
+    def bits(self, site: Site, operand: str) -> int:
+        """Return the bits of an operand; 32 if it stays FP32."""
+        if operand == "weight":
+            return self.weight_bits
+        stated = self.method.conv_input_bits if isinstance(self.method, ConvInputSettings) and site.kind == "conv" else None
+        return stated or self.activation_bits
 
     def choices(self, site: Site, operand: str) -> Choices:
         """Return the granularities and schemes for an operand; a matrix product without heads is per-tensor."""
@@ -74,4 +80,4 @@ class Task:
         """Return the quantizer of the range [low, high], with the first granularity and scheme of the settings."""
         choices = self.choices(site, operand)
         axis = None if choices.granularity[0] == "per_tensor" else site.axis(operand)
-        return UniformQuantizer.covering(low, high, self.bits(operand), choices.scheme[0], axis)
+        return UniformQuantizer.covering(low, high, self.bits(site, operand), choices.scheme[0], axis)

@@ -11,7 +11,10 @@ from torch import Tensor
 
 
 class Quantizer(ABC):
-    """A map of real values to integers of ``bits`` bits and back. Every kind is a frozen dataclass, whose fields are its parameters."""
+    """A map of real values to integers of ``bits`` bits and back. Every kind is a frozen dataclass, whose fields are its parameters.
+
+    Only `FloatingPoint` has no integers.
+    """
 
     bits: int
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from qhyvit.files import atomic_write
 from qhyvit.provenance import Provenance
 from qhyvit.quantizers.base import Quantizer, Quantizers, parameters
+from qhyvit.quantizers.floating_point import FloatingPoint
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.twin import AddedTwinUniformQuantizer, TwinUniformQuantizer
@@ -19,7 +20,7 @@ from qhyvit.quantizers.uniform import UniformQuantizer
 
 KINDS: dict[str, type[Quantizer]] = {
     kind.__name__: kind
-    for kind in (UniformQuantizer, RescaledWeightQuantizer, TwinUniformQuantizer, AddedTwinUniformQuantizer, LogQuantizer)
+    for kind in (UniformQuantizer, RescaledWeightQuantizer, TwinUniformQuantizer, AddedTwinUniformQuantizer, LogQuantizer, FloatingPoint)
 }
 
 

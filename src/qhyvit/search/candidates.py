@@ -170,13 +170,17 @@ class UniformCandidates(Candidates):
 
     def _by_channel(self, per_unit: Tensor) -> Tensor:
         """Bring values per unit [..., units] to the channels [..., C], or values per tensor [...] to [..., 1]."""
-        return per_unit[..., None] if self.granularity == "per_tensor" else self.problem.by_channel(self.operand, per_unit)
+        if self.granularity == "per_tensor":
+            return per_unit[..., None]
+        return self.problem.by_channel(self.operand, self.granularity, per_unit)
 
     def _range(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Return the ranges of the units [..., C or 1], given the ranges of the channels [..., C]."""
         lowest, highest = low.amin(-1, keepdim=True), high.amax(-1, keepdim=True)
         if self.granularity == "per_tensor":
             return lowest, highest
+        if self.granularity == "per_part":
+            return self.problem.extremes_of_parts(low, high)
         if not self.cross_validated:
             return low, high
         silent = (low == 0) & (high == 0)

@@ -52,7 +52,7 @@ class CosineDistance(Objective):
     """
 
     def losses(self, problem: SiteProblem, operand: str, granularity: str, candidates: Tensor, other: Tensor) -> Tensor:
-        """Return the distances, each times its token's squared importance; operands of layers must be per-tensor."""
+        """Return the distances, each times its token's squared importance; operands of layers are per-tensor, or weights per part."""
         columns = problem.along_candidates(operand, problem.column_importance)
         product, reference = problem.products(operand, candidates, other).double(), problem.reference.double()
         if problem.output_bias is not None:
@@ -60,11 +60,14 @@ class CosineDistance(Objective):
             reference = reference + problem.output_bias
         product *= columns
         reference = problem.along_candidates(operand, reference) * columns
-        dot, energy, full = (_over_features(problem, elements) for elements in (product * reference, product.square(), reference.square()))
+        dot, energy, full = (
+            _over_features(problem, granularity, elements) for elements in (product * reference, product.square(), reference.square())
+        )
         similarity = dot / (energy * full).sqrt().clamp(min=torch.finfo(torch.float64).tiny)
         distance = (1 - similarity).clamp(min=0)  # rounding may give less
         importance = problem.along_candidates(operand, problem.importance[: len(distance)])
-        return problem.sum_by_unit(operand, granularity, distance * importance.double().square())
+        unit = "per_channel" if granularity == "per_part" else granularity  # a part's distance is in one column
+        return problem.sum_by_unit(operand, unit, distance * importance.double().square())
 
     def compares_all(self, problem: SiteProblem, operand: str) -> bool:
         """Tell if a convolution has groups: a sample draws other positions in each, so that no pixel would be whole."""
@@ -90,8 +93,10 @@ def chunk_size(problem: SiteProblem, operand: str) -> int:
     return max(1, CHUNK // max(problem.tensors[operand].numel(), problem.reference.numel()))
 
 
-def _over_features(problem: SiteProblem, elements: Tensor) -> Tensor:
+def _over_features(problem: SiteProblem, granularity: str, elements: Tensor) -> Tensor:
     """Sum elements of a product over the features of a token: the columns, and the groups of a convolution; both axes are kept."""
+    if granularity == "per_part":
+        return problem.sum_by_part(elements)
     features = elements.sum(-1, keepdim=True)
     return features if problem.weight is None else features.sum(0, keepdim=True)
 

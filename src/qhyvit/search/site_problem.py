@@ -26,11 +26,17 @@ class SiteProblem:
     of the errors; the gradient has been multiplied by them. ``samples`` keeps the parts that `qhyvit.search.subsample` makes.
     """
 
-    def __init__(self, site: Site, weight: Tensor | None, statistics: SiteStatistics, bias: Tensor | None = None) -> None:
-        """``weight`` is the layer's weight [O, ...], None for a matrix product of two activations; ``bias`` [O] is the layer's, if any."""
+    def __init__(
+        self, site: Site, weight: Tensor | None, statistics: SiteStatistics, bias: Tensor | None = None, parts: Tensor | None = None
+    ) -> None:
+        """``weight`` is the layer's weight [O, ...], None for a matrix product of two activations; ``bias`` [O] is the layer's, if any.
+
+        ``parts`` [O], int64, numbers the parts of the outputs that may have a weight scale each, 0 to the number of parts - 1.
+        """
         counts = next(observed.counts for observed in statistics.ranges.values())
         rows = in_equal_batches(statistics.rows, counts)
         self.site, self.weight, self.bias, self.batches = site, weight, bias, len(counts)
+        self.parts = parts
         self.layout = OperandLayout(site, depthwise=weight is not None and len(weight) == site.groups)
         self.outputs: Tensor | slice = slice(None)  # output channels of each group that the problem has
         self.batch = slice(None)  # batches that the problem has
@@ -147,26 +153,47 @@ class SiteProblem:
     def sum_by_unit(self, operand: str, granularity: str, elements: Tensor) -> Tensor:
         """Sum elements with the axis of m candidates over all that one quantization unit decides.
 
-        Sums are [m, output channels] for a weight, [m, groups] for an input, [m, heads] for a matrix product; [m] if per tensor.
+        Sums are [m, output channels] for a weight, [m, groups] for an input, [m, heads] for a matrix product; [m] if per tensor, and
+        [m, parts] for a weight per part.
         """
         candidates = elements.movedim(self.layout.candidate_axis(operand), 0)
         if granularity == "per_tensor":
             return candidates.sum(dim=tuple(range(1, candidates.ndim)))
         if operand == "weight":
-            return candidates.sum(dim=2).flatten(1)
+            of_outputs = candidates.sum(dim=2).flatten(1)
+            return self.sum_by_part(of_outputs) if granularity == "per_part" else of_outputs
         return candidates.sum(dim=tuple(range(2, candidates.ndim)))
+
+    def sum_by_part(self, elements: Tensor) -> Tensor:
+        """Sum elements [..., O] over the output channels of each part [..., parts]."""
+        assert self.parts is not None
+        return elements.new_zeros(*elements.shape[:-1], int(self.parts.max()) + 1).index_add(-1, self.parts, elements)
 
     def units(self, operand: str, granularity: str) -> tuple[int, ...]:
         """Return the shape of `sum_by_unit` for one candidate."""
         if granularity == "per_tensor":
             return ()
+        if granularity == "per_part":
+            assert self.parts is not None
+            return (int(self.parts.max()) + 1,)
         if operand == "weight":
             return (len(self.channel_ranges[operand][0]),)
         return (self.gradient.shape[0],)
 
-    def by_channel(self, operand: str, per_unit: Tensor) -> Tensor:
+    def extremes_of_parts(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the extremes of each output channel's part, given those of the channels: [O]."""
+        assert self.parts is not None
+        members = [self.parts == part for part in range(*self.units("weight", "per_part"))]
+        lowest, highest = (
+            torch.stack([reduce(ends[of_part]) for of_part in members]) for ends, reduce in ((low, torch.amin), (high, torch.amax))
+        )
+        return lowest[self.parts], highest[self.parts]
+
+    def by_channel(self, operand: str, granularity: str, per_unit: Tensor) -> Tensor:
         """Repeat one value per unit [..., units] for each channel of the unit [..., C]; a scalar stays as it is."""
         if per_unit.ndim == 0:
             return per_unit
+        if granularity == "per_part":
+            return per_unit[..., self.parts]
         channels = len(self.channel_ranges[operand][0])
         return per_unit.repeat_interleave(channels // per_unit.shape[-1], dim=-1)
