@@ -45,6 +45,15 @@ class MethodSettings(Strict):
         return ["partial", "full"] if self.output_scale else ["partial"]
 
     @property
+    def executable(self) -> bool:
+        """True if integer kernels can execute all quantizers of products as simulated.
+
+        A scale per input channel of a dense layer cannot leave the sum of products, unless the weight absorbs it before it is quantized,
+        which HyQ and RepQ-ViT do without a setting.
+        """
+        return "per_channel" not in self.activations.granularity
+
+    @property
     def recalibration_key(self) -> str | None:
         """Eight hexadecimal digits, equal for methods that share a recalibration; None for a method that needs none."""
         return None
@@ -81,6 +90,11 @@ class ConvInputSettings(MethodSettings):
         default=None,
         description="bits of the inputs of convolutions; 32: they stay FP32; null: those of all other activations",
     )
+
+    @property
+    def executable(self) -> bool:
+        """True if nothing stays FP32 and no dense layer has scales per input channel."""
+        return super().executable and self.conv_input_bits != 32
 
 
 class RepqvitMethod(ConvInputSettings):
