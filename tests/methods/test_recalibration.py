@@ -86,6 +86,7 @@ def test_given_recalibration_spares_the_second_pass(task):
     [
         {"cross_validated": True},
         {"candidates": 7, "scale_min": 0.1, "rounds": 1, "candidates_per_block": 4},
+        {"candidates_per_block": "all"},
         {"linear_weights": {"granularity": ["per_channel", "per_tensor"], "scheme": ["symmetric"]}},
         {"activations": {"granularity": ["per_tensor"], "scheme": ["asymmetric"]}},
     ],

@@ -194,7 +194,10 @@ class QhyvitMethod(SearchSettings):
     """Scale search per site, then the sites of each bridge block jointly, by the error at the block's output (Q-HyViT)."""
 
     algorithm: Literal["qhyvit"]
-    candidates_per_block: int = Field(ge=1, description="candidate scales per granularity and scheme in the search of a block")
+    candidates_per_block: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        description="candidate scales per granularity and scheme in the search of a block: so many, the best by the error of the site, with"
+        " one multiplier for all channels; or all, and then one multiplier per channel"
+    )
 
     @property
     def recalibration_key(self) -> str:

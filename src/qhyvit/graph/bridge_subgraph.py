@@ -36,6 +36,8 @@ def extract_block(graph_module: GraphModule, block: BridgeBlock) -> Block:
     inputs = [node for node in graph_module.graph.nodes if node not in inside | constant and {*node.users} & inside]
     graph = Graph()
     copies = {node: graph.placeholder(node.name) for node in inputs}
+    for node, copy in copies.items():
+        copy.meta.update(node.meta)
     needed = visit(inside, step=lambda node: constant.intersection(node.all_input_nodes))
     for node in graph_module.graph.nodes:
         if node in needed:

@@ -51,6 +51,13 @@ def rearranges(node: Node) -> bool:
     return node.target in JOINS or moves_data(node)
 
 
+def is_batched(node: Node) -> bool:
+    """Tell if the node's tensor, or number, grows with the batch; a node without a traced value does not."""
+    value = node.meta.get("val", 0)
+    sizes = value.shape if isinstance(value, Tensor) else [value]
+    return not all(isinstance(size, int) for size in sizes)
+
+
 def batch_axis(node: Node) -> int:
     """Return the axis along which the node's tensor grows with the batch: the first of dynamic size, 0 if none is."""
     sizes = node.meta["val"].shape

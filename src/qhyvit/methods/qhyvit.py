@@ -9,7 +9,10 @@ from qhyvit.methods.recalibration import bridge_blocks, recalibrated
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
+from qhyvit.search.block_errors import BlockErrors
 from qhyvit.search.block_search import QuantizedBlock, search_block
+from qhyvit.search.candidates import UniformCandidates
+from qhyvit.search.joint_search import search_jointly
 
 MAX_OPTION_RATIO = 1.5  # options of more times the least error of a single site are left out
 
@@ -17,29 +20,40 @@ MAX_OPTION_RATIO = 1.5  # options of more times the least error of a single site
 def find_quantizers(task: Task) -> Quantizers:
     """Return the quantizers of every site (Algorithm 1)."""
     method, task = task.settings(QhyvitMethod), recalibrated(task)
-    assert task.recalibration is not None
     quantizers = dict(scale_search.search_sites(task))
     for block in track(bridge_blocks(task.model), "searching bridge blocks"):
-        statistics = task.recalibration.blocks[block.name]
-        problem = QuantizedBlock(block, statistics.inputs, statistics.gradient)
-        quantizers |= search_block(problem, quantizers, _options(task, block, quantizers, method), method.rounds)
+        quantizers |= _search(task, block, quantizers, method)
     return quantizers
 
 
-def _options(task: Task, block: Block, start: Quantizers, method: QhyvitMethod) -> dict[tuple[str, str], list[Quantizer]]:
-    """Return the best few scales of each granularity and scheme by the site's own error, none much worse, per site and operand.
+def _search(task: Task, block: Block, start: Quantizers, method: QhyvitMethod) -> Quantizers:
+    """Return the quantizers of a block that a search from ``start`` finds."""
+    assert task.recalibration is not None
+    statistics = task.recalibration.blocks[block.name]
+    families = {
+        (site.name, operand): _allowed(of_operand, start[site.name][operand], method)
+        for site in block.sites
+        for operand, of_operand in scale_search.candidates_of(task, site).items()
+    }
+    if method.candidates_per_block == "all":
+        every = {place: [family.common() for family in of_operand] for place, of_operand in families.items()}
+        return search_jointly(BlockErrors(block, statistics.inputs, statistics.gradient), start, every, method.rounds)
+    few = {place: _options(of_operand, start, *place, method.candidates_per_block) for place, of_operand in families.items()}
+    return search_block(QuantizedBlock(block, statistics.inputs, statistics.gradient), start, few, method.rounds)
 
-    If ranges are cross-validated, operands that are per-tensor at the site stay per-tensor: the error at the block's output is not
-    cross-validated.
+
+def _allowed(families: list[UniformCandidates], chosen: Quantizer, method: QhyvitMethod) -> list[UniformCandidates]:
+    """Leave out per-channel families of an operand that is per-tensor at the site if ranges are cross-validated.
+
+    The error at the block's output is not cross-validated.
     """
-    options: dict[tuple[str, str], list[Quantizer]] = {}
-    for site in block.sites:
-        for operand, families in scale_search.candidates_of(task, site).items():
-            (other,) = (quantizer for name, quantizer in start[site.name].items() if name != operand)
-            chosen = start[site.name][operand]
-            whole = isinstance(chosen, UniformQuantizer) and chosen.axis is None
-            allowed = [family for family in families if family.granularity == "per_tensor" or not (method.cross_validated and whole)]
-            best = [pair for family in allowed for pair in family.best_common(other, method.candidates_per_block)]
-            least = min(error for error, _ in best)
-            options[site.name, operand] = [quantizer for error, quantizer in best if error <= MAX_OPTION_RATIO * least]
-    return options
+    whole = isinstance(chosen, UniformQuantizer) and chosen.axis is None
+    return [family for family in families if family.granularity == "per_tensor" or not (method.cross_validated and whole)]
+
+
+def _options(families: list[UniformCandidates], start: Quantizers, site: str, operand: str, count: int) -> list[Quantizer]:
+    """Return the best few scales of each granularity and scheme by the site's own error, none much worse."""
+    (other,) = (quantizer for name, quantizer in start[site].items() if name != operand)
+    best = [pair for family in families for pair in family.best_common(other, count)]
+    least = min(error for error, _ in best)
+    return [quantizer for error, quantizer in best if error <= MAX_OPTION_RATIO * least]

@@ -34,6 +34,11 @@ ABLATION = (
     "Steps of the search: scale, granularity, scheme, bridge blocks, and cross-validated ranges. Points by which the top-1 of each is above"
     f" that of the step before {_PAIRED_TEST}"
 )
+JOINT = (
+    "Joint search of bridge blocks, with the best few candidates (`qhyvit`) and with all (`qhyvit-joint`), against the search without it"
+    " (`qhyvit-scheme`): mean KL divergence from the FP32 network in nats, and top-1 in percent; means over seeds. Their ratio, and the"
+    " gain of top-1 in points, are given with the smallest and the largest value of any seed in brackets."
+)
 SEEDS = (
     "Top-1 in percent over the seeds of each run: mean, standard deviation (of the sample) and extremes, on the same evaluation images. A"
     " seed draws the calibration images, their sampled labels and positions."

@@ -16,6 +16,7 @@ from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.entries import Entry, FigureEntry, TableEntry, modes
 
 E = TypeVar("E", bound=Entry)
+JOINT = ("qhyvit-scheme", "qhyvit", "qhyvit-joint")
 CLAIMS = ("easyquant", "ptq4vit", "repqvit", "qhyvit")  # methods of the paper's Table II
 PRINTED = ("csv", "md", "tex")
 
@@ -83,6 +84,13 @@ TABLES = _by_name(
         caption=captions.ABLATION,
         inputs=("correct",),
         available=lambda config: any(_has_ablation(config, mode) for mode in modes(config)),
+    ),
+    TableEntry(
+        name="joint",
+        title="joint search of bridge blocks against the search without it",
+        caption=captions.JOINT,
+        inputs=("results",),
+        available=lambda config: {*JOINT} <= {*config.methods},
     ),
     TableEntry(name="seeds", title="spread over seeds", caption=captions.SEEDS, inputs=("results",), available=_has_seeds),
     TableEntry(

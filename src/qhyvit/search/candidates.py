@@ -140,13 +140,21 @@ class UniformCandidates(Candidates):
         scale, zero_point = (grid.gather(1, places.expand(len(grid), -1, -1)) for grid in self._grids)
         return problem.on_grids(self.operand, scale, zero_point, grid_limits(self.bits, self.scheme))
 
+    def common(self) -> list[UniformQuantizer]:
+        """Return all quantizers with one multiplier for all units."""
+        return list(map(self.quantizer, self._common_numbers))
+
     def best_common(self, other: Quantizer, count: int) -> list[tuple[float, UniformQuantizer]]:
         """Return the ``count`` best quantizers with one multiplier for all units, by the site's own loss, with their losses."""
-        places = torch.arange(len(self))
-        index = places[:, None] if self.granularity == "per_channel" else places
+        index = self._common_numbers
         losses = self._losses(sampled(self.problem, self.operand, COMMON_ROWS), "per_tensor", other, index)
         least, best = losses.topk(min(count, len(self)), largest=False)
         return list(zip(least.tolist(), map(self.quantizer, index[best]), strict=True))
+
+    @property
+    def _common_numbers(self) -> Tensor:
+        places = torch.arange(len(self))
+        return places[:, None] if self.granularity == "per_channel" else places
 
     @cached_property
     def _grids(self) -> tuple[Tensor, Tensor]:
