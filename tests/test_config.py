@@ -81,7 +81,9 @@ def test_published_methods_have_one_method_each():
         ("percentile", {"published_as": "omse"}, "published_as: omse is stated for two methods"),
         ("easyquant", {"weights": {"granularity": ["per_channel"], "scheme": ["symmetric"]}}, ".*cosine compares whole tokens.*per_tensor"),
         ("minmax", {"ablation_of": "qhyvit-x"}, r"minmax\.ablation_of: there is no method 'qhyvit-x'"),
-        ("minmax", {"percentile": 50}, r"minmax\.minmax\.percentile: .* \(found 50\); correct it"),
+        ("minmax", {"percentile": 50}, r"minmax\.percentile: .* \(found 50\); correct it"),
+        ("minmax", {"algorithm": "hyq"}, r"minmax\.steps: missing; add this key; minmax\.learning_rate: missing"),
+        ("minmax", {"algorithm": "magic"}, r"minmax: algorithm: unknown 'magic'; choose one of 'minmax', 'fqvit'"),
     ],
 )
 def test_faults_of_methods_are_named(tmp_path, name, changes, message):

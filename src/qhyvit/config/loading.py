@@ -116,17 +116,31 @@ def _typed(path: Path, content: Any, schema: TypeAdapter[T]) -> T:
     try:
         return schema.validate_python(content)
     except ValidationError as error:
-        raise InputError(f"{path}: {'; '.join(map(_fault, error.errors()))}") from error
+        raise InputError(f"{path}: {'; '.join(_fault(fault, content) for fault in error.errors())}") from error
 
 
-def _fault(error: ErrorDetails) -> str:
+def _fault(error: ErrorDetails, content: Any) -> str:
     match error["type"]:
         case "extra_forbidden":
             fault = "unknown key; correct its spelling or remove it"
         case "missing":
             fault = "missing; add this key"
+        case "union_tag_not_found":
+            fault = "algorithm: missing; add this key"
+        case "union_tag_invalid":
+            fault = f"algorithm: unknown {error['ctx']['tag']!r}; choose one of {error['ctx']['expected_tags']}"
         case "value_error":
             fault = str(error["ctx"]["error"])
         case _:
             fault = f"{error['msg']} (found {error['input']!r}); correct it"
-    return ": ".join(filter(None, (".".join(map(str, error["loc"])), fault)))
+    return ": ".join(filter(None, (".".join(_keys(error, content)), fault)))
+
+
+def _keys(error: ErrorDetails, content: Any) -> list[str]:
+    """Return the keys of the file that lead to a fault. pydantic's own path also names the members of unions."""
+    keys = []
+    for part in error["loc"]:
+        if part in (content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ()):
+            keys.append(str(part))
+            content = content[part]
+    return [*keys, str(error["loc"][-1])] if error["type"] == "missing" else keys
