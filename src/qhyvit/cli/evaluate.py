@@ -40,7 +40,7 @@ def evaluate(
 ) -> None:
     """Measure the accuracy on the evaluation images, and the distance of quantized networks from the FP32 network.
 
-    Raises InputError if logits are not finite, and on ImageNet's whole validation set if a FP32 network has not its published accuracy.
+    It refuses logits that are not finite and, on ImageNet's whole validation set, an FP32 network without its published accuracy.
     """
     torch.set_num_threads(threads)
     networks = quantized or []

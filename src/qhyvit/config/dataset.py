@@ -41,10 +41,10 @@ class Dataset(Strict):
     crop_pct: float | None = Field(default=None, gt=0, le=1, description="default: the model's own")
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = Field(default=None, description="default: the model's own")
     mean: tuple[Mean, Mean, Mean] | None = Field(
-        default=None, description="of red, green and blue, where white is 1: subtracted from the images; default: the model's own"
+        default=None, description="mean of red, green and blue, which is subtracted from images in 0 to 1; default: the model's own"
     )
     std: tuple[Std, Std, Std] | None = Field(
-        default=None, description="of red, green and blue, where white is 1: the images are divided by it; default: the model's own"
+        default=None, description="standard deviation of red, green and blue, by which images are divided; default: the model's own"
     )
 
     @property

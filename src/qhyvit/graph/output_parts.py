@@ -18,8 +18,8 @@ SCALINGS = {aten.mul.Tensor, aten.div.Tensor}
 def output_parts(graph_module: GraphModule, site: Site) -> Tensor | None:
     """Return the number of the part that each output channel of a linear layer belongs to [O], int64.
 
-    A part are the channels that the same operands of matrix products read, moved or multiplied by a constant on the way. None if a
-    channel is read by no product, or all channels by the same.
+    A part consists of the channels that the same operands of matrix products read, moved or multiplied by a constant on the way. None if a
+    channel is read by no product, or if all channels are read by the same ones.
     """
     if site.kind != "linear":
         return None
