@@ -99,6 +99,8 @@ def test_methods_with_equal_defaults_share_a_recalibration(changes):
     "changes",
     [
         {"gradients": "kl"},
+        {"gradients": "kl-quantized"},
+        {"zero_point": "saturated"},
         {"gradients": "fisher"},
         {"weights": {"granularity": ["per_channel"], "scheme": ["asymmetric"]}},
         {"grouped_activations": SYMMETRIC},

@@ -11,6 +11,7 @@ from qhyvit.errors import InputError
 
 Granularity = Literal["per_tensor", "per_channel"]
 Scheme = Literal["symmetric", "asymmetric"]
+ZeroPoint = Literal["widened", "saturated"]
 Mode = Literal["partial", "full"]
 Split = Literal["calibration", "evaluation"]
 Device = Literal["auto", "cpu", "cuda"]

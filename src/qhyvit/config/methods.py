@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
-from qhyvit.config.base import Granularity, MethodName, Mode, Scheme, Strict, nearest_names
+from qhyvit.config.base import Granularity, MethodName, Mode, Scheme, Strict, ZeroPoint, nearest_names
 from qhyvit.errors import InputError
 
 
@@ -73,14 +73,20 @@ class MinmaxMethod(MethodSettings):
     )
 
 
-class FqvitMethod(MethodSettings):
+class ZeroPointSettings(MethodSettings):
+    """Settings of methods that may have zero points as their source computes them."""
+
+    zero_point: ZeroPoint = Field(
+        default="widened",
+        description="zero point of an operand on one side of 0. widened: the range is widened to contain 0; saturated: the zero point"
+        " of the range itself, clamped to the grid",
+    )
+
+
+class FqvitMethod(ZeroPointSettings):
     """Full observed range, with log2 steps for attention maps (FQ-ViT)."""
 
     algorithm: Literal["fqvit"]
-    zero_point: Literal["widened", "saturated"] = Field(
-        description="zero point of an activation on one side of 0. widened: the range is widened to contain 0; saturated: the zero point"
-        " of the range itself, clamped to the grid"
-    )
 
 
 class ConvInputSettings(MethodSettings):
@@ -114,7 +120,7 @@ class HyqMethod(MethodSettings):
     learning_rate: float = Field(gt=0, description="initial learning rate; it falls to 0 as a cosine")
 
 
-class SearchSettings(MethodSettings):
+class SearchSettings(ZeroPointSettings):
     """Settings of every method that searches scales."""
 
     objective: Literal["fisher", "cosine", "mse"] = Field(
@@ -125,11 +131,11 @@ class SearchSettings(MethodSettings):
     scale_max: float = Field(gt=0, description="the largest candidate scale, likewise")
     candidates: int = Field(ge=2, description="number of candidate scales")
     rounds: int = Field(ge=1, description="rounds of alternating between the two operands")
-    gradients: Literal["fisher", "fisher-quantized", "kl"] = Field(
+    gradients: Literal["fisher", "fisher-quantized", "kl", "kl-quantized"] = Field(
         default="fisher",
         description="gradients that the Fisher objective squares. fisher: of the log-likelihood of labels sampled from the FP32 softmax, at"
         " the FP32 network; fisher-quantized: the same at the default-quantized network; kl: of the KL divergence of the FP32 network from"
-        " itself",
+        " itself; kl-quantized: of that of the default-quantized network from the FP32 one",
     )
     cross_validated: bool = Field(
         default=False,
@@ -166,8 +172,12 @@ class SearchSettings(MethodSettings):
             "grouped_activations": self.grouped_activations or self.activations,
             "matmuls": self.matmuls,
         }
-        defaults = {name: (choices.granularity[0], choices.scheme[0]) for name, choices in operands.items()}
-        of_gradients = [self.gradients, defaults if self.gradients == "fisher-quantized" else None]
+        defaults: dict[str, Any] = {name: (choices.granularity[0], choices.scheme[0]) for name, choices in operands.items()}
+        if isinstance(self, ConvInputSettings) and self.conv_input_bits:
+            defaults["conv_input_bits"] = self.conv_input_bits
+        if self.zero_point != "widened":
+            defaults["zero_point"] = self.zero_point
+        of_gradients = [self.gradients, defaults if self.gradients in ("fisher-quantized", "kl-quantized") else None]
         settings = ["tokens"] if self.objective == "cosine" else of_gradients
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -3,14 +3,10 @@
 Full mode adds its power-of-two factors before norms (`qhyvit.methods.outputs`).
 """
 
-from dataclasses import replace
-
-from qhyvit.config.methods import FqvitMethod
 from qhyvit.graph.sites import Site
 from qhyvit.methods.log2_attention import from_softmax, log2_attention
 from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers
-from qhyvit.quantizers.uniform import saturated_grid
 
 
 def find_quantizers(task: Task) -> Quantizers:
@@ -21,9 +17,4 @@ def find_quantizers(task: Task) -> Quantizers:
 def _quantizer(task: Task, site: Site, operand: str) -> Quantizer:
     if from_softmax(site, operand):
         return log2_attention()
-    low, high = task.default_range(site, operand)
-    quantizer = task.covering(site, operand, low, high)
-    if task.settings(FqvitMethod).zero_point == "widened":
-        return quantizer
-    scale, zero_point = saturated_grid(low, high, quantizer.bits, quantizer.scheme)
-    return replace(quantizer, scale=scale, zero_point=zero_point)
+    return task.covering(site, operand, *task.default_range(site, operand))

@@ -34,8 +34,8 @@ def recalibrate(task: Task) -> Recalibration:
         images.read_batches(),
         images.positions,
         images.seed,
-        kl_loss if gradients == "kl" else fisher_loss,
-        default_quantizers(task) if gradients == "fisher-quantized" else NO_QUANTIZERS,
+        kl_loss if gradients in ("kl", "kl-quantized") else fisher_loss,
+        default_quantizers(task) if gradients in ("fisher-quantized", "kl-quantized") else NO_QUANTIZERS,
         ranges={name: found.ranges for name, found in task.statistics.items()},
         collectors=[blocks],
     )

@@ -61,6 +61,7 @@ def uniform_candidates(task: Task, problem: SiteProblem, operand: str) -> list[U
         exhaustive=objective.compares_all(problem, operand),
         bits=task.bits(problem.site, operand),
         scale_multipliers=scale_multipliers(method),
+        zero_point=method.zero_point,
         cross_validated=method.cross_validated and operand != "weight",
     )
     granularities = allowed.granularity if operand != "weight" or problem.parts is None else ["per_part"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.output_samples import OutputStatistics
 from qhyvit.calibration.recalibration import Recalibration
-from qhyvit.config.methods import Choices, ConvInputSettings, Method, SearchSettings
+from qhyvit.config.methods import Choices, ConvInputSettings, Method, SearchSettings, ZeroPointSettings
 from qhyvit.graph.output_parts import output_parts
 from qhyvit.graph.sites import Site, site_bias, site_weight
 from qhyvit.graph.traced_model import TracedModel
@@ -80,4 +80,5 @@ class Task:
         """Return the quantizer of the range [low, high], with the first granularity and scheme of the settings."""
         choices = self.choices(site, operand)
         axis = None if choices.granularity[0] == "per_tensor" else site.axis(operand)
-        return UniformQuantizer.covering(low, high, self.bits(site, operand), choices.scheme[0], axis)
+        zero_point = self.method.zero_point if isinstance(self.method, ZeroPointSettings) else "widened"
+        return UniformQuantizer.covering(low, high, self.bits(site, operand), choices.scheme[0], axis, zero_point)

@@ -4,6 +4,7 @@ Jacob et al., "Quantization and Training of Neural Networks for Efficient Intege
 in the notation of Q-HyViT (arXiv 2303.12557), Section III.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -14,6 +15,7 @@ from qhyvit.quantizers.base import Quantizer
 from qhyvit.quantizers.checks import check_bits, check_integers
 
 Scheme = Literal["symmetric", "asymmetric"]
+ZeroPoint = Literal["widened", "saturated"]  # of a range on one side of 0
 SMALLEST_SCALE = torch.finfo(torch.float32).eps  # a dead channel has range 0; its scale must not be
 
 
@@ -39,9 +41,14 @@ class UniformQuantizer(Quantizer):
             )
 
     @classmethod
-    def covering(cls, low: Tensor, high: Tensor, bits: int, scheme: Scheme, axis: int | None = None) -> Self:
-        """Return the quantizer whose grids cover the ranges [low, high], [] or one per channel [C] along ``axis``, and 0."""
-        return cls(bits, scheme, *range_to_grid(low, high, bits, scheme), axis)
+    def covering(
+        cls, low: Tensor, high: Tensor, bits: int, scheme: Scheme, axis: int | None = None, zero_point: ZeroPoint = "widened"
+    ) -> Self:
+        """Return the quantizer whose grids cover the ranges [low, high], [] or one per channel [C] along ``axis``, and 0.
+
+        A range on one side of 0 is not covered if the zero point is "saturated".
+        """
+        return cls(bits, scheme, *GRIDS[zero_point](low, high, bits, scheme), axis)
 
     def describe(self) -> str:
         """Name the granularity and the scheme."""
@@ -101,6 +108,12 @@ def saturated_grid(low: Tensor, high: Tensor, bits: int, scheme: Scheme) -> tupl
         return scale.clamp(min=SMALLEST_SCALE), torch.zeros_like(scale)
     scale = ((high - low) / (qmax - qmin)).clamp(min=SMALLEST_SCALE)
     return scale, torch.round(-low / scale).clamp(qmin, qmax)
+
+
+GRIDS: dict[ZeroPoint, Callable[[Tensor, Tensor, int, Scheme], tuple[Tensor, Tensor]]] = {
+    "widened": range_to_grid,
+    "saturated": saturated_grid,
+}
 
 
 def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:

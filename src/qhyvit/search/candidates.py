@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from qhyvit.quantizers.base import Quantizer
-from qhyvit.quantizers.uniform import Scheme, UniformQuantizer, grid_limits, range_to_grid
+from qhyvit.quantizers.uniform import GRIDS, Scheme, UniformQuantizer, ZeroPoint, grid_limits
 from qhyvit.search.objectives import Objective, chunk_size
 from qhyvit.search.site_problem import SiteProblem
 from qhyvit.search.subsample import by_batch, sampled
@@ -121,6 +121,7 @@ class UniformCandidates(Candidates):
     bits: int
     scheme: Scheme
     scale_multipliers: Tensor
+    zero_point: ZeroPoint = "widened"
     cross_validated: bool = False
 
     def __len__(self) -> int:
@@ -168,13 +169,13 @@ class UniformCandidates(Candidates):
             bounds = self._range(*self.problem.ranges_of_others[self.operand])
             lowest, highest = (multipliers.clamp(min=1) * bound[:, None] for bound in bounds)
             low, high = torch.maximum(low, lowest), torch.minimum(high, highest)
-        return range_to_grid(low, high, self.bits, self.scheme)
+        return GRIDS[self.zero_point](low, high, self.bits, self.scheme)
 
     def _covering(self, multiplier: Tensor) -> UniformQuantizer:
         low, high = (self._by_channel(multiplier) * bound for bound in self._range(*self.problem.channel_ranges[self.operand]))
         if self.granularity == "per_tensor":
-            return UniformQuantizer.covering(low[0], high[0], self.bits, self.scheme)
-        return UniformQuantizer.covering(low, high, self.bits, self.scheme, self.problem.site.axis(self.operand))
+            return UniformQuantizer.covering(low[0], high[0], self.bits, self.scheme, zero_point=self.zero_point)
+        return UniformQuantizer.covering(low, high, self.bits, self.scheme, self.problem.site.axis(self.operand), self.zero_point)
 
     def _by_channel(self, per_unit: Tensor) -> Tensor:
         """Bring values per unit [..., units] to the channels [..., C], or values per tensor [...] to [..., 1]."""
