@@ -5,10 +5,12 @@ A run rewrites reports in the working tree: nothing here reads these.
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
 
+from qhyvit.config.loading import load_config
 from qhyvit.presets import METHODS_FILE
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.registry import TABLES
@@ -54,14 +56,16 @@ def test_every_decimal_in_prose_quotes_a_report(page):
 
 
 @pytest.mark.parametrize("reports", REPORTS)
-def test_committed_tables_follow_from_the_committed_results(exported, reports, tmp_path):
+def test_committed_tables_follow_from_the_committed_results(exported, reports, tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    config = load_config(Path((REPOSITORY / reports / "experiment.txt").read_text().strip()), allow_unset_env=True)
     folder, published = exported / reports, (exported / "resources/published").glob("*.csv")
     paths = {f"published/{path.stem}": [path] for path in published}
     paths |= {kind: [folder / name] for kind, name in COMMITTED.items() if (folder / name).exists()}
     tables = [entry for entry in TABLES.values() if (folder / f"{entry.path}.md").exists() and paths.keys() >= {*entry.inputs}]
     assert tables
     for entry in tables:
-        write_table(entry.make(Sources(read_catalog(METHODS_FILE), paths)), tmp_path / entry.name, ["md"], entry.caption)
+        write_table(entry.make(Sources(read_catalog(METHODS_FILE), paths, config=config)), tmp_path / entry.name, ["md"], entry.caption)
         assert (tmp_path / f"{entry.name}.md").read_text() == (folder / f"{entry.path}.md").read_text(), (
             f"{reports}/{entry.path}.md does not follow from the committed {reports}/{COMMITTED.get(entry.inputs[0])}: "
             f"commit the tables of the same run, then bring README.md and docs up to date: {WRITE}"
