@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from qhyvit.evaluation.statistics import accuracy_interval, drop_interval
+from qhyvit.evaluation.statistics import accuracy_interval, drop_interval, unseen
 
 
 def test_the_paired_interval_agrees_with_the_normal_approximation():
@@ -24,9 +24,18 @@ def test_the_paired_interval_is_that_of_a_bootstrap_over_images():
     assert drop_interval(reference, correct) == pytest.approx((100 * expected.low, 100 * expected.high), abs=0.3)  # an image is 0.25
 
 
-def test_interval_is_empty_for_equal_predictions_and_repeats():
+def test_unseen_share_of_2000_images_is_the_rule_of_three():
+    assert unseen(2000) == pytest.approx(0.15, abs=0.001)
+    assert (1 - unseen(2000) / 100) ** 2000 == pytest.approx(0.05)  # so rarely would such a share of images show no difference
+
+
+def test_interval_of_equal_predictions_is_what_their_number_cannot_exclude():
+    hits = np.arange(2000) % 3 == 0
+    assert drop_interval(hits, hits) == pytest.approx((-0.15, 0.15), abs=0.001)
+
+
+def test_interval_of_the_same_predictions_repeats():
     hits = np.arange(100) % 3 == 0
-    assert drop_interval(hits, hits) == (0, 0)
     other = np.arange(100) % 4 == 0
     assert drop_interval(hits, other) == drop_interval(hits, other)
 

@@ -3,7 +3,9 @@ import pandas as pd
 import pytest
 from scipy.stats import t
 
+from qhyvit.evaluation.statistics import crossed_mean, unseen
 from qhyvit.presets import METHODS_FILE
+from qhyvit.reporting.captions import seeds_note
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.correctness import encode
 from qhyvit.reporting.sources import Sources
@@ -14,6 +16,7 @@ from qhyvit.reporting.tables.paired import headline_pairs
 CATALOG = read_catalog(METHODS_FILE)
 
 IMAGES = 400
+PAIR = ("qhyvit", "minmax")
 
 
 def run(model, method, correct, seed=0, images_hash="same"):
@@ -53,9 +56,23 @@ def test_mean_pairs_images_over_networks_and_seeds(correct):
     rows = over_minmax(table(*runs)).set_index("model")
     assert rows.gain.to_dict() == pytest.approx({"a": 10, "b": 0, "mean": 5})
     assert rows.runs.to_dict() == {"a": 2, "b": 2, "mean": 4}
-    assert rows.loc["b", ["low", "high"]].tolist() == [0, 0]
+    assert set(rows.seeds) == {2}
+    assert rows.loc["b", ["low", "high"]].tolist() == [-unseen(IMAGES), unseen(IMAGES)]
     assert pd.isna(rows.p["b"])
     assert rows.high["mean"] - rows.low["mean"] == pytest.approx((rows.high["a"] - rows.low["a"]) / 2)
+
+
+def test_networks_are_averaged_before_seeds_are_compared(correct):
+    """Seed 1 takes from one network what it gives to the other, so their mean is the same in both draws."""
+    every, most = correct
+    lost = {("a", 0): most, ("a", 1): every, ("b", 0): every, ("b", 1): most}
+    runs = [run(model, method, every if method == "qhyvit" else hits, seed) for (model, seed), hits in lost.items() for method in PAIR]
+    rows = over_minmax(table(*runs)).set_index("model")
+    of_draw = np.array([every.astype(float) - most, np.zeros(IMAGES)])
+    expected, p = crossed_mean(100 * of_draw)
+    assert rows.loc["a", ["gain", "low", "high"]].tolist() == pytest.approx(list(expected))
+    assert rows.high["mean"] - rows.low["mean"] < 0.3 * (expected.high - expected.low)
+    assert rows.p["mean"] < 0.05 < p
 
 
 def test_runs_on_other_images_or_seeds_are_no_pairs(correct):
@@ -70,7 +87,7 @@ def test_gain_beyond_chance_has_an_asterisk(correct):
     (row,) = gains_shown(over_minmax(table(*runs))).to_dict("records")
     assert row["a"].startswith("10.00 [")
     assert row["a"].endswith("]*")
-    assert row["b"] == "0.00 [0.00, 0.00]"
+    assert row["b"] == "0.00 [-0.75, 0.75]"
 
 
 def made(module, tmp_path, runs):
@@ -103,8 +120,8 @@ def test_headline_has_both_methods_and_compares_them_once():
 @pytest.mark.parametrize(
     ("method", "note"),
     [
-        ("qhyvit", ""),
-        ("qhyvit-cv", "This run has no `qhyvit`, the paper's method: gains are those of `qhyvit-cv`."),
+        ("qhyvit", seeds_note(1)),
+        ("qhyvit-cv", f"This run has no `qhyvit`, the paper's method: gains are those of `qhyvit-cv`. {seeds_note(1)}"),
         ("hyq", "This run has no `qhyvit`, the paper's method."),
     ],
 )

@@ -1,5 +1,6 @@
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
@@ -9,10 +10,14 @@ from qhyvit.config.loading import Config, read_yaml
 from qhyvit.config.models import MODELS
 from qhyvit.errors import InputError
 from qhyvit.presets import METHODS_FILE
+from qhyvit.reporting.averaged import averaged
+from qhyvit.reporting.captions import seeds_note
 from qhyvit.reporting.catalog import read_catalog
+from qhyvit.reporting.correctness import COLUMNS as CORRECT_COLUMNS
+from qhyvit.reporting.correctness import encode
 from qhyvit.reporting.published import read_accuracies, read_cells, read_means, under_our_names
 from qhyvit.reporting.registry import TABLES
-from qhyvit.reporting.runs import COLUMNS, seed_means
+from qhyvit.reporting.runs import COLUMNS
 from qhyvit.reporting.sources import Sources
 from qhyvit.reporting.tables.comparison import compare, comparison_shown
 from qhyvit.reporting.tables.improvement import improvement, improvement_shown
@@ -37,7 +42,9 @@ def made(name, results, folder, dataset=None):
     """A table made from results.csv and the published ones, with its files in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     results.to_csv(folder / "results.csv", index=False)
-    paths = {"results": [folder / "results.csv"]} | {f"published/{path.stem}": [path] for path in PAPER.glob("*.csv")}
+    correct_of(results).to_csv(folder / "correct.csv", index=False)
+    paths = {kind: [folder / f"{kind}.csv"] for kind in ("results", "correct")}
+    paths |= {f"published/{path.stem}": [path] for path in PAPER.glob("*.csv")}
     table = TABLES[name].make(Sources(CATALOG, paths, config=experiment(**dataset or {})))
     write_table(table, folder / name, TABLES[name].formats, TABLES[name].caption)
     return table
@@ -58,6 +65,12 @@ def results(*runs):
         for (dataset, model), top1 in fp32.items()
     ]
     return pd.DataFrame([*references, *runs], columns=COLUMNS)
+
+
+def correct_of(results):
+    """A row of correct.csv for each run: of its 100 images the first ones are right."""
+    correct = [encode(np.arange(100) < round(top1)) for top1 in results.top1]
+    return results.assign(images=100, images_hash="same", correct=correct)[CORRECT_COLUMNS]
 
 
 def cells_of_tables():
@@ -153,11 +166,14 @@ def test_comparison_on_imagenet_worked_by_hand():
         run("mobilevit_xxs", "qhyvit", 67.0, 68.0, dataset="imagenet", seed=1),
         run("mobilevit_xs", "qhyvit", 70.0, 74.0, dataset="imagenet"),
     )
-    rows = compare(seed_means(ours), published("table_ii"), same_images=True)
+    rows = compare(averaged(ours, correct_of(ours)), published("table_ii"), same_images=True)
     assert rows.model.tolist() == ["mobilevit_xs", "mobilevit_xxs"]
     xs, xxs = rows.to_dict("records")
     assert pd.isna([xs["paper_top1"], xs["top1_difference"], xs["drop_difference"]]).all()
-    assert (xxs["top1"], xxs["drop"], xxs["drop_low"], xxs["drop_high"]) == (66.5, 1.5, 0.5, 2.5)  # means of two seeds
+    assert (xs["drop_low"], xs["drop_high"]) == (3, 5)
+    assert (xxs["top1"], xxs["drop"]) == (66.5, 1.5)  # means of two seeds
+    assert xxs["drop_high"] - 1.5 == pytest.approx(1.5 - xxs["drop_low"])
+    assert xxs["drop_high"] > 2.5  # an end is no mean of ends
     assert (xxs["paper_fp32"], xxs["paper_top1"], xxs["source"], xxs["trust"]) == (69.0, 68.2, "readme", "high")
     assert xxs["paper_drop"] == pytest.approx(0.8)
     assert xxs["top1_difference"] == pytest.approx(-1.7)
@@ -169,7 +185,7 @@ def test_comparison_on_imagenet_worked_by_hand():
         "W8A8",
         "68.00",
         "66.50",
-        "1.50 [0.50, 2.50]",
+        f"1.50 [{xxs['drop_low']:.2f}, {xxs['drop_high']:.2f}]",
         "69.00",
         "68.20",
         "0.80",
@@ -180,7 +196,7 @@ def test_comparison_on_imagenet_worked_by_hand():
 
 def test_note_counts_published_counterparts(tmp_path):
     ours = results(run("mobilevit_xxs", "qhyvit", 66.0), run("mobilevit_xs", "qhyvit", 70.0))
-    assert made("table_ii", ours, tmp_path).note.startswith("1 of these 2 cells have a published counterpart.")
+    assert made("table_ii", ours, tmp_path).note.startswith(f"1 of these 2 cells have a published counterpart. {seeds_note(1)}")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +220,7 @@ def test_on_imagenets_whole_validation_set_the_papers_cells_are_subtracted_whate
     ours = results(run("mobilevit_xxs", "qhyvit", 66.5, 68.0, dataset="mine")).assign(images=50_000)
     table = made("table_ii", ours, tmp_path, {"name": "mine", "layout": "imagenet", "classes": 1000})
     assert table.rows.top1_difference.tolist() == pytest.approx([-1.7])
-    assert table.note == "1 of these 1 cells have a published counterpart."
+    assert table.note == f"1 of these 1 cells have a published counterpart. {seeds_note(1)}"
 
 
 def test_published_cells_stand_next_to_the_method_that_claims_them():
@@ -306,7 +322,7 @@ def test_table_has_three_forms_with_equal_bytes_each_time(tmp_path):
             made(name, ours, tmp_path / folder)
     written = {path.name: path.read_bytes() for path in (tmp_path / "first").iterdir()}
     forms = [f"{name}.{suffix}" for name in (*COMPARED, "improvement") for suffix in ("csv", "md", "tex")]
-    assert sorted(written) == sorted([*forms, "results.csv"])
+    assert sorted(written) == sorted([*forms, "results.csv", "correct.csv"])
     assert written == {path.name: path.read_bytes() for path in (tmp_path / "second").iterdir()}
     assert rb"mobilevit\_xxs & qhyvit & W8A8 & 80.00 & 79.00 & 1.00 [0.00, 2.00] & 69.00 & 68.20 & 0.80 &  &  \\" in written["table_ii.tex"]
     assert b"| mobilevit_xxs | qhyvit   | W8A8   |" in written["table_ii.md"]

@@ -1,21 +1,26 @@
 """Captions of tables and figures, for the HTML report, Markdown and LaTeX alike."""
 
+_DRAWS = (
+    "Chance is that of the evaluation images, and also that of the draw of the calibration images if there are several seeds, which are"
+    " averaged. With one seed, all of it holds on that draw only."
+)
 _PAIRED_TEST = (
-    "on the same images. Columns are networks, and their mean; brackets hold the 95 % interval over images (Student's t). Several seeds are"
-    " averaged. Asterisks mark differences that are not chance. All rows of the table are one family of tests: the probability that any is"
-    " marked wrongly is at most 5 % (Holm)."
+    "on the same images. Columns are networks, and their mean; brackets hold 95 % intervals (Student's t). None is narrower than what so"
+    f" many images cannot exclude where none differs: 3 / N (rule of three). Asterisks mark differences beyond chance. {_DRAWS} All rows of"
+    " the table are one family of tests: the probability that any is marked wrongly is at most 5 % (Holm)."
 )
 _COMPARED = (
     "One row per cell of ours, next to the published cell of the same network where it is known. Accuracies are in percent, drops in points"
-    " with their 95 % paired interval. Differences, ours minus the paper's, are given only on all 50,000 images of ImageNet's validation"
-    " set: accuracies on other images cannot be subtracted. `source` and `trust` say where the published number was read and how sure it"
-    " is (resources/published/README.md)."
+    f" with their 95 % paired interval. {_DRAWS} Differences, ours minus the paper's, are given only on all 50,000 images of ImageNet's"
+    " validation set: accuracies on other images cannot be subtracted. `source` and `trust` say where the published number was read and how"
+    " sure it is (resources/published/README.md)."
 )
 
-RESULTS = "One row per run. Accuracies and drops are in percent, the Kullback-Leibler divergence from the FP32 network is in nats."
-ACCURACY = (
-    "Top-1 accuracy by method and bit-width, with the drop from FP32 and its 95 % paired interval, in points. Several seeds are averaged."
+RESULTS = (
+    "One row per run. Accuracies and drops are in percent, the Kullback-Leibler divergence from the FP32 network is in nats. The interval"
+    " of a drop is over evaluation images, on the run's own draw of the calibration images."
 )
+ACCURACY = f"Top-1 accuracy by method and bit-width, with the drop from FP32 and its 95 % paired interval, in points. {_DRAWS}"
 TABLE_II = f"Partial quantization (softmax and norms in FP32) at 8 and 6 bits, next to Table II of the paper. {_COMPARED}"
 TABLE_III = f"Full quantization (softmax and norms too), next to Table III of the paper, which has 8 bits only. {_COMPARED}"
 TABLE_IV = (
@@ -73,16 +78,16 @@ RUNS = (
 
 ACCURACY_FIGURE = (
     "Top-1 accuracy by bit-width and method, one panel per network. The dashed line is FP32; bars span the 95 % paired interval of the"
-    " drop. Several seeds are averaged."
+    f" drop. {_DRAWS}"
 )
 DROPS = (
     "Drop of top-1 from FP32 by method, in points: one panel per bit-width, one mark per network with the 95 % paired interval of its drop."
-    " The axis is linear up to 2 points and logarithmic beyond. Several seeds are averaged."
+    f" The axis is linear up to 2 points and logarithmic beyond. {_DRAWS}"
 )
 CLAIMS = (
     "Drop of top-1 from FP32 by network, in points: one panel per bit-width, one mark per method with the 95 % paired interval of its drop."
     " Crosses are the drops that the paper publishes, on ImageNet's whole validation set; dotted lines lead to them from ours. The axis is"
-    " linear up to 2 points and logarithmic beyond."
+    f" linear up to 2 points and logarithmic beyond. {_DRAWS}"
 )
 SEEDS_FIGURE = (
     "Top-1 of each seed minus the mean over seeds, in points, by method: one panel per bit-width, each with its own scale, one mark per"
@@ -120,3 +125,8 @@ DROP_AGAINST_SECONDS = (
     "Drop of top-1 from FP32, in points, against the wall-clock seconds of calibration and quantization: one panel per bit-width. Small"
     " marks are networks, large ones their means. Times are of this run on this machine, on one thread and next to other jobs."
 )
+
+
+def seeds_note(seeds: int) -> str:
+    """Return a note on how many ``seeds`` a table averages."""
+    return "This run has one seed." if seeds == 1 else f"This run has {seeds} seeds."

@@ -45,12 +45,12 @@ def _by_name(*entries: E) -> dict[str, E]:
 RESULTS = Entry(name="results", title="all results", caption=captions.RESULTS, category="Tables", inputs=())
 
 TABLES = _by_name(
-    TableEntry(name="accuracy", title="accuracy by method and bit-width", caption=captions.ACCURACY, inputs=("results",)),
+    TableEntry(name="accuracy", title="accuracy by method and bit-width", caption=captions.ACCURACY, inputs=("results", "correct")),
     TableEntry(
         name="table_ii",
         title="comparison with the paper's Table II (partial quantization)",
         caption=captions.TABLE_II,
-        inputs=("results", "published/table_ii"),
+        inputs=("results", "correct", "published/table_ii"),
         formats=PRINTED,
         available=lambda config: _has_published_bits(config, "partial"),
     ),
@@ -58,7 +58,7 @@ TABLES = _by_name(
         name="table_iii",
         title="comparison with the paper's Table III (full quantization)",
         caption=captions.TABLE_III,
-        inputs=("results", "published/table_iii"),
+        inputs=("results", "correct", "published/table_iii"),
         formats=PRINTED,
         available=lambda config: _has_published_bits(config, "full"),
     ),
@@ -66,7 +66,7 @@ TABLES = _by_name(
         name="table_iv",
         title="comparison with the paper's Table IV (ablation)",
         caption=captions.TABLE_IV,
-        inputs=("results", "published/table_iv", "published/table_ii"),
+        inputs=("results", "correct", "published/table_iv", "published/table_ii"),
         formats=PRINTED,
         available=lambda config: _has_published_bits(config, "partial") and _has_ablation(config, "partial"),
     ),
@@ -159,15 +159,21 @@ FIGURES = _by_name(
         name="accuracy",
         title="accuracy by bit-width and method, {mode} quantization",
         caption=captions.ACCURACY_FIGURE,
-        inputs=("results",),
+        inputs=("results", "correct"),
         per=("mode",),
     ),
-    FigureEntry(name="drops", title="drop of each method, {mode} quantization", caption=captions.DROPS, inputs=("results",), per=("mode",)),
+    FigureEntry(
+        name="drops",
+        title="drop of each method, {mode} quantization",
+        caption=captions.DROPS,
+        inputs=("results", "correct"),
+        per=("mode",),
+    ),
     FigureEntry(
         name="claims",
         title="drops next to the published ones",
         caption=captions.CLAIMS,
-        inputs=("results", "published/table_ii"),
+        inputs=("results", "correct", "published/table_ii"),
         available=lambda config, _: {*CLAIMS} <= {*config.methods} and _has_published_bits(config, "partial"),
     ),
     FigureEntry(

@@ -20,7 +20,7 @@ COLUMNS = [
     *("dataset", "model", "family", "method", "mode", "w_bits", "a_bits", "seed", "images"),
     *("top1", "top1_fp32", "drop", "drop_low", "drop_high", "kl"),
 ]
-MEANS = ["top1", "top1_fp32", "drop", "drop_low", "drop_high"]
+MEANS = ["top1", "top1_fp32", "drop"]
 MODES = ["", "partial", "full"]
 
 
@@ -84,15 +84,9 @@ def quantized_runs(results: pd.DataFrame, mode: str) -> pd.DataFrame:
 
 
 def seed_means(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per data set and CELL of the quantized ``runs``: MEANS over seeds, where intervals' ends are averaged too."""
+    """Return one row per data set and CELL of the quantized ``runs``: MEANS over seeds."""
     quantized = runs[runs.method != FP32]
     return quantized.groupby(["dataset", *CELL], as_index=False)[MEANS].mean()
-
-
-def cells(results: pd.DataFrame, mode: str) -> pd.DataFrame:
-    """Return one row per network, method and bit-width in ``mode``, averaged over seeds: `quantized_runs` with MEANS and ``images``."""
-    runs = quantized_runs(results, mode)
-    return runs.groupby(["family", *CELL, "bits"], as_index=False)[[*MEANS, "images"]].mean()
 
 
 def bits_shown(rows: pd.DataFrame) -> "pd.Series[str]":

@@ -6,9 +6,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from qhyvit.reporting.averaged import read_averaged
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, legend_height, method_styles, panel_grid
-from qhyvit.reporting.runs import bit_widths, cells, read_results
+from qhyvit.reporting.runs import bit_widths, quantized_runs
 from qhyvit.reporting.sources import Sources
 
 MARKS = 90  # marks in one line of panels that can be told apart
@@ -17,16 +18,17 @@ MARGIN = 0.05  # of the axis, above and below all marks: half a marker takes 0.0
 
 
 def make(sources: Sources) -> Figure:
-    """Make the figure from results.csv."""
-    return accuracy_figure(read_results(sources.one("results")), sources.mode, sources.methods)
+    """Make the figure from results.csv and correct.csv."""
+    return accuracy_figure(read_averaged(sources), sources.mode, sources.methods)
 
 
-def accuracy_figure(results: pd.DataFrame, mode: str, methods: MethodCatalog) -> Figure:
+def accuracy_figure(averaged: pd.DataFrame, mode: str, methods: MethodCatalog) -> Figure:
     """Draw top-1 by bit-width in ``mode``: one panel per network, by family, with one mark per method.
 
-    ``results`` is results.csv. The dashed line is FP32; bars span the 95 % paired interval of the drop, and several seeds are averaged.
+    ``averaged`` has one row per cell, with the columns of `qhyvit.reporting.averaged`. The dashed line is FP32; bars span the 95 % interval
+    of the drop.
     """
-    shown = cells(results, mode)
+    shown = quantized_runs(averaged, mode)
     bits, styles = bit_widths(shown), method_styles(shown.method, methods)
     labels = [methods.label(name) for name in styles]
     networks = list(shown.groupby(["family", "model"]))

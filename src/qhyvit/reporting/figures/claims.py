@@ -6,10 +6,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from qhyvit.reporting.averaged import read_averaged
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.figures.style import DROP, LINEAR, PAGE, STYLE, add_legend, dodge, error_bars, method_styles, tick_drops
 from qhyvit.reporting.published import read_cells, under_our_names
-from qhyvit.reporting.runs import bit_widths, bits_shown, cells, read_results
+from qhyvit.reporting.runs import bit_widths, bits_shown, quantized_runs
 from qhyvit.reporting.sources import Sources
 
 METHODS = ("omse", "easyquant", "ptq4vit", "repqvit", "qhyvit")  # a plain baseline, those of the paper, and its method
@@ -17,17 +18,18 @@ PUBLISHED = {"marker": "x", "markersize": 6, "markeredgewidth": 1.4}
 
 
 def make(sources: Sources) -> Figure:
-    """Make the figure from results.csv and the published Table II."""
+    """Make the figure from results.csv, correct.csv and the published Table II."""
     published = under_our_names(read_cells(sources.one("published/table_ii")), sources.methods.published_as)
-    return claims_figure(read_results(sources.one("results")), published, sources.methods)
+    return claims_figure(read_averaged(sources), published, sources.methods)
 
 
-def claims_figure(results: pd.DataFrame, published: pd.DataFrame, methods: MethodCatalog) -> Figure:
-    """Draw the drop of top-1: one panel per bit-width, one line per network, one mark per method with its paired interval.
+def claims_figure(averaged: pd.DataFrame, published: pd.DataFrame, methods: MethodCatalog) -> Figure:
+    """Draw the drop of top-1: one panel per bit-width, one line per network, one mark per method with its interval.
 
-    Crosses are the drops of ``published`` cells; dotted lines lead to them from ours. Several seeds are averaged.
+    ``averaged`` has one row per cell, with the columns of `qhyvit.reporting.averaged`. Crosses are the drops of ``published`` cells; dotted
+    lines lead to them from ours.
     """
-    ours = cells(results, "partial")
+    ours = quantized_runs(averaged, "partial")
     ours = ours[ours.method.isin(METHODS)]
     published = published.assign(bits=bits_shown(published))
     networks, styles = sorted(ours.model.unique()), method_styles(ours.method, methods)

@@ -7,7 +7,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.figures.style import DROP, LINEAR, STYLE, add_legend, legend_height, method_styles, panel_grid, tick_drops
-from qhyvit.reporting.runs import CELL, bit_widths, cells, read_results
+from qhyvit.reporting.runs import CELL, bit_widths, bits_shown, quantized_runs, read_results, seed_means
 from qhyvit.reporting.sources import Sources
 
 
@@ -22,8 +22,8 @@ def timing_figure(results: pd.DataFrame, timings: pd.DataFrame, mode: str, metho
     Large marks are the means of methods over networks, small marks the networks. ``timings`` is the table of
     `qhyvit.reporting.tables.timings`; runs whose time is not known have no mark.
     """
-    timed = cells(results, mode).merge(timings, on=CELL)
-    rows = timed.assign(seconds=timed.calibrate + timed.quantize)
+    timed = seed_means(quantized_runs(results, mode)).merge(timings, on=CELL)
+    rows = timed.assign(bits=bits_shown(timed), seconds=timed.calibrate + timed.quantize)
     bits, styles = bit_widths(rows), method_styles(rows.method, methods)
     with mpl.rc_context(STYLE):
         figure, panels = panel_grid(

@@ -5,24 +5,25 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from qhyvit.reporting.averaged import read_averaged
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.figures.method_panels import method_panels
 from qhyvit.reporting.figures.style import DROP, LINEAR, STYLE, add_legend, dodge, error_bars, marker_styles, tick_drops
-from qhyvit.reporting.runs import cells, read_results
+from qhyvit.reporting.runs import quantized_runs
 from qhyvit.reporting.sources import Sources
 
 
 def make(sources: Sources) -> Figure:
-    """Make the figure from results.csv."""
-    return drop_figure(read_results(sources.one("results")), sources.mode, sources.methods)
+    """Make the figure from results.csv and correct.csv."""
+    return drop_figure(read_averaged(sources), sources.mode, sources.methods)
 
 
-def drop_figure(results: pd.DataFrame, mode: str, methods: MethodCatalog) -> Figure:
-    """Draw the drop of top-1 in ``mode``: one panel per bit-width, one line per method, one mark per network with its paired interval.
+def drop_figure(averaged: pd.DataFrame, mode: str, methods: MethodCatalog) -> Figure:
+    """Draw the drop of top-1 in ``mode``: one panel per bit-width, one line per method, one mark per network with its interval.
 
-    ``results`` is results.csv; several seeds are averaged.
+    ``averaged`` has one row per cell, with the columns of `qhyvit.reporting.averaged`.
     """
-    shown = cells(results, mode)
+    shown = quantized_runs(averaged, mode)
     order, networks = methods.order(shown.method), sorted(shown.model.unique())
     with mpl.rc_context(STYLE):
         figure, panels = method_panels(shown, methods)

@@ -2,8 +2,10 @@
 
 import pandas as pd
 
-from qhyvit.reporting.catalog import FP32, MethodCatalog
-from qhyvit.reporting.runs import bit_widths, bits_shown, in_order, read_results, seed_means
+from qhyvit.reporting.averaged import read_averaged
+from qhyvit.reporting.captions import seeds_note
+from qhyvit.reporting.catalog import MethodCatalog
+from qhyvit.reporting.runs import bit_widths, bits_shown, in_order
 from qhyvit.reporting.sources import Sources
 from qhyvit.reporting.write import Table, decimals, interval_shown
 
@@ -11,20 +13,19 @@ NETWORK = ["model", "mode", "method"]
 
 
 def make(sources: Sources) -> Table:
-    """Make the table from results.csv."""
-    table = accuracy_table(read_results(sources.one("results")), sources.methods)
-    return Table(table, table)
+    """Make the table from results.csv and correct.csv."""
+    averaged = read_averaged(sources)
+    table = accuracy_table(averaged, sources.methods)
+    return Table(table, table, seeds_note(averaged.seeds.max()))
 
 
-def accuracy_table(results: pd.DataFrame, methods: MethodCatalog) -> pd.DataFrame:
+def accuracy_table(averaged: pd.DataFrame, methods: MethodCatalog) -> pd.DataFrame:
     """Return one row per model, mode and method, one column per bit-width: top-1 in percent and the drop with its 95 % interval.
 
-    Several seeds are averaged, and so are the ends of their intervals.
+    ``averaged`` has one row per cell, with the columns of `qhyvit.reporting.averaged`.
     """
-    means = seed_means(results)
-    drops = interval_shown(means["drop"], means.drop_low, means.drop_high)
-    cells = means.assign(bits=bits_shown(means), cell=decimals(means.top1) + " (drop " + drops + ")")
+    drops = interval_shown(averaged["drop"], averaged.drop_low, averaged.drop_high)
+    cells = averaged.assign(bits=bits_shown(averaged), cell=decimals(averaged.top1) + " (drop " + drops + ")")
     table = cells.pivot(index=NETWORK, columns="bits", values="cell")[bit_widths(cells)].reset_index().rename_axis(columns=None)
-    fp32 = results[results.method == FP32].set_index("model").top1
-    table.insert(1, "FP32", decimals(table.model.map(fp32)))
+    table.insert(1, "FP32", decimals(table.model.map(averaged.groupby("model").top1_fp32.first())))
     return in_order(table, methods, NETWORK)

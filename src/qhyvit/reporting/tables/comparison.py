@@ -7,9 +7,11 @@ import pandas as pd
 
 from qhyvit.config.base import Mode
 from qhyvit.config.dataset import IMAGENET_VALIDATION_IMAGES
+from qhyvit.reporting.averaged import INTERVAL, read_averaged
+from qhyvit.reporting.captions import seeds_note
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.published import read_cells, under_our_names
-from qhyvit.reporting.runs import BITS, CELL, bits_shown, in_order, read_results, seed_means
+from qhyvit.reporting.runs import BITS, CELL, MEANS, bits_shown, in_order
 from qhyvit.reporting.sources import Sources
 from qhyvit.reporting.tables.headline import HEADLINE
 from qhyvit.reporting.write import Table, decimals, interval_shown
@@ -21,24 +23,24 @@ PAPER = {"top1_fp32": "paper_fp32", "top1": "paper_top1", "drop": "paper_drop", 
 def comparison_table(sources: Sources, name: str, mode: Mode, methods: Collection[str], fp32: str | None = None) -> Table:
     """Compare the runs of ``methods`` in ``mode`` with the published table ``name``; ``fp32`` names the table of its FP32 accuracies."""
     published = read_cells(sources.one(f"published/{name}"), sources.one(f"published/{fp32}") if fp32 else None)
-    results = read_results(sources.one("results"))
-    images = int(results.images.max())
+    ours = read_averaged(sources)
+    images = int(ours.images.max())
     same_images = sources.experiment().experiment.dataset.is_whole_imagenet(images)
-    means = seed_means(results)
-    covered = means[(means["mode"] == mode) & means.w_bits.isin(PAPER_BITS) & (means.w_bits == means.a_bits) & means.method.isin(methods)]
+    covered = ours[(ours["mode"] == mode) & ours.w_bits.isin(PAPER_BITS) & (ours.w_bits == ours.a_bits) & ours.method.isin(methods)]
     rows = compare(covered, under_our_names(published, sources.methods.published_as), same_images)
     rows = in_order(rows, sources.methods, ["dataset", *BITS, "model", "method"])
-    return Table(rows, comparison_shown(rows), " ".join(filter(None, [_coverage(rows), "" if same_images else _other_images(images)])))
+    notes = [_coverage(rows), seeds_note(ours.seeds.max()), "" if same_images else _other_images(images)]
+    return Table(rows, comparison_shown(rows), " ".join(filter(None, notes)))
 
 
 def compare(ours: pd.DataFrame, published: pd.DataFrame, same_images: bool) -> pd.DataFrame:
-    """Return one row per cell of ``ours`` (`seed_means`), with the ``published`` cell of the same name where it is known.
+    """Return one row per cell of ``ours`` (`averaged`), with the ``published`` cell of the same name where it is known.
 
     Accuracies are in percent, drops in points. Differences, ours minus the paper's, are NaN unless both are on the ``same_images``, those
     of ImageNet's whole validation set (`Dataset.is_whole_imagenet`).
     """
     paper = published.rename(columns=PAPER)[[*CELL, *PAPER.values()]]
-    rows = ours.merge(paper, how="left", on=CELL, validate="many_to_one")
+    rows = ours[["dataset", *CELL, *MEANS, *INTERVAL]].merge(paper, how="left", on=CELL, validate="many_to_one")
     rows["top1_difference"] = rows.top1 - rows.paper_top1 if same_images else np.nan
     rows["drop_difference"] = rows["drop"] - rows.paper_drop if same_images else np.nan
     return rows

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ttest_1samp
 
-from qhyvit.evaluation.statistics import CONFIDENCE, holm
+from qhyvit.evaluation.statistics import CONFIDENCE, crossed_mean, holm
+from qhyvit.reporting.captions import seeds_note
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.correctness import decode
 from qhyvit.reporting.runs import BITS, KEY, bits_shown, in_order
@@ -16,18 +16,19 @@ from qhyvit.reporting.write import interval_shown
 MEAN = "mean"
 RUN = [name for name in KEY if name != "method"]
 SETTING = ["dataset", "mode", *BITS, "method", "baseline"]
-COLUMNS = [*SETTING, "model", "runs", "images", "gain", "low", "high", "p"]
+COLUMNS = [*SETTING, "model", "runs", "seeds", "images", "gain", "low", "high", "p"]
 
 
 def gains(correct: pd.DataFrame, pairs: Iterable[tuple[str, str]], methods: MethodCatalog) -> pd.DataFrame:
     """Return COLUMNS for each pair of a method and a baseline, per setting and network, and for the mean of all networks.
 
     ``correct`` is a `correct_table`. The ``gain`` and its interval are in points, over so many ``runs`` (networks and seeds); ``p`` is
-    adjusted for all rows. Runs are paired with those of the same network and seed on the same images.
+    adjusted for all rows. Runs are paired with those of the same network and seed on the same images. Networks are averaged as they are;
+    images are a source of chance, and so are seeds where there are several (`crossed_mean`).
     """
     of_method = dict(list(correct.groupby("method")))
     rows = [
-        dict(zip(SETTING, setting, strict=True)) | {"model": model} | _tested([_difference(run) for run in of_model.to_dict("records")])
+        dict(zip(SETTING, setting, strict=True)) | {"model": model} | _tested(of_model)
         for method, baseline in pairs
         if {method, baseline} <= of_method.keys()
         for setting, of_setting in _joined(of_method[method], of_method[baseline]).groupby(SETTING)
@@ -50,6 +51,11 @@ def gains_shown(rows: pd.DataFrame) -> pd.DataFrame:
     return wide.reindex(columns=[*networks, MEAN]).reset_index().rename_axis(columns=None)
 
 
+def gains_note(rows: pd.DataFrame) -> str:
+    """Return a note on the seeds behind the rows of `gains`."""
+    return "" if rows.empty else seeds_note(rows.seeds.max())
+
+
 def _joined(method: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     named = baseline.rename(columns={"method": "baseline"})
     return method.merge(named, on=[*RUN, "images_hash"], suffixes=("", "_baseline"))
@@ -60,11 +66,9 @@ def _difference(run: Mapping[Any, Any]) -> np.ndarray:
     return decode(run["correct"], run["images"]).astype(float) - decode(run["correct_baseline"], run["images"])
 
 
-def _tested(differences: list[np.ndarray]) -> dict[str, float]:
-    by_image = 100 * np.mean(np.stack(differences), axis=0)
-    row = {"runs": len(differences), "images": len(by_image), "gain": by_image.mean()}
-    if not by_image.any():
-        return row | {"low": 0.0, "high": 0.0}
-    test = ttest_1samp(by_image, 0)
-    low, high = test.confidence_interval(CONFIDENCE)
-    return row | {"low": low, "high": high, "p": test.pvalue}
+def _tested(runs: pd.DataFrame) -> dict[str, float]:
+    differences = [np.mean([_difference(run) for run in of_seed.to_dict("records")], axis=0) for _, of_seed in runs.groupby("seed")]
+    by_seed = 100 * np.stack(differences)
+    gain, p = crossed_mean(by_seed)
+    row = {"runs": len(runs), "seeds": by_seed.shape[0], "images": by_seed.shape[1]}
+    return row | {"gain": gain.value, "low": gain.low, "high": gain.high, "p": p if by_seed.any() else np.nan}
