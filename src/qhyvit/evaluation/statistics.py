@@ -8,6 +8,7 @@ import scipy  # its parts are imported at their first use: stats takes a second,
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
+SMALLEST_VARIANCE = 1e-100  # of equal values; quotients of smaller numbers may be rounded to 0
 
 
 class Estimate(NamedTuple):
@@ -57,7 +58,7 @@ def crossed_mean(values: np.ndarray) -> tuple[Estimate, float]:
     """
     draws, images = values.shape
     of_images, of_draws, rest = _mean_squares(values)
-    variance = max(of_images + of_draws - rest, of_images, of_draws, np.finfo(float).tiny)
+    variance = max(of_images + of_draws - rest, of_images, of_draws, SMALLEST_VARIANCE)
     share = of_draws / variance
     freedom = 1 / ((1 - share) / (images - 1) + share / max(draws - 1, 1))
     mean, error = float(values.mean()), sqrt(variance / (draws * images))

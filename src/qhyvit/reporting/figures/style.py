@@ -19,6 +19,8 @@ from qhyvit.reporting.catalog import MethodCatalog
 # Okabe and Ito, "Color Universal Design", 2008.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MORE_MARKERS = ("<", ">", "p", "h", "d")
+SHAPES = [(marker, filled) for group in (MARKERS, MORE_MARKERS) for filled in (True, False) for marker in group]
 SHIFT = 4  # of the colours when the markers repeat: the main methods then have different ones
 BRIDGE, OTHER, HATCH = "#D55E00", "#56B4E9", "////"  # sites of bridge blocks, also hatched, and all others
 LINEAR = 2  # points of drop; beyond, an axis of drops is logarithmic, so that small ones show next to collapsed networks
@@ -61,11 +63,10 @@ def method_styles(names: Iterable[str], methods: MethodCatalog) -> dict[str, dic
 
 
 def _look(place: int) -> dict[str, Any]:
-    """Return a style; the shape of the marker and whether it is filled tell 16 places apart without the colour."""
+    """Return a style; the shape of the marker and whether it is filled tell 26 places apart without the colour."""
     colour = COLOURS[(place + SHIFT * (place // len(MARKERS))) % len(COLOURS)]
-    filled = place // len(MARKERS) % 2 == 0
+    marker, filled = SHAPES[place % len(SHAPES)]
     face = colour if filled else "white"
-    marker = MARKERS[place % len(MARKERS)]
     size = 6 if marker == "*" else 4  # a star looks smaller than it is
     return {"color": colour, "marker": marker, "markersize": size, "markerfacecolor": face, "markeredgewidth": 0.8}
 
