@@ -181,6 +181,11 @@ def test_import_loads_no_torch():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_timm_can_be_imported_after_qhyvit():
+    program = "import qhyvit, sys; assert 'torch' not in sys.modules; import timm; timm.create_model('mobilevit_xxs')"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_page_on_the_api_runs_as_it_stands():
     page = (REPOSITORY / "docs/python-api.md").read_text()
     section = page.partition("## Your own module")[2]

@@ -9,11 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from qhyvit.errors import InputError
+from qhyvit.torchvision_compat import ensure_torchvision_before_timm
 
 if TYPE_CHECKING:
     from qhyvit.api import Calibration, QuantizedModel, calibrate, inspect, load, quantize
 
 __all__ = ["Calibration", "InputError", "QuantizedModel", "calibrate", "inspect", "load", "quantize"]
+
+ensure_torchvision_before_timm()
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,9 @@ Nothing here calls them, so declaring them is enough. Any other error is passed 
 
 import importlib
 import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from types import ModuleType
 
 _UNUSED_OPERATORS = ("nms", "qnms")
 _declarations: list[object] = []  # a torch.library.Library undoes its declarations when it is collected
@@ -28,3 +31,17 @@ def ensure_torchvision() -> None:
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _declarations.append(library)
         importlib.import_module("torchvision")
+
+
+class _BeforeTimm(MetaPathFinder):
+    """Finder of no module, which Python asks before it imports timm."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
+        if fullname == "timm":
+            sys.meta_path.remove(self)
+            ensure_torchvision()
+
+
+def ensure_torchvision_before_timm() -> None:
+    """Have `ensure_torchvision` called when timm is imported for the first time, and not before: it takes seconds."""
+    sys.meta_path.insert(0, _BeforeTimm())
