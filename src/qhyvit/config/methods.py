@@ -156,6 +156,11 @@ class SearchSettings(ZeroPointSettings):
         return self
 
     @property
+    def gradients_when_quantized(self) -> bool:
+        """True if the gradients are those of the default-quantized network, False if those of the FP32 network."""
+        return self.gradients.endswith("-quantized")
+
+    @property
     def recalibration_key(self) -> str | None:
         """Hash of the settings that the rows depend on; None where those of the calibration are used."""
         return None if self.gradients == "fisher" and self.objective != "cosine" else self._gradients_hash()
@@ -177,7 +182,7 @@ class SearchSettings(ZeroPointSettings):
             defaults["conv_input_bits"] = self.conv_input_bits
         if self.zero_point != "widened":
             defaults["zero_point"] = self.zero_point
-        of_gradients = [self.gradients, defaults if self.gradients in ("fisher-quantized", "kl-quantized") else None]
+        of_gradients = [self.gradients, defaults if self.gradients_when_quantized else None]
         settings = ["tokens"] if self.objective == "cosine" else of_gradients
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -26,7 +26,6 @@ def recalibrate(task: Task) -> Recalibration:
     model, images, settings = task.model, task.calibration, task.settings(SearchSettings)
     if settings.objective == "cosine":
         return Recalibration(sample_tokens(model.graph_module, model.sites, images.read_batches(), images.positions, images.seed), {})
-    gradients = settings.gradients
     blocks = BlockCollector(bridge_blocks(model))
     statistics = capture(
         model.graph_module,
@@ -34,8 +33,8 @@ def recalibrate(task: Task) -> Recalibration:
         images.read_batches(),
         images.positions,
         images.seed,
-        kl_loss if gradients in ("kl", "kl-quantized") else fisher_loss,
-        default_quantizers(task) if gradients in ("fisher-quantized", "kl-quantized") else NO_QUANTIZERS,
+        kl_loss if settings.gradients.startswith("kl") else fisher_loss,
+        default_quantizers(task) if settings.gradients_when_quantized else NO_QUANTIZERS,
         ranges={name: found.ranges for name, found in task.statistics.items()},
         collectors=[blocks],
     )
