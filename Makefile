@@ -10,8 +10,8 @@ PROFILE ?=
 SLURM_TESTS ?= slurm
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-BENCH_INSTALLED := .venv/.bench-installed
 CLUSTER_INSTALLED := .venv/.cluster-installed
+EXTRAS := dev,deploy
 
 .PHONY: reproduce resume status test pytest test-slurm slurm kill-and-resume bench diff lint format lock images weights
 
@@ -47,7 +47,7 @@ kill-and-resume: $(CLUSTER_INSTALLED)
 
 # Plans of up to 50,000 jobs, then each method and other tools, in minutes; then the fast search against the naive one, in half an hour. The
 # latter resumes after an interruption.
-bench: $(BENCH_INSTALLED)
+bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.methods
 	$(BIN)/python -m benchmarks.search
@@ -71,7 +71,7 @@ format: $(INSTALLED)
 # One lock for all platforms. Versions in it are kept: delete it to update them. PyTorch pins its CUDA libraries itself, where its build needs
 # them.
 lock:
-	uv pip compile pyproject.toml --extra dev --extra bench --extra cluster --universal --python-version 3.11 --no-annotate --no-header \
+	uv pip compile pyproject.toml --extra dev --extra deploy --extra cluster --universal --python-version 3.11 --no-annotate --no-header \
 	  --no-emit-package torch --output-file requirements.lock --quiet
 	grep -v -E '^(nvidia-|cuda-|triton)' requirements.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
 
@@ -98,10 +98,7 @@ endef
 
 $(INSTALLED): pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
-	$(call install,dev)
-
-$(BENCH_INSTALLED): $(INSTALLED)
-	$(call install,bench)
+	$(call install,$(EXTRAS))
 
 $(CLUSTER_INSTALLED): $(INSTALLED)
 	$(call install,cluster)

@@ -12,6 +12,7 @@ LAYERS = [  # from the lowest on; the packages or modules of a line stand next t
     ("quantizers",),
     ("graph",),
     ("models",),
+    ("deploy",),  # below the methods, which may search for what a target executes
     ("calibration",),
     ("search",),
     ("methods",),
