@@ -11,7 +11,7 @@ from qhyvit.errors import InputError
 
 Granularity = Literal["per_tensor", "per_channel"]
 Scheme = Literal["symmetric", "asymmetric"]
-ZeroPoint = Literal["widened", "saturated"]
+ZeroPoint = Literal["widened", "saturated"]  # of a range on one side of 0
 Mode = Literal["partial", "full"]
 Split = Literal["calibration", "evaluation"]
 Device = Literal["auto", "cpu", "cuda"]

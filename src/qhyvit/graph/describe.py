@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 from qhyvit.graph.bridge import BridgeBlock, find_bridge_blocks
+from qhyvit.graph.floating_point import find_floating_point
 from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.nodes import shape_of
 from qhyvit.graph.operators import NORMS
@@ -34,6 +35,7 @@ def describe(model: nn.Module, example: Tensor) -> dict[str, Any]:
         "norms": dict(norms) | {"batch_norm_folded": folded},
         "sites": [_describe_site(site, len(example)) | {"reads": _reads(site, nodes)} for site in sites],
         "unquantized_products": [asdict(product) for product in find_unquantized_products(graph_module, sites)],
+        "floating_point_in_full_mode": [asdict(result) for result in find_floating_point(graph_module, sites)],
         "bridge_blocks": [_describe_bridge(block) for block in find_bridge_blocks(graph_module, sites)],
     }
 

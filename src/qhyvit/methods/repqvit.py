@@ -22,6 +22,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.fx import Node
 
+from qhyvit.config.base import Scheme
 from qhyvit.config.methods import RepqvitMethod
 from qhyvit.graph.nodes import shape_of
 from qhyvit.graph.operators import aten
@@ -33,7 +34,7 @@ from qhyvit.methods.task import Task
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
-from qhyvit.quantizers.uniform import SMALLEST_SCALE, Scheme, UniformQuantizer, fake_quantize, grid_limits, range_to_grid
+from qhyvit.quantizers.uniform import SMALLEST_SCALE, UniformQuantizer, fake_quantize, grid_limits, range_to_grid
 from qhyvit.search.alternating import alternate
 from qhyvit.search.candidates import ListedCandidates
 from qhyvit.search.objectives import OBJECTIVES

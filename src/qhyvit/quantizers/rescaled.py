@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from qhyvit.config.base import Scheme
 from qhyvit.quantizers.base import Quantizer
-from qhyvit.quantizers.uniform import Scheme, UniformQuantizer
+from qhyvit.quantizers.uniform import UniformQuantizer
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,15 @@ in the notation of Q-HyViT (arXiv 2303.12557), Section III.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from qhyvit.config.base import Scheme, ZeroPoint
 from qhyvit.quantizers.base import Quantizer
 from qhyvit.quantizers.checks import check_bits, check_integers
 
-Scheme = Literal["symmetric", "asymmetric"]
-ZeroPoint = Literal["widened", "saturated"]  # of a range on one side of 0
 SMALLEST_SCALE = torch.finfo(torch.float32).eps  # a dead channel has range 0; its scale must not be
 
 

@@ -1,5 +1,7 @@
 """Captions of tables and figures, for the HTML report, Markdown and LaTeX alike."""
 
+from qhyvit.graph.floating_point_kinds import KINDS
+
 _DRAWS = (
     "Chance is that of the evaluation images, and also that of the draw of the calibration images if there are several seeds, which are"
     " averaged. With one seed, all of it holds on that draw only."
@@ -22,7 +24,11 @@ RESULTS = (
 )
 ACCURACY = f"Top-1 accuracy by method and bit-width, with the drop from FP32 and its 95 % paired interval, in points. {_DRAWS}"
 TABLE_II = f"Partial quantization (softmax and norms in FP32) at 8 and 6 bits, next to Table II of the paper. {_COMPARED}"
-TABLE_III = f"Full quantization (softmax and norms too), next to Table III of the paper, which has 8 bits only. {_COMPARED}"
+TABLE_III = (
+    "Full quantization (softmax, norms, activation functions and additions too), next to Table III of the paper, which has 8 bits only."
+    f" These stay in FP32: {'; '.join(KINDS.values())}; biases, and the arithmetic inside softmax, norms and activation functions."
+    f" {_COMPARED}"
+)
 TABLE_IV = (
     "Ablation: scale, granularity and scheme searched one after the other, then bridge blocks, next to Table IV of the paper (8 bits,"
     " MobileViTv1-xxs), which ends with the whole method. The last step, cross-validated ranges (`qhyvit-cv`), and `qhyvit-scheme` have no"

@@ -10,8 +10,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from qhyvit.config.base import Scheme, ZeroPoint
 from qhyvit.quantizers.base import Quantizer
-from qhyvit.quantizers.uniform import GRIDS, Scheme, UniformQuantizer, ZeroPoint, grid_limits
+from qhyvit.quantizers.uniform import GRIDS, UniformQuantizer, grid_limits
 from qhyvit.search.objectives import Objective, chunk_size
 from qhyvit.search.site_problem import SiteProblem
 from qhyvit.search.subsample import by_batch, sampled

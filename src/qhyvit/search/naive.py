@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from qhyvit.config.base import Scheme
 from qhyvit.graph.nodes import tensor_of
 from qhyvit.graph.sites import Site
-from qhyvit.quantizers.uniform import Scheme, UniformQuantizer
+from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.alternating import DROP_FAMILY_RATIO, LEAST_GAIN, ORDER
 
 

@@ -1,0 +1,59 @@
+"""Find what stays in floating point in mode full: results that are neither output sites nor operands of products."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from qhyvit.graph.floating_point_kinds import Kind
+from qhyvit.graph.nodes import module_path, rearranges
+from qhyvit.graph.operators import ADD, MATMULS, REDUCTIONS, SOFTMAX, aten
+from qhyvit.graph.output_sites import find_output_sites
+from qhyvit.graph.sites import Site
+from qhyvit.graph.walks import ancestors, constants, readers
+
+PRODUCTS = {aten.mul.Tensor, aten.mul.Scalar, aten.div.Tensor, aten.div.Scalar}
+SUMS = (REDUCTIONS - {aten.amax.default, aten.amin.default}) | {ADD, aten.sub.Tensor}
+
+
+@dataclass(frozen=True)
+class FloatingPointResult:
+    """A result that stays in floating point; ``name`` is the path of its module, or the name of its node in the model itself."""
+
+    name: str
+    operator: str
+    kind: Kind
+
+
+def find_floating_point(graph_module: GraphModule, sites: Sequence[Site]) -> list[FloatingPointResult]:
+    """Find all results that mode full leaves in floating point, in the order of execution.
+
+    A result that only sites read is quantized as their operand. Those of operators that only move data are not listed again.
+    """
+    products = {site.node for site in sites}
+    quantized, before_sites = {site.node for site in find_output_sites(graph_module)}, ancestors(products)
+    fixed = constants(graph_module.graph)
+    results = []
+    for node in graph_module.graph.nodes:
+        value = node.meta.get("val")
+        computed = node.op == "call_function" and isinstance(value, Tensor) and value.is_floating_point() and node not in fixed
+        if not computed or rearranges(node) or node in quantized or products.issuperset(readers(node, rearranges)):
+            continue
+        kind: Kind = _kind(node, products) if node in before_sites else "network"
+        results.append(FloatingPointResult(module_path(node) or node.name, str(node.target), kind))
+    return results
+
+
+def _kind(node: Node, products: set[Node]) -> Kind:
+    if node.target in MATMULS and any(reader.target is SOFTMAX for reader in readers(node, _leads_to_softmax)):
+        return "logits"
+    if node in products:
+        return "layer"
+    if node.target in PRODUCTS:
+        return "product"
+    return "sum" if node.target in SUMS else "other"
+
+
+def _leads_to_softmax(node: Node) -> bool:
+    return rearranges(node) or node.target in PRODUCTS | {ADD}
