@@ -10,8 +10,10 @@ from pkgutil import iter_modules
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from conftest import REPOSITORY, TINY_EXPERIMENT, write_data, write_weights
+from safetensors.torch import save
 
 from qhyvit import cli
 from qhyvit.cli import fetch, main, make_app
@@ -105,7 +107,8 @@ def pickle_weights(root):
     ("spoil", "command", "message"),
     [
         (change_label, FETCH_IMAGES, "labels.csv: label '2' of 003.png is outside 0..1; correct it"),
-        (truncate_image, FETCH_IMAGES, "003.png: damaged or no image"),
+        (truncate_image, FETCH_IMAGES, "003.png: damaged or no image (image file is truncated"),
+        (truncate_image, FETCH_IMAGES, "; replace it with an intact copy, or remove it"),
         (remove_image, FETCH_IMAGES, "003.png: missing, but listed in"),
         (share_image, FETCH_IMAGES, "003.png: also an evaluation image (data/tiny/evaluation/004.png)"),
         (misspell_key, FETCH_IMAGES, "config.yaml: seed: unknown key; correct its spelling or remove it"),
@@ -164,6 +167,30 @@ def test_unknown_model_or_method_names_the_known_ones(qhyvit):
         model, method = names
         code, lines = qhyvit("quantize", "--config", "config/config.yaml", "--model", model, "--method", method, *paths)
         assert (code, lines) == (2, [f"qhyvit: config/config.yaml: the experiment has {message}; choose one or add it"])
+
+
+QUANTIZE = ("--images", "images.csv", "--output", "out/q", "--errors", "out/e", "--bits", "w8a8", "--mode", "partial")
+EVALUATE = ("--images", "out/images.csv", "--output", "out/a.json", "--logits", "out/fp32.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"no tensors", save({"weight": torch.zeros(2)}), None], ids=["text", "weights", "missing"])
+@pytest.mark.parametrize(
+    ("command", "arguments", "option", "writer"),
+    [
+        ("quantize", ("--method", "minmax", *QUANTIZE), "--calibration", "`qhyvit calibrate`"),
+        ("evaluate", EVALUATE, "--quantized", "`qhyvit quantize`, `qhyvit convert` or QuantizedModel.save"),
+    ],
+)
+def test_file_of_another_kind_ends_with_one_line_that_names_its_writer(qhyvit, project, content, command, arguments, option, writer):
+    path = project / "wrong.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    assert qhyvit(*FETCH_IMAGES)[0] == 0
+    code, lines = qhyvit(command, "--config", "config/config.yaml", "--model", "mobilevit_xxs", *arguments, option, path.name)
+    assert code == 2
+    (line,) = lines
+    assert line.startswith(f"qhyvit: wrong.safetensors: not written by {writer}")
+    assert sorted(path.name for path in project.glob("out/*")) == ["images.csv"]
 
 
 def test_missing_file_is_named_in_one_line(qhyvit, project):

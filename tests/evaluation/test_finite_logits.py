@@ -44,7 +44,7 @@ def config(tmp_path, monkeypatch):
     loaded = load_config(Path("config.yaml"))
     write_manifest(loaded.experiment.dataset, Path("images.csv"))
     network = DividesByMean()
-    traced = SimpleNamespace(graph_module=network, with_quantizers=lambda _: network)
+    traced = SimpleNamespace(graph_module=network, sites=[], output_sites=[], with_quantizers=lambda _: network)
     monkeypatch.setattr(evaluation_set, "load_model", lambda *_: SimpleNamespace(traced=traced, transform=to_tensor))
     monkeypatch.setattr(evaluation_set, "load_quantizers", lambda *_: ({}, {}))
     return loaded
@@ -65,3 +65,9 @@ def test_finite_logits_pass(config):
     Image.new("RGB", (16, 16), "gray").save(BLACK)
     write_manifest(config.experiment.dataset, Path("images.csv"))
     assert torch.cat(predict_images(config, MODEL, Path("images.csv"), []).logits).isfinite().all()
+
+
+def test_quantizers_of_another_model_are_refused(config, monkeypatch):
+    monkeypatch.setattr(evaluation_set, "load_quantizers", lambda *_: ({"stem": {}}, {}))
+    with pytest.raises(InputError, match="q.safetensors: its sites are not those of mobilevit_xxs"):
+        predict_images(config, MODEL, Path("images.csv"), [Path("q.safetensors")])

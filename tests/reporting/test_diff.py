@@ -306,6 +306,8 @@ def reproduced(repository, capsys):
 
 def test_reproduced_run_is_told_from_one_that_differs(reproduced, repository):
     assert "2 of 2 quantized runs are equal." in reproduced()
+    (repository / "reports/report.html").touch()
+    assert reproduced().endswith("The report is reports/report.html.\n")
     conclude(repository, {"minmax": BAD, "qhyvit": FP32})
     printed = reproduced()
     (line,) = [line.split() for line in printed.splitlines() if line.strip().startswith("net ")]

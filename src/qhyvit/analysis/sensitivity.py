@@ -4,7 +4,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.fx import Node
 
@@ -12,6 +11,7 @@ from qhyvit.evaluation.metrics import mean_kl, top1_correct
 from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.graph.walks import independent_of
+from qhyvit.progress import track
 from qhyvit.quantizers.base import Quantizers
 
 COSTS = ["alone_kl", "alone_drop", "without_kl", "without_drop"]

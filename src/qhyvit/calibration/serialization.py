@@ -15,8 +15,10 @@ from qhyvit.calibration.output_samples import OutputStatistics
 from qhyvit.calibration.ranges import TENSORS, Range
 from qhyvit.calibration.recalibration import Recalibration
 from qhyvit.files import atomic_write
+from qhyvit.own_files import written_by
 from qhyvit.provenance import Provenance
 
+CALIBRATE, RECALIBRATE = "`qhyvit calibrate`", "`qhyvit recalibrate`"
 _ROW_TENSORS = ("left", "gradient", "importance", "right")
 
 
@@ -46,20 +48,20 @@ def save_statistics(
 
 
 def load_statistics(path: Path) -> tuple[dict[str, SiteStatistics], Provenance]:
-    """Read the statistics of the sites that `save_statistics` wrote, and the provenance."""
+    """Read the statistics of the sites that `save_statistics` wrote, and the provenance. Raises InputError for any other file."""
     statistics = {}
-    with safe_open(path, framework="pt") as file:
+    with written_by(path, CALIBRATE), safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["header"])
         present = set(file.keys())
         for site, counts in header["counts"].items():
             ranges = {operand: _read_range(file, f"{site}/{operand}", per_batch) for operand, per_batch in counts.items()}
             statistics[site] = SiteStatistics(ranges, _read_rows(file, site, present))
-    return statistics, header["provenance"]
+        return statistics, header["provenance"]
 
 
 def load_output_statistics(path: Path) -> dict[str, OutputStatistics]:
-    """Read the statistics of the output sites that `save_statistics` wrote."""
-    with safe_open(path, framework="pt") as file:
+    """Read the statistics of the output sites that `save_statistics` wrote. Raises InputError for any other file."""
+    with written_by(path, CALIBRATE), safe_open(path, framework="pt") as file:
         counts = json.loads(file.metadata()["header"]).get("output_counts", {})
         return {
             site: OutputStatistics(_read_range(file, f"{site}/output", per_batch), file.get_tensor(f"{site}/sample"))
@@ -84,12 +86,12 @@ def save_recalibration(path: Path, recalibration: Recalibration, provenance: Pro
 
 
 def load_recalibration(path: Path) -> tuple[Recalibration, Provenance]:
-    """Read the recalibration that `save_recalibration` wrote, and the provenance."""
-    with safe_open(path, framework="pt") as file:
+    """Read the recalibration that `save_recalibration` wrote, and the provenance. Raises InputError for any other file."""
+    with written_by(path, RECALIBRATE), safe_open(path, framework="pt") as file:
         header, present = json.loads(file.metadata()["header"]), set(file.keys())
         rows = {site: _read_rows(file, site, present) for site in header["sites"]}
         blocks = {name: _read_block(file, name, inputs) for name, inputs in header["blocks"].items()}
-    return Recalibration(rows, blocks), header["provenance"]
+        return Recalibration(rows, blocks), header["provenance"]
 
 
 def _save(path: Path, tensors: dict[str, Tensor], header: Mapping[str, object]) -> None:

@@ -21,6 +21,7 @@ from qhyvit.evaluation.predictions import Predictions
 from qhyvit.evaluation.published_accuracy import check_published_accuracy
 from qhyvit.evaluation.shards import merge_shards
 from qhyvit.files import atomic_write
+from qhyvit.own_files import written_by
 from qhyvit.provenance import Provenance, provenance
 from qhyvit.quantizers.serialization import load_quantizers
 
@@ -51,7 +52,8 @@ def evaluate(
     inputs = {"weights": settings.weights_path(model), "images": images}
     evaluated = provenance(inputs, {"preprocessing": settings.experiment.dataset.preprocessing}, predictions.device)
     if networks:
-        reference = load_file(logits)["logits"]
+        with written_by(logits, "`qhyvit evaluate` without --quantized"):
+            reference = load_file(logits)["logits"]
         for path, target, found in zip(networks, output, predictions.logits, strict=True):
             run, record = _quantized_run(settings, model, path)
             measured = _accuracy(found, predictions.labels) | {"kl": mean_kl(reference, found)}
@@ -76,8 +78,9 @@ def _predict(settings: Config, model: str, images: Path, networks: list[Path], s
 def _quantized_run(settings: Config, model: str, path: Path) -> tuple[dict[str, Any], Provenance]:
     """Return the run that wrote the quantizers in ``path``, and its provenance."""
     _, record = load_quantizers(path)
-    method, seed = record["settings"], record["calibrated"]["settings"]["seed"]
-    return _describe(settings, model, method["method"], method["mode"], parse_bits(method["bits"]), seed), record
+    with written_by(path, "`qhyvit quantize`"):
+        method, seed = record["settings"], record["calibrated"]["settings"]["seed"]
+        return _describe(settings, model, method["method"], method["mode"], parse_bits(method["bits"]), seed), record
 
 
 def _describe(settings: Config, model: str, method: str, mode: str, bits: tuple[int, int], seed: int) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def reproduced(config: options.Config) -> None:
             f"{counts['equal'].sum()} of {counts.total.sum()} quantized runs are equal. Chance is judged by a paired test with p < 0.05,"
             " adjusted for all changed runs (Holm); `make diff` lists them."
         )
+    if (page := reports / "report.html").exists():
+        console.print(f"The report is {page}.")
 
 
 def _shown(counts: pd.DataFrame, title: str) -> Table:

@@ -8,6 +8,7 @@ from qhyvit.calibration.serialization import load_output_statistics, load_statis
 from qhyvit.config.base import parse_bits
 from qhyvit.config.loading import Config
 from qhyvit.data.calibration_set import calibration_entries, load_batches
+from qhyvit.errors import InputError
 from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.models.loading import load_model
 from qhyvit.provenance import Provenance
@@ -16,12 +17,14 @@ from qhyvit.provenance import Provenance
 def load_task(config: Config, model: str, method: str, bits: str, images: Path, calibration: Path) -> tuple[Task, Provenance]:
     """Return the task, from the statistics in the file ``calibration``, and the provenance of that file.
 
-    A method that needs more than the calibration recorded runs the same images, of the manifest ``images``, again.
+    A method that needs more than the calibration recorded runs the same images, of the manifest ``images``, again. Raises InputError for
+    the calibration of another model.
     """
     weight_bits, activation_bits = parse_bits(bits)
-    loaded = load_model(config, model)
     statistics, calibrated = load_statistics(calibration)
-    used = calibrated["settings"]
+    used, loaded = calibrated["settings"], load_model(config, model)
+    if statistics.keys() != {site.name for site in loaded.traced.sites}:
+        raise InputError(f"{calibration}: its sites are not those of {model}; give the calibration of this model")
 
     def read_batches() -> list[Tensor]:
         entries = calibration_entries(config.experiment, images, used["seed"], len(used["images"]))

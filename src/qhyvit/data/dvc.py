@@ -9,6 +9,7 @@ import yaml
 from qhyvit.errors import InputError
 
 DVC_FILE = Path("data.dvc")
+RESTORE = "restore it with `dvc pull --force`"
 
 
 def tracked_hash(path: Path) -> str | None:
@@ -20,8 +21,13 @@ def tracked_hash(path: Path) -> str | None:
 
 
 def how_to_restore(path: Path) -> str:
-    """Advice for a missing or damaged ``path``, as part of an error message."""
-    return "restore it with `dvc pull --force`" if tracked_hash(path) else "put it there (DVC does not track it)"
+    """Advice for a missing ``path``, as part of an error message."""
+    return RESTORE if tracked_hash(path) else "put it there (DVC does not track it)"
+
+
+def how_to_repair(path: Path) -> str:
+    """Advice for a damaged ``path``, as part of an error message."""
+    return RESTORE if tracked_hash(path) else "replace it with an intact copy, or remove it"
 
 
 def pull(target: Path) -> None:

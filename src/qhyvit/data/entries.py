@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from qhyvit.data.dvc import how_to_restore
+from qhyvit.data.dvc import how_to_repair
 from qhyvit.errors import InputError
 
 Transform = Callable[[Image.Image], Tensor]  # from an image to the input of a network [3, H, W]
@@ -39,7 +39,7 @@ def read_image(path: Path, part: tuple[int, int] | None = None) -> Image.Image:
         with path.open("rb") if part is None else _read_part(path.parent, *part) as file, Image.open(file) as image:
             return image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{path}: damaged or no image ({error}); {how_to_restore(path)}, or replace it") from error
+        raise InputError(f"{path}: damaged or no image ({error}); {how_to_repair(path)}") from error
 
 
 def _read_part(archive: Path, offset: int, size: int) -> BytesIO:

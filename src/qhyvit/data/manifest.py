@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import get_args
 
 import pandas as pd
-from rich.progress import track
 
 from qhyvit.config.base import Split
 from qhyvit.config.dataset import Dataset
@@ -12,6 +11,7 @@ from qhyvit.data import imagenet, labelled_folder
 from qhyvit.data.entries import Entry, pixel_hash, read_image, sample_by_class
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
+from qhyvit.progress import track
 
 COLUMNS = ["split", "filename", "label", "pixels_sha256", "offset", "size"]
 

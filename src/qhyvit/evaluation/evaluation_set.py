@@ -1,5 +1,6 @@
 """Logits of the FP32 network or of quantized networks on the evaluation images of an experiment, on all of them or on one shard."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -12,7 +13,9 @@ from qhyvit.errors import InputError
 from qhyvit.evaluation.predict import predict
 from qhyvit.evaluation.predictions import Predictions
 from qhyvit.evaluation.shards import shard_of
+from qhyvit.graph.traced_model import TracedModel
 from qhyvit.models.loading import load_model
+from qhyvit.quantizers.base import Quantizers
 from qhyvit.quantizers.serialization import load_quantizers
 
 BATCH_SIZE = 25
@@ -21,20 +24,29 @@ BATCH_SIZE = 25
 def predict_images(config: Config, model: str, images: Path, quantized: list[Path], shard: int | None = None) -> Predictions:
     """Run ``model`` with the quantizers of each file in ``quantized``, or the FP32 network if there is none.
 
-    ``images`` is the manifest; ``shard`` is the number of a shard, from 1, None for all evaluation images. Raises InputError for logits
-    that are not finite.
+    ``images`` is the manifest; ``shard`` is the number of a shard, from 1, None for all evaluation images. Raises InputError for quantizers
+    of another model, and for logits that are not finite.
     """
     device = choose_device(config.experiment.device)
+    found = {path: load_quantizers(path, device)[0] for path in quantized}
     loaded = load_model(config, model, device)
     traced = loaded.traced
-    networks = [traced.with_quantizers(load_quantizers(path, device)[0]) for path in quantized] or [traced.graph_module]
+    _check_sites(found, traced, model)
+    networks = [traced.with_quantizers(quantizers) for quantizers in found.values()] or [traced.graph_module]
     entries = read_manifest(config.experiment.dataset, images, "evaluation")
     if shard is not None:
         entries = shard_of(entries, shard, config.experiment.evaluation.shards, BATCH_SIZE)
     logits, labels = predict(networks, LabelledImages(entries, loaded.transform), BATCH_SIZE, device)
-    for name, found in zip([str(path) for path in quantized] or ["FP32"], logits, strict=True):
-        _check_finite(found, f"{model}, {name}", entries)
+    for name, values in zip([str(path) for path in quantized] or ["FP32"], logits, strict=True):
+        _check_finite(values, f"{model}, {name}", entries)
     return Predictions(logits, labels, device)
+
+
+def _check_sites(quantized: Mapping[Path, Quantizers], traced: TracedModel, model: str) -> None:
+    names = {site.name for site in traced.sites} | {site.name for site in traced.output_sites}
+    for path, quantizers in quantized.items():
+        if not quantizers.keys() <= names:
+            raise InputError(f"{path}: its sites are not those of {model}; give quantizers of this model")
 
 
 def _check_finite(logits: Tensor, network: str, entries: list[Entry]) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from qhyvit.data.entries import LabelledImages
+from qhyvit.progress import track
 
 
 @torch.no_grad()

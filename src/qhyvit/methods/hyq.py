@@ -8,7 +8,6 @@ per-channel uniform quantizer with one zero point. Blocks are found by what the 
 from collections.abc import Sequence
 
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
@@ -19,6 +18,7 @@ from qhyvit.graph.sites import Site, site_weight
 from qhyvit.graph.walks import follow, readers
 from qhyvit.methods.log2_attention import from_softmax, log2_attention
 from qhyvit.methods.task import Task
+from qhyvit.progress import track
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.twin import SILU_MINIMUM

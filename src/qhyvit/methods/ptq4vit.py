@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from qhyvit.config.methods import Ptq4vitMethod
@@ -19,6 +18,7 @@ from qhyvit.methods import scale_search
 from qhyvit.methods.log2_attention import from_softmax
 from qhyvit.methods.recalibration import recalibrated
 from qhyvit.methods.task import Task
+from qhyvit.progress import track
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.floating_point import FP32_BITS
 from qhyvit.quantizers.twin import (

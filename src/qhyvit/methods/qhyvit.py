@@ -1,12 +1,11 @@
 """Q-HyViT (arXiv 2303.12557, Section IV): a search per site, then a joint search of each bridge block by the error at its output."""
 
-from rich.progress import track
-
 from qhyvit.config.methods import QhyvitMethod
 from qhyvit.graph.bridge_subgraph import Block
 from qhyvit.methods import scale_search
 from qhyvit.methods.recalibration import bridge_blocks, recalibrated
 from qhyvit.methods.task import Task
+from qhyvit.progress import track
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.block_errors import BlockErrors

@@ -13,7 +13,6 @@ attention. As for all methods, BatchNorm is folded, and errors are estimated at 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rich.progress import track
 from torch import Tensor
 
 from qhyvit.calibration.capture import capture
@@ -23,6 +22,7 @@ from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.sites import Site
 from qhyvit.methods.scale_search import candidates_of
 from qhyvit.methods.task import Task
+from qhyvit.progress import track
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search import alternating

@@ -18,7 +18,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.fx import Node
 
@@ -31,6 +30,7 @@ from qhyvit.graph.sites import Site
 from qhyvit.graph.walks import between
 from qhyvit.methods.log2_attention import from_softmax
 from qhyvit.methods.task import Task
+from qhyvit.progress import track
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer

@@ -5,13 +5,13 @@ from functools import partial
 from itertools import product
 
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from qhyvit.config.methods import SearchSettings
 from qhyvit.graph.sites import Site
 from qhyvit.methods.recalibration import recalibrated
 from qhyvit.methods.task import Task
+from qhyvit.progress import track
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.floating_point import FP32_BITS, FloatingPoint
 from qhyvit.search.alternating import alternate

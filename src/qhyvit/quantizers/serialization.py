@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from qhyvit.files import atomic_write
+from qhyvit.own_files import written_by
 from qhyvit.provenance import Provenance
 from qhyvit.quantizers.base import Quantizer, Quantizers, parameters
 from qhyvit.quantizers.floating_point import FloatingPoint
@@ -18,6 +19,7 @@ from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.twin import AddedTwinUniformQuantizer, TwinUniformQuantizer
 from qhyvit.quantizers.uniform import UniformQuantizer
 
+WRITERS = "`qhyvit quantize`, `qhyvit convert` or QuantizedModel.save"
 KINDS: dict[str, type[Quantizer]] = {
     kind.__name__: kind
     for kind in (UniformQuantizer, RescaledWeightQuantizer, TwinUniformQuantizer, AddedTwinUniformQuantizer, LogQuantizer, FloatingPoint)
@@ -43,9 +45,15 @@ def save_quantizers(path: Path, quantizers: Quantizers, provenance: Provenance) 
 
 
 def load_quantizers(path: Path, device: str = "cpu") -> tuple[Quantizers, Provenance]:
-    """Read the quantizers that `save_quantizers` wrote, with their tensors on ``device``, and the provenance."""
+    """Read the quantizers that `save_quantizers` wrote, with their tensors on ``device``, and the provenance.
+
+    Raises InputError for any other file.
+    """
     quantizers: dict[str, dict[str, Quantizer]] = {}
-    with safe_open(path, framework="pt", device=device) as file:
+    with (
+        written_by(path, WRITERS),
+        safe_open(path, framework="pt", device=device) as file,
+    ):
         header = json.loads(file.metadata()["header"])
         for key, settings in header["quantizers"].items():
             site, _, operand = key.rpartition("/")
@@ -53,4 +61,4 @@ def load_quantizers(path: Path, device: str = "cpu") -> tuple[Quantizers, Proven
             names = [field.name for field in fields(kind) if field.name not in settings]  # type: ignore[arg-type]
             tensors = {name: file.get_tensor(f"{key}/{name}") for name in names}
             quantizers.setdefault(site, {})[operand] = kind(**tensors, **settings)
-    return quantizers, header["provenance"]
+        return quantizers, header["provenance"]
