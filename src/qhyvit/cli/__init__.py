@@ -21,6 +21,7 @@ SUMMARIES = {
         "inspect": "Show the quantization sites, bridge blocks and norms of a network, and the products that stay FP32.",
         "quantize": "Find the quantizers of a network with one method, in one mode, at one bit-width.",
         "evaluate": "Measure the accuracy on the evaluation images, and the distance of quantized networks from the FP32 network.",
+        "export": "Write a quantized network as OpenVINO IR or ONNX, each site checked against the simulator.",
         "diff": "Compare results.csv with that of a git revision; exit code 1 says that a run got significantly worse.",
     },
     STEPS: {

@@ -1,0 +1,60 @@
+"""Export a quantized model to a file that an inference engine runs with integers."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qhyvit.deploy.engines import find_engine
+from qhyvit.deploy.lowering import Form, lower
+from qhyvit.deploy.verification import SiteCheck, check_sites
+from qhyvit.errors import InputError
+from qhyvit.graph.traced_model import TracedModel
+from qhyvit.quantizers.base import Quantizers
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The file that was written, and how it differs from the simulator.
+
+    ``checks`` has each quantized site with the form that it was given, and ``kept`` the sites that stay FP32 by choice. ``difference`` is
+    the largest of all logits of the example, in parts of the largest logit; values on a rounding tie are part of it.
+    """
+
+    path: Path
+    checks: list[SiteCheck]
+    kept: list[str]
+    difference: float
+
+    @property
+    def in_floating_point(self) -> list[str]:
+        """Sites whose rounded operands are multiplied in floating point, since the engine's integers disagree with the simulator."""
+        return [check.site for check in self.checks if check.form == "float"]
+
+    @property
+    def disagreeing(self) -> list[SiteCheck]:
+        """Sites that this processor computes otherwise than the simulator, in every form or because it adds in 16 bits."""
+        return [check for check in self.checks if not check.agrees]
+
+
+def export(model: TracedModel, quantizers: Quantizers, example: Tensor, path: Path, keep: Collection[str] = ()) -> Exported:
+    """Write the quantized model as OpenVINO IR (``path`` ends in .xml) or as ONNX with QDQ (.onnx), whole or not at all.
+
+    The file takes images of the shape of ``example`` [B, C, H, W] alone, which is also what the sites are checked on. The sites ``keep``
+    stay FP32. Raises InputError for a suffix without an engine, an unknown site, and quantizers that the engine cannot execute.
+    """
+    engine = find_engine(path)
+    unknown = sorted(set(keep) - quantizers.keys())
+    if unknown:
+        raise InputError(f"--keep {unknown[0]}: no quantized site of this network; `qhyvit inspect` lists them")
+    quantized: Quantizers = {site: operands for site, operands in quantizers.items() if site not in keep}
+    checks = check_sites(model, quantized, example, engine)
+    forms: Mapping[str, Form] = {check.site: check.form for check in checks}
+    converted = engine.convert(lower(model, quantized, forms), [example])
+    with torch.no_grad():
+        simulated = model.with_quantizers(quantized)(example)
+    (found,) = engine.run(engine.compile_model(converted), [example])
+    engine.save(converted, path)
+    return Exported(path, checks, sorted(keep), float((found - simulated).abs().max() / simulated.abs().max()))

@@ -1,0 +1,208 @@
+"""Lower a quantized model to what inference engines compute: standard fake-quantize operators, and weights that have absorbed scales.
+
+The scales s r_c of the channels of an input are absorbed where its layer allows it: the graph rounds x / r_c with the scale s, and the
+layer has the weight W r_c. A depthwise convolution always allows it; any other layer if its weight was quantized so
+(`RescaledWeightQuantizer`).
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from types import MappingProxyType
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from qhyvit.deploy.grids import SIGNED, EngineGrid, engine_grid
+from qhyvit.deploy.writer import Writer
+from qhyvit.errors import InputError
+from qhyvit.graph.nodes import shape_of
+from qhyvit.graph.operators import aten
+from qhyvit.graph.output_sites import OutputSite, find_output_sites
+from qhyvit.graph.sites import Site, find_sites, site_bias, site_weight
+from qhyvit.graph.traced_model import TracedModel
+from qhyvit.quantizers.base import Quantizer, Quantizers
+from qhyvit.quantizers.floating_point import FloatingPoint
+from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
+from qhyvit.quantizers.uniform import UniformQuantizer
+
+# How a site is written; all three compute the same. "integer": operands on integer grids. "shifted": the input's grid has no zero points,
+# the bias makes up for them, and the zeros of the padding are part of the input. "float": rounded values, multiplied in floating point.
+Form = Literal["integer", "shifted", "float"]
+FORMS: tuple[Form, ...] = ("integer", "shifted", "float")
+ALL_INTEGER: Mapping[str, Form] = MappingProxyType({})
+ROUNDING = 1e-5  # largest relative difference of scales that are meant to be equal
+
+
+def lower(model: TracedModel, quantizers: Quantizers, forms: Mapping[str, Form] = ALL_INTEGER) -> GraphModule:
+    """Return a copy of the graph in which each site that ``quantizers`` names has its form of ``forms``, or else "integer".
+
+    Raises InputError for quantizers that no grid of 256 integers holds, and for weights or scales that are not finite.
+    """
+    lowered = deepcopy(model.graph_module)
+    sites, output_sites = find_sites(lowered), find_output_sites(lowered)
+    for site in sites:
+        if site.name in quantizers:
+            lower_site(lowered, site, quantizers[site.name], forms.get(site.name, "integer"))
+    for output_site in output_sites:
+        if output_site.name in quantizers:
+            _lower_output(lowered, output_site, quantizers[output_site.name]["output"])
+    lowered.graph.eliminate_dead_code()
+    lowered.recompile()
+    return lowered
+
+
+def lower_site(graph_module: GraphModule, site: Site, operands: Mapping[str, Quantizer], form: Form) -> None:
+    """Round the operands of a site of the graph, in place; in floating point too if only one of them is rounded."""
+    rounded = {name: quantizer for name, quantizer in operands.items() if not isinstance(quantizer, FloatingPoint)}
+    for name, quantizer in rounded.items():
+        _check(site, name, quantizer)
+    if form == "float" or len(rounded) < 2:
+        _lower_in_float(graph_module, site, rounded)
+    elif site.kind == "matmul":
+        for position, name in enumerate(site.operands):
+            source = site.operand_nodes[position]
+            grid = engine_grid(_uniform(site, name, rounded[name]), prefer_signed=True)
+            writer = Writer(graph_module, site.node, f"{site.node.name}_{name}")
+            site.node.update_arg(position, writer.on_grid(source, grid, len(shape_of(source))))
+    else:
+        _lower_layer(graph_module, site, _uniform(site, "input", rounded["input"]), rounded["weight"], form)
+
+
+def _lower_in_float(graph_module: GraphModule, site: Site, operands: Mapping[str, Quantizer]) -> None:
+    """Round the operands so that engines, which multiply integers only where both operands are on grids, multiply in floating point."""
+    for position, name in enumerate(site.operands):
+        if name not in operands:
+            continue
+        source = site.operand_nodes[position]
+        writer = Writer(graph_module, site.node, f"{site.node.name}_{name}")
+        if name == "weight":
+            replacement = writer.constant("rounded", operands[name].fake_quantize(_weight(graph_module, site)))
+        else:
+            write = writer.without_grid if name == "right" else writer.on_grid
+            replacement = write(source, engine_grid(_uniform(site, name, operands[name])), len(shape_of(source)))
+        site.node.update_arg(position, replacement)
+
+
+def _lower_output(graph_module: GraphModule, site: OutputSite, quantizer: Quantizer) -> None:
+    """Round the result of a node for all its readers, in place."""
+    if isinstance(quantizer, FloatingPoint):
+        return
+    _check(site, "output", quantizer)
+    readers = list(site.node.users)
+    writer = Writer(graph_module, site.node.next, f"{site.node.name}_output")
+    rounded = writer.on_grid(site.node, engine_grid(_uniform(site, "output", quantizer)), len(shape_of(site.node)))
+    for reader in readers:
+        reader.replace_input_with(site.node, rounded)
+
+
+def _lower_layer(graph_module: GraphModule, site: Site, quantizer: UniformQuantizer, weights: Quantizer, form: Form) -> None:
+    """Round the input and the weight of a convolution or linear layer to integers."""
+    source, weight = site.operand_nodes[0], _weight(graph_module, site)
+    ndim, writer = len(shape_of(source)), Writer(graph_module, site.node, site.node.name)
+    integers, scale = _integers(site, weight, weights)
+    grid, depthwise = engine_grid(quantizer), is_depthwise(site)
+    moved = None
+    if grid.zero_point.any() and (form == "shifted" or (grid.has_several_zero_points and not depthwise)):
+        if site.kind == "conv":
+            source = _pad(writer, site, source)
+        moved = (grid.zero_point - 128) * grid.scale  # of the input, in its own units
+        _compensate(writer, site, weights.fake_quantize(weight), -moved)
+        grid = grid.signed()
+    factors = _factors(site, grid, weights, depthwise)
+    if factors is not None and not grid.has_several_zero_points:
+        one_scale = (grid.scale / factors).mean()
+        factors = grid.scale / one_scale
+        source = writer.call(aten.mul.Tensor, source, writer.per_channel("factors", 1 / factors, grid.axis, ndim))
+        grid, moved = grid.with_one_scale(one_scale), moved if moved is None else moved / factors
+        if depthwise:
+            scale = scale * factors.repeat_interleave(len(scale) // len(factors))
+    if moved is not None:
+        source = writer.call(aten.add.Tensor, source, writer.per_channel("moved", moved, grid.axis, ndim))
+    site.node.update_arg(0, writer.on_grid(source, grid, ndim))
+    site.node.update_arg(1, writer.weight(integers, scale))
+
+
+def is_depthwise(site: Site) -> bool:
+    """Tell if each output channel of a convolution reads one input channel."""
+    return site.groups > 1 and site.groups == shape_of(site.operand_nodes[0])[1]
+
+
+def _factors(site: Site, grid: EngineGrid, weights: Quantizer, depthwise: bool) -> Tensor | None:
+    """Return the factors [C] of the input's channels that the weight absorbs; None if the scales of all channels are equal."""
+    if isinstance(weights, RescaledWeightQuantizer):
+        factors = weights.channel_rescale
+        if grid.axis is None and bool((factors == 1).all()):
+            return None
+    elif depthwise:
+        factors = grid.scale
+    else:
+        factors = torch.ones_like(grid.scale)
+    common = grid.scale / factors
+    if bool(((common / common.mean() - 1).abs() > ROUNDING).any()):
+        said = "its input has several scales, which its weight was not quantized to absorb"
+        raise InputError(f"{site.name}: {said}; choose a method that quantizes for an engine")
+    return None if grid.axis is None else factors
+
+
+def _integers(site: Site, weight: Tensor, quantizer: Quantizer) -> tuple[Tensor, Tensor]:
+    """Return the integers of a weight without zero points, and the scale [O] of its output channels."""
+    if not isinstance(quantizer, UniformQuantizer | RescaledWeightQuantizer):
+        raise _no_grid(site, "weight", quantizer)
+    zero_point = quantizer.zero_point.expand(len(weight)).view(-1, *[1] * (weight.ndim - 1))
+    integers = quantizer.quantize(weight) - zero_point
+    if bool((integers < SIGNED[0]).any() or (integers > SIGNED[1]).any()):
+        raise InputError(f"{site.name}: its 8-bit weight has zero points, which no engine has; choose a method with symmetric weights")
+    return integers, quantizer.scale.expand(len(weight)).contiguous()
+
+
+def _pad(writer: Writer, site: Site, source: Node) -> Node:
+    """Write the zeros around the input of a convolution, which then pads no more."""
+    arguments: list[Any] = [*site.node.args, *(None, [1, 1], [0, 0], [1, 1], 1)[len(site.node.args) - 2 :]]
+    rows, columns = arguments[4] if len(arguments[4]) == 2 else arguments[4] * 2
+    if rows == columns == 0:
+        return source
+    arguments[4] = [0, 0]
+    site.node.args = tuple(arguments)
+    return writer.call(aten.constant_pad_nd.default, source, [columns, columns, rows, rows], 0.0)
+
+
+def _compensate(writer: Writer, site: Site, weight: Tensor, offset: Tensor) -> None:
+    """Add to the bias what a layer makes of an ``offset`` of all its inputs, [] or [C]."""
+    if site.kind == "linear":
+        added = weight.double() @ offset.double().expand(weight.shape[1])
+    else:
+        constant = offset.double().expand(weight.shape[1] * site.groups).view(1, -1, 1, 1).expand(-1, -1, *weight.shape[2:])
+        added = F.conv2d(constant, weight.double(), groups=site.groups).flatten()
+    bias = site_bias(writer.graph_module, site)
+    total = added if bias is None else added + bias.double()
+    site.node.args = (*site.node.args[:2], writer.constant("bias", total.float()), *site.node.args[3:])
+
+
+def _weight(graph_module: GraphModule, site: Site) -> Tensor:
+    weight = site_weight(graph_module, site)
+    assert weight is not None
+    if not bool(weight.isfinite().all()):
+        raise InputError(f"{site.name}: its weight has values that are not finite; check the weights of the network")
+    return weight
+
+
+def _uniform(site: Site | OutputSite, operand: str, quantizer: Quantizer) -> UniformQuantizer:
+    if not isinstance(quantizer, UniformQuantizer):
+        raise _no_grid(site, operand, quantizer)
+    if isinstance(site, Site) and site.kind == "matmul" and quantizer.axis is not None:
+        raise InputError(f"{site.name}: its operand {operand} has a scale per head, which no engine has; choose a method with one scale")
+    return quantizer
+
+
+def _check(site: Site | OutputSite, operand: str, quantizer: Quantizer) -> None:
+    scale = getattr(quantizer, "scale", None)
+    if isinstance(scale, Tensor) and not bool((scale.isfinite() & (scale > 0)).all()):
+        raise InputError(f"{site.name}: a scale of its {operand} is not a positive number; quantize the network again")
+
+
+def _no_grid(site: Site | OutputSite, operand: str, quantizer: Quantizer) -> InputError:
+    said = f"its {operand} has a {quantizer.describe()} quantizer, which no integers of equal steps represent"
+    return InputError(f"{site.name}: {said}; choose a method with uniform quantizers")

@@ -1,0 +1,110 @@
+"""ONNX with QDQ: convert lowered graphs, write them, and compile them by ONNX Runtime."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from qhyvit.deploy.extra import import_extra
+from qhyvit.deploy.lowering import Form
+from qhyvit.deploy.openvino import Called
+from qhyvit.files import atomic_write
+
+FIRST_FORM: Form = "shifted"  # ONNX Runtime takes one zero point per tensor
+OPSET = 17
+# Weights of 8 bits are made unsigned where the processor would otherwise add pairs of products in 16 bits, which are too few.
+SETTINGS = {"session.x64quantprecision": "1"}
+INTEGER_PRODUCTS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat")
+FLOAT_PRODUCTS = ("Conv", "FusedConv", "NhwcFusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+
+
+def convert(graph_module: GraphModule, inputs: Sequence[Tensor]) -> Any:
+    """Return the `onnx.ModelProto` of a lowered graph, for inputs of the shapes of ``inputs`` alone; the checker has passed it."""
+    onnx = import_extra("onnx")
+    names = [f"images{index or ''}" for index in range(len(inputs))]
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, about itself and about shapes that are constants here
+        path = Path(folder, "model.onnx")
+        torch.onnx.export(Called(graph_module), tuple(inputs), path, input_names=names, opset_version=OPSET, dynamo=False)
+        model = onnx.load(path)
+    _store_integers(onnx, model.graph)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _store_integers(onnx: Any, graph: Any) -> None:
+    """Store rounded weights as integers, which the file then holds instead of a float weight and its rounding."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] in tensors]:
+        weight, scale = (onnx.numpy_helper.to_array(tensors[name]) for name in node.input[:2])
+        integers = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)
+        (reader,) = [other for other in graph.node if node.output[0] in other.input]
+        reader.input[2] = f"{node.output[0]}_zero_point"
+        graph.initializer.append(onnx.numpy_helper.from_array(integers, node.output[0]))
+        graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(len(scale), np.int8), reader.input[2]))
+        graph.node.remove(node)
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def compile_model(model: Any, threads: int | None = None, profile: Path | None = None) -> Any:
+    """Return the ONNX Runtime session of a converted model, or of the file of one, with all cores by default."""
+    runtime = import_extra("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    for name, value in SETTINGS.items():
+        options.add_session_config_entry(name, value)
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def run(compiled: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return the outputs of a session."""
+    named = {slot.name: tensor.numpy() for slot, tensor in zip(compiled.get_inputs(), inputs, strict=True)}
+    return [torch.from_numpy(found) for found in compiled.run(None, named)]
+
+
+def input_shape(compiled: Any) -> list[int]:
+    """Return the shape of the images that a session takes."""
+    return list(compiled.get_inputs()[0].shape)
+
+
+def save(model: Any, path: Path) -> None:
+    """Write the model."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def products(compiled: Any) -> list[tuple[int, bool]]:
+    """Return the multiply-accumulates of each convolution, linear layer and matrix product, and if its kernel multiplies integers.
+
+    The session runs once more, under ONNX Runtime's profiler.
+    """
+    path = Path(compiled._model_path)
+    with TemporaryDirectory() as folder:
+        profiled = compile_model(path, threads=1, profile=Path(folder, "profile"))
+        run(profiled, [torch.zeros(input_shape(profiled))])
+        events = json.loads(Path(profiled.end_profiling()).read_text())
+    kernels = [event["args"] for event in events if event["name"].endswith("_kernel_time")]
+    known = (*INTEGER_PRODUCTS, *FLOAT_PRODUCTS)
+    return [(_macs(kernel), kernel["op_name"] in INTEGER_PRODUCTS) for kernel in kernels if kernel["op_name"] in known]
+
+
+def _macs(kernel: dict[str, Any]) -> int:
+    inputs, outputs = ([next(iter(slot.values())) for slot in kernel[f"{kind}_type_shape"]] for kind in ("input", "output"))
+    if "Conv" in kernel["op_name"]:
+        weight = inputs[3 if kernel["op_name"] == "QLinearConv" else 1]
+        return int(np.prod(outputs[0]) * np.prod(weight[1:]))
+    return int(np.prod(outputs[0]) * inputs[0][-1])

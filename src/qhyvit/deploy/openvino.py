@@ -1,0 +1,103 @@
+"""OpenVINO: convert lowered graphs, write them as .xml and .bin, and compile them for the processor."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from qhyvit.deploy.extra import import_extra
+from qhyvit.deploy.lowering import Form
+
+# One stream, as for images that come one by one; and what is on no grid is computed in float32, as by the simulator.
+SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+FIRST_FORM: Form = "integer"
+PRODUCTS = ("Convolution", "FullyConnected", "MatMul")
+
+
+class Called(nn.Module):
+    """Module that calls a traced graph, which torch.export takes only so."""
+
+    def __init__(self, graph_module: GraphModule) -> None:
+        super().__init__()
+        self.graph_module = graph_module
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Return the outputs of the graph."""
+        return self.graph_module(*inputs)
+
+
+def convert(graph_module: GraphModule, inputs: Sequence[Tensor]) -> Any:
+    """Return the `openvino.Model` of a lowered graph, for inputs of the shapes of ``inputs`` alone."""
+    openvino = import_extra("openvino")
+    exported = torch.export.export(Called(graph_module), tuple(inputs), strict=False)
+    model = openvino.convert_model(exported, input=[list(tensor.shape) for tensor in inputs])
+    import_extra("openvino._offline_transformations").compress_quantize_weights_transformation(model)
+    _name(model)
+    return model
+
+
+def _name(model: Any) -> None:
+    """Replace the automatic names, which count what the process has converted before."""
+    model.set_friendly_name("quantized")
+    for index, operation in enumerate(model.get_ordered_ops()):
+        operation.set_friendly_name(f"{operation.get_type_name()}_{index}")
+        for output in operation.outputs():
+            output.get_tensor().set_names(set())
+    for names, kind in ((model.inputs, "images"), (model.outputs, "logits")):
+        for index, tensor in enumerate(names):
+            tensor.get_tensor().set_names({f"{kind}{index or ''}"})
+
+
+def compile_model(model: Any, threads: int | None = None) -> Any:
+    """Compile a converted model, or the file of one, for the processor, with all cores by default."""
+    openvino = import_extra("openvino")
+    limit = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
+    return openvino.Core().compile_model(model, "CPU", SETTINGS | limit)
+
+
+def run(compiled: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return the outputs of a compiled model."""
+    found = compiled([tensor.contiguous().numpy() for tensor in inputs])
+    return [torch.from_numpy(np.array(found[index])) for index in range(len(found))]
+
+
+def input_shape(compiled: Any) -> list[int]:
+    """Return the shape of the images that a compiled model takes."""
+    return list(compiled.input(0).shape)
+
+
+def save(model: Any, path: Path) -> None:
+    """Write ``path``, an .xml file, and the weights next to it as .bin; the .xml comes last, so that it is never without weights."""
+    openvino = import_extra("openvino")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        openvino.save_model(model, Path(folder, path.name), compress_to_fp16=False)
+        for suffix in (".bin", ".xml"):
+            Path(folder, path.name).with_suffix(suffix).replace(path.with_suffix(suffix))
+
+
+def products(compiled: Any) -> list[tuple[int, bool]]:
+    """Return the multiply-accumulates of each convolution, linear layer and matrix product, and if its kernel multiplies integers."""
+    found = []
+    for operation in compiled.get_runtime_model().get_ordered_ops():
+        facts = operation.get_rt_info()
+        if _word(facts["layerType"]) in PRODUCTS:
+            found.append((_macs(operation, _word(facts["layerType"])), _word(facts["primitiveType"]).upper().endswith("I8")))
+    return found
+
+
+def _macs(operation: Any, kind: str) -> int:
+    outputs = int(np.prod(list(operation.output(0).shape)))
+    if kind != "Convolution":
+        return outputs * int(operation.input_value(0).shape[-1])
+    channels = int(operation.output(0).shape[1])
+    return outputs * int(np.prod(list(operation.input_value(1).shape))) // channels
+
+
+def _word(value: Any) -> str:
+    return str(value.astype(str))
