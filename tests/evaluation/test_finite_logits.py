@@ -69,5 +69,5 @@ def test_finite_logits_pass(config):
 
 def test_quantizers_of_another_model_are_refused(config, monkeypatch):
     monkeypatch.setattr(evaluation_set, "load_quantizers", lambda *_: ({"stem": {}}, {}))
-    with pytest.raises(InputError, match="q.safetensors: its sites are not those of mobilevit_xxs"):
+    with pytest.raises(InputError, match=r"q\.safetensors: its sites are not those of mobilevit_xxs"):
         predict_images(config, MODEL, Path("images.csv"), [Path("q.safetensors")])

@@ -15,6 +15,7 @@ from qhyvit.calibration.losses import Loss, fisher_loss
 from qhyvit.calibration.ranges import Range, observe
 from qhyvit.calibration.recorder import Collector, Recorder, backward
 from qhyvit.graph.sites import Site
+from qhyvit.progress import track
 from qhyvit.quantizers.base import NO_QUANTIZERS, Quantizers
 
 
@@ -58,7 +59,7 @@ def capture(
         has_values, has_gradients = (bool(inserted) == wanted for wanted in (quantized_values, bool(quantizers)))
         return Recorder(graph_module, sites, inserted, kept if has_values else (), watched if has_gradients else ())
 
-    for images in batches:
+    for images in track(batches, "calibrating"):
         exact, quantized = backward(record, images, loss, quantizers, generator)
         recorder = quantized if quantized_values else exact
         for site in watched:

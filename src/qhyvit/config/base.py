@@ -29,7 +29,7 @@ class Strict(BaseModel):
 
 def parse_bits(bits: str) -> tuple[int, int]:
     """Bits of weights and of activations: "w8a6" is (8, 6). Raises InputError for any other form."""
-    match = re.fullmatch(r"w([2-8])a([2-8])", bits)
+    match = re.fullmatch(r"w([2-8])a([2-8])", str(bits))  # of callers without type checks: 8
     if match is None:
         raise InputError(f"bit-width {bits!r} is not of the form w8a8; state 2 to 8 bits of weights and of activations")
     return int(match[1]), int(match[2])

@@ -33,6 +33,12 @@ class TracedModel:
         move_graph(graph_module, device)
         return cls(graph_module, find_sites(graph_module), find_output_sites(graph_module))
 
+    def copy_to(self, device: str) -> "TracedModel":
+        """Return a copy on ``device``."""
+        copy = deepcopy(self.graph_module)
+        move_graph(copy, device)
+        return TracedModel(copy, find_sites(copy), find_output_sites(copy))
+
     def with_quantizers(self, quantizers: Quantizers) -> GraphModule:
         """Return a copy of the graph in which the sites and output sites that ``quantizers`` names are fake-quantized."""
         copy = deepcopy(self.graph_module)

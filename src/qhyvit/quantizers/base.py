@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -42,6 +42,16 @@ NO_QUANTIZERS: Quantizers = MappingProxyType({})
 def parameters(quantizer: Quantizer) -> dict[str, Any]:
     """Return the fields of a quantizer by name: tensors, numbers and words."""
     return {field.name: getattr(quantizer, field.name) for field in fields(quantizer)}  # type: ignore[arg-type]
+
+
+def on_device(quantizers: Quantizers, device: str) -> Quantizers:
+    """Return copies of the quantizers with their tensors on ``device``."""
+
+    def moved(quantizer: Quantizer) -> Quantizer:
+        tensors = {name: value.to(device) for name, value in parameters(quantizer).items() if isinstance(value, Tensor)}
+        return replace(quantizer, **tensors)  # type: ignore[type-var]
+
+    return {site: {name: moved(quantizer) for name, quantizer in operands.items()} for site, operands in quantizers.items()}
 
 
 def same_quantizer(one: Quantizer, other: Quantizer) -> bool:

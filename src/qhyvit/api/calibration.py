@@ -1,0 +1,68 @@
+"""Calibration of a module, and its description."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qhyvit.api.images import Images, gather
+from qhyvit.api.module import device_of, example, require_finite, require_logits, state_hash
+from qhyvit.calibration.capture import SiteStatistics, capture
+from qhyvit.calibration.output_samples import OutputCollector, OutputStatistics
+from qhyvit.graph.describe import describe
+from qhyvit.graph.traced_model import TracedModel
+
+BATCH_SIZE = 4  # as in the embedded experiment, whose results are those of this API with the same images
+SAMPLED_POSITIONS = 64
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Statistics of a traced module over calibration images, which all methods, modes and bit-widths share.
+
+    ``batches`` are the images [B, C, H, W], in order; methods that need further passes run them again. ``state_sha256`` is the hash of the
+    parameters and buffers of the module.
+    """
+
+    model: TracedModel
+    statistics: dict[str, SiteStatistics]
+    output_statistics: dict[str, OutputStatistics]
+    batches: list[Tensor]
+    seed: int
+    state_sha256: str
+
+
+def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibration:
+    """Collect ranges, sampled rows and Fisher gradients of every quantization site of ``module`` over ``images``.
+
+    ``images`` is a tensor [N, C, H, W], a DataLoader, or an iterable of images [C, H, W] or batches [B, C, H, W], normalized as the module
+    expects them; of a batch with labels, a tuple or list, the first item is taken. All of them are used: 32 to 256 are usual. For a model
+    of timm it may be the path of a folder, whose images, at any depth, are transformed as the model states; of more than 256, as many are
+    drawn by ``seed``. ``module``, which must return logits [B, classes], is not changed; it is quantized as in eval mode, on its device.
+    ``seed`` also draws the sampled labels and positions (Q-HyViT, arXiv 2303.12557, Section IV, with labels sampled from the softmax of
+    the module).
+
+    Raises InputError for images that are missing, damaged, of several sizes or not finite, and for a module that has no finite weights on
+    one device or that torch.export cannot trace.
+    """
+    device = device_of(module)
+    require_finite(module)
+    batches = [batch.to(device) for batch in gather(images, module, seed).split(BATCH_SIZE)]
+    model = TracedModel.from_module(deepcopy(module).cpu(), example(batches[0]), device)
+    with torch.no_grad():
+        require_logits(model.graph_module(batches[0]))
+    outputs = OutputCollector(model.output_sites, len(batches), seed)
+    statistics = capture(model.graph_module, model.sites, batches, SAMPLED_POSITIONS, seed, collectors=[outputs])
+    return Calibration(model, statistics, outputs.statistics(), batches, seed, state_hash(module))
+
+
+def inspect(module: nn.Module, images: Images) -> dict[str, Any]:
+    """Describe the quantization sites, bridge blocks and norms of ``module``, and the products that stay FP32, as plain data.
+
+    ``images``, as in `calibrate`, give the input size. Shapes and multiply-accumulates are those of one image. The key
+    ``unquantized_products`` lists each product that no method quantizes, with its operator and the reason.
+    """
+    device_of(module)
+    return describe(deepcopy(module).cpu(), example(gather(images, module, seed=0)))

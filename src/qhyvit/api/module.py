@@ -1,0 +1,51 @@
+"""Properties of the module that a user gives, and checks that it can be quantized."""
+
+from hashlib import sha256
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from qhyvit.errors import InputError
+
+
+def device_of(module: nn.Module) -> str:
+    """Return the device of all parameters and buffers; "cpu" if there are none. Raises InputError if they are on several, or on none."""
+    devices = {str(tensor.device) for tensor in chain(module.parameters(), module.buffers())} or {"cpu"}
+    if len(devices) > 1:
+        raise InputError(f"module: is on several devices ({', '.join(sorted(devices))}); move all of it to one of them")
+    (device,) = devices
+    if device == "meta":
+        raise InputError("module: is on the device meta, so its parameters have no values; load its weights first")
+    return device
+
+
+def require_finite(module: nn.Module) -> None:
+    """Raise InputError, with the name, for a parameter that is not finite and a buffer that holds NaN: masks may hold infinity."""
+    for name, parameter in module.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            raise InputError(f"module: the parameter {name} holds values that are not finite; load or train other weights")
+    for name, buffer in module.named_buffers():
+        if bool(buffer.isnan().any()):
+            raise InputError(f"module: the buffer {name} holds NaN; load or train other weights")
+
+
+def require_logits(logits: object) -> None:
+    """Raise InputError unless ``logits``, the result of the module, are a tensor [B, classes]."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(f"module: returns {shape}; it must return logits [B, classes], so wrap it in a module that does")
+
+
+def example(images: Tensor) -> Tensor:
+    """Make a batch of two from the first of ``images``, on the CPU, for tracing: torch.export specializes a batch of one."""
+    return images[:1].cpu().expand(2, *images.shape[1:]).clone()
+
+
+def state_hash(module: nn.Module) -> str:
+    """Hash the names and values of all parameters and buffers of a state dict."""
+    digest = sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

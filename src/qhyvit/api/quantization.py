@@ -1,0 +1,61 @@
+"""Quantization of a module."""
+
+from torch import nn
+
+from qhyvit.analysis.site_errors import site_errors
+from qhyvit.api.calibration import SAMPLED_POSITIONS, Calibration, calibrate
+from qhyvit.api.images import Images
+from qhyvit.api.module import state_hash
+from qhyvit.api.quantized_model import QuantizedModel
+from qhyvit.config.base import Mode, parse_bits
+from qhyvit.errors import InputError
+from qhyvit.methods import find_quantizers
+from qhyvit.methods.task import CalibrationImages, Task
+from qhyvit.presets import load_preset
+
+
+def quantize(
+    module: nn.Module,
+    images: Images | Calibration,
+    method: str = "qhyvit",
+    bits: str = "w8a8",
+    mode: Mode = "partial",
+    seed: int = 0,
+) -> QuantizedModel:
+    """Quantize ``module`` with a method of the presets and return a QuantizedModel, which is called like ``module``.
+
+    ``images`` are as in `calibrate`, or the Calibration of the same module, which is then not made again (its own seed counts). ``bits``
+    has those of weights and activations, as in "w8a8", 2 to 8 each. Mode "partial" quantizes inputs and weights of convolutions, linear
+    layers and matrix products; "full" also softmax, norms, activation functions and additions.
+
+    Raises InputError as `calibrate` does, and for an unknown method, a mode that the method does not define, bits out of range, and the
+    Calibration of another module or of other weights.
+    """
+    settings = load_preset(method)
+    weight_bits, activation_bits = parse_bits(bits)
+    if mode not in settings.modes:
+        raise InputError(f"method {method!r} has no mode {mode!r}; choose one of {', '.join(settings.modes)}")
+    calibration = images if isinstance(images, Calibration) else calibrate(module, images, seed=seed)
+    if calibration.state_sha256 != state_hash(module):
+        raise InputError("images: the calibration is of another module or of other weights; calibrate this module")
+    task = Task(
+        calibration.model,
+        calibration.statistics,
+        calibration.output_statistics,
+        CalibrationImages(lambda: calibration.batches, SAMPLED_POSITIONS, calibration.seed),
+        settings,
+        weight_bits,
+        activation_bits,
+    )
+    recorded = {
+        "method": method,
+        "mode": mode,
+        "bits": bits,
+        "seed": calibration.seed,
+        "input": list(calibration.batches[0].shape[1:]),
+        **settings.model_dump(mode="json"),
+    }
+    quantizers = find_quantizers(task, mode)
+    table = site_errors(task, quantizers)
+    errors = dict(zip(table.site, table.relative_error, strict=True))
+    return QuantizedModel(calibration.model, quantizers, recorded, errors, calibration.batches[0][:1])

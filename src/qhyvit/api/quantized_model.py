@@ -1,0 +1,102 @@
+"""Quantized module, its report, and its files."""
+
+from collections.abc import Collection
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from qhyvit.api.module import device_of, state_hash
+from qhyvit.deploy.exporting import Exported, export
+from qhyvit.errors import InputError
+from qhyvit.graph.traced_model import TracedModel
+from qhyvit.graph.unquantized_products import find_unquantized_products
+from qhyvit.own_files import written_by
+from qhyvit.provenance import provenance
+from qhyvit.quantizers.base import Quantizers, on_device
+from qhyvit.quantizers.floating_point import FP32_BITS
+from qhyvit.quantizers.serialization import load_quantizers, save_quantizers
+
+COLUMNS = ["site", "kind", "first_operand", "first_bits", "second_operand", "second_bits", "relative_error", "stays_fp32"]
+
+
+class QuantizedModel(nn.Module):
+    """A module with fake-quantized weights and activations, called like the original.
+
+    ``quantizers`` has the quantizer of each operand by site, and ``settings`` the method, mode, bits and seed that made them.
+    """
+
+    def __init__(
+        self, model: TracedModel, quantizers: Quantizers, settings: dict[str, Any], site_errors: dict[str, float], image: Tensor
+    ) -> None:
+        """``model`` is the traced original, which stays as it is; ``site_errors`` has the relative error of each site.
+
+        Sites of exported files are checked on ``image`` [1, C, H, W].
+        """
+        super().__init__()
+        self.quantizers = quantizers
+        self.settings = settings
+        self.site_errors = site_errors
+        self.graph_module = model.with_quantizers(quantizers)
+        self._model = model
+        self._image = image
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits [B, classes] of images [B, C, H, W]. Raises InputError for images of another size than the calibration's."""
+        size = self.settings["input"]
+        if images.ndim != 4 or list(images.shape[1:]) != size:
+            said = f"images: have the shape {list(images.shape)}, and those of the calibration [B, {', '.join(map(str, size))}]"
+            raise InputError(f"{said}; resize and crop them to that size, or calibrate with images of the other size")
+        return self.graph_module(images)
+
+    def report(self) -> pd.DataFrame:
+        """Tabulate the choices: a row per site, in the order of execution, per output that full mode quantizes, and per product in FP32.
+
+        ``first_operand`` and ``second_operand`` are the granularity and scheme of input and weight of a layer, or of left and right of a
+        product of activations. ``relative_error`` is the Fisher-weighted squared error at the site's output over the output's energy.
+        ``stays_fp32`` is the reason why a product is no site.
+        """
+        rows: list[tuple[Any, ...]] = []
+        for site in self._model.sites:
+            chosen = [(q.describe(), q.bits) for q in (self.quantizers[site.name][operand] for operand in site.operands)]
+            rows.append((site.name, site.kind, *chosen[0], *chosen[1], self.site_errors[site.name], ""))
+        for output in self._model.output_sites:
+            if output.name in self.quantizers:
+                quantizer = self.quantizers[output.name]["output"]
+                rows.append((output.name, output.kind, quantizer.describe(), quantizer.bits, "", None, None, ""))
+        for product in find_unquantized_products(self._model.graph_module, self._model.sites):
+            rows.append((product.name, product.operator, "", FP32_BITS, "", FP32_BITS, None, product.reason))
+        return pd.DataFrame(rows, columns=COLUMNS).astype({"first_bits": "Int64", "second_bits": "Int64", "relative_error": "float64"})
+
+    def export(self, path: Path | str, *, keep: Collection[str] = ()) -> Exported:
+        """Write the model for an inference engine: OpenVINO for an ending in .xml, with its .bin next to it, ONNX for one in .onnx.
+
+        The file takes one image at a time, [1, C, H, W]. Each site is checked against this simulation, and the result says how they differ.
+        The sites ``keep`` stay FP32. Raises InputError for another ending, for a missing package of the extra `deploy`, and for quantizers
+        that the engine cannot execute, with the first site and the reason.
+        """
+        return export(self._model.copy_to("cpu"), on_device(self.quantizers, "cpu"), self._image.cpu(), Path(path), keep)
+
+    def save(self, path: Path | str) -> None:
+        """Write quantizers and settings to a safetensors file, whole or not at all; `load` needs the original module next to it."""
+        record = {"weights_sha256": state_hash(self._model.graph_module), "site_errors": self.site_errors}
+        save_quantizers(Path(path), self.quantizers, provenance({}, self.settings) | record)
+
+
+def load(path: Path | str, module: nn.Module) -> QuantizedModel:
+    """Read back what `QuantizedModel.save` wrote, for the ``module`` that it was made from.
+
+    Raises InputError for any other file, and for a module with other weights.
+    """
+    device = device_of(module)
+    with written_by(Path(path), "QuantizedModel.save"):
+        quantizers, record = load_quantizers(Path(path), device)
+        settings, weights, site_errors = record["settings"], record["weights_sha256"], record["site_errors"]
+    model = TracedModel.from_module(deepcopy(module).cpu(), torch.zeros(2, *settings["input"]), device)
+    if state_hash(model.graph_module) != weights:
+        raise InputError(f"{path}: was made from other weights than those of this module; load the weights that it was quantized with")
+    noise = torch.randn(1, *settings["input"], generator=torch.Generator().manual_seed(0))
+    return QuantizedModel(model, quantizers, settings, site_errors, noise)

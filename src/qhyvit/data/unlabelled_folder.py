@@ -1,0 +1,30 @@
+"""Folder of images without labels."""
+
+import random
+from pathlib import Path
+
+from qhyvit.data.labelled_folder import SUFFIXES
+from qhyvit.errors import InputError
+
+
+def list_images(folder: Path) -> list[Path]:
+    """List the images of a folder and of its subfolders at any depth, sorted by path; what is hidden is left out.
+
+    Raises InputError if there is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give a folder of images")
+    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not _is_hidden(path.relative_to(folder)))
+    if not images:
+        raise InputError(f"{folder}: there are no images ({', '.join(SUFFIXES)}) in it or below it; add some, or give another folder")
+    return images
+
+
+def draw(images: list[Path], count: int, seed: int) -> list[Path]:
+    """Draw ``count`` images without replacement, or all of them if there are fewer, and return them in their order."""
+    chosen = random.Random(seed).sample(range(len(images)), min(count, len(images)))
+    return [images[index] for index in sorted(chosen)]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

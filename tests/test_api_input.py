@@ -1,0 +1,184 @@
+"""Input of the Python API that a user can get wrong: one clear error, or a result that does not depend on it."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from torch import nn
+
+import qhyvit
+from qhyvit.presets import METHODS_FILE, load_preset
+
+
+class Classifier(nn.Module):
+    """A convolution, a norm, an activation, and a linear layer on pooled features."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, bias=False)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.head(self.norm(self.conv(x)).relu().mean((2, 3)))
+
+
+@pytest.fixture
+def images():
+    return torch.randn(6, 3, 8, 8)
+
+
+class Pair(Classifier):
+    """Returns two tensors."""
+
+    def forward(self, x):
+        return super().forward(x), x
+
+
+def with_nan(path):
+    module = Classifier()
+    with torch.no_grad():
+        module.state_dict()[path].view(-1)[0] = torch.nan
+    return module
+
+
+def on_two_devices():
+    module = Classifier()
+    module.head.to("meta")
+    return module
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Pair(), "Pair: returns tuple, not one tensor; wrap it in a module that returns the logits alone"),
+        (with_nan("conv.weight"), r"the parameter conv\.weight holds values that are not finite; load or train other weights"),
+        (with_nan("norm.running_var"), r"the buffer norm\.running_var holds NaN; load or train other weights"),
+        (Classifier().to("meta"), "is on the device meta, so its parameters have no values; load its weights first"),
+        (on_two_devices(), r"is on several devices \(cpu, meta\); move all of it to one of them"),
+    ],
+    ids=["tuple", "nan", "nan-buffer", "meta", "two-devices"],
+)
+def test_module_that_cannot_be_quantized_is_one_clear_error(images, module, message):
+    with pytest.raises(qhyvit.InputError, match=message):
+        qhyvit.quantize(module, images, method="minmax")
+
+
+@pytest.mark.parametrize("bits", ["w1a8", "w8a9", "w9a9", "w8", 8, ""])
+def test_bits_out_of_range_are_refused(images, bits):
+    with pytest.raises(qhyvit.InputError, match=rf"bit-width '?{bits}'? is not of the form w8a8; state 2 to 8 bits"):
+        qhyvit.quantize(Classifier(), images, bits=bits)
+
+
+def test_module_in_train_mode_is_quantized_as_in_eval_mode(images):
+    module = Classifier()
+    trained = qhyvit.quantize(module.train(), images, bits="w4a4")
+    assert module.training
+    assert torch.equal(trained(images), qhyvit.quantize(module.eval(), images, bits="w4a4")(images))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_module_on_a_gpu_is_quantized_there(images, tmp_path):
+    module = Classifier()
+    expected = qhyvit.quantize(module, images, method="minmax")
+    quantized = qhyvit.quantize(module.cuda(), images, method="minmax")
+    assert torch.allclose(quantized(images.cuda()).cpu(), expected(images), atol=1e-5)
+    quantized.export(tmp_path / "model.xml")
+
+
+PRESETS = [line.partition(":")[0] for line in METHODS_FILE.read_text().splitlines() if line[:1].isalpha()]
+
+
+@pytest.mark.parametrize("method", PRESETS)
+def test_one_image_suffices(images, method):
+    assert qhyvit.quantize(Classifier(), images[:1], method=method, mode=load_preset(method).modes[-1])(images).isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 9, 9), (2, 1, 8, 8), (3, 8, 8)])
+def test_images_of_another_size_than_those_of_the_calibration_are_refused(images, tmp_path, shape):
+    module = Classifier()
+    quantized = qhyvit.quantize(module, images, method="minmax")
+    quantized.save(tmp_path / "model.safetensors")
+    for model in (quantized, qhyvit.load(tmp_path / "model.safetensors", module)):
+        with pytest.raises(qhyvit.InputError, match=rf"have the shape \[{shape[0]}, .*and those of the calibration \[B, 3, 8, 8\]"):
+            model(torch.zeros(shape))
+
+
+def test_load_into_a_module_for_another_size_is_refused(images, tmp_path):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
+    qhyvit.quantize(module, images, method="minmax").save(tmp_path / "model.safetensors")
+    with pytest.raises(qhyvit.InputError, match=r"Sequential, module 1: cannot run on an input of shape \[2, 3, 8, 8\]"):
+        qhyvit.load(tmp_path / "model.safetensors", nn.Sequential(nn.Flatten(), nn.Linear(243, 5)))
+
+
+MEAN, STD = (0.5, 0.25, 0.0), (0.5, 0.25, 1.0)
+
+
+class Hybrid(Classifier):
+    """A module that states, as those of timm do, how it wants its images."""
+
+    def __init__(self):
+        super().__init__()
+        self.pretrained_cfg = {"input_size": (3, 8, 8), "mean": MEAN, "std": STD, "crop_pct": 1.0, "interpolation": "bilinear"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Images of 8 x 8 pixels at three depths, in two formats, next to a text and a hidden image; returned with their pixels by name."""
+    generator, pixels = np.random.default_rng(0), {}
+    for name in ("a.png", "b/c.PNG", "b/d/e.png"):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels[name] = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels[name]).save(path)
+    (tmp_path / "images/notes.txt").write_text("none")
+    (tmp_path / "images/.hidden.png").write_bytes(b"none")
+    return tmp_path / "images", pixels
+
+
+def test_folder_equals_its_images_transformed_by_hand(folder):
+    path, pixels = folder
+    by_hand = np.stack([(image / 255 - np.array(MEAN)) / STD for _, image in sorted(pixels.items())]).transpose(0, 3, 1, 2)
+    module = Hybrid()
+    got = qhyvit.calibrate(module, path)
+    np.testing.assert_allclose(torch.cat(got.batches).numpy(), by_hand, atol=1e-6)
+    assert torch.equal(torch.cat(qhyvit.calibrate(module, str(path)).batches), torch.cat(got.batches))
+
+
+def test_of_a_large_folder_some_images_are_drawn_by_the_seed(folder, monkeypatch):
+    monkeypatch.setattr("qhyvit.api.images.LARGEST_FOLDER", 2)
+    draws = [torch.cat(qhyvit.calibrate(Hybrid(), folder[0], seed=seed).batches) for seed in range(6)]
+    assert {len(draw) for draw in draws} == {2}
+    assert any(not torch.equal(draws[0], draw) for draw in draws)
+    assert torch.equal(draws[0], torch.cat(qhyvit.calibrate(Hybrid(), folder[0], seed=0).batches))
+
+
+def test_folder_for_a_module_without_a_transform_says_what_to_give(folder):
+    with pytest.raises(qhyvit.InputError, match=r"Classifier has no `pretrained_cfg`.*; give images that are transformed: a tensor \[N, C"):
+        qhyvit.quantize(Classifier(), folder[0])
+
+
+def test_folder_without_images_is_refused(tmp_path):
+    for path, message in ((tmp_path, r"there are no images \(\.jpg, .* in it or below it"), (tmp_path / "none", "no such folder")):
+        with pytest.raises(qhyvit.InputError, match=message):
+            qhyvit.quantize(Hybrid(), path)
+
+
+def test_damaged_image_is_named_with_the_damage(folder):
+    path = folder[0] / "b/d/e.png"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(qhyvit.InputError, match=r"b/d/e\.png: damaged or no image \(.*\); replace it with an intact copy, or remove it"):
+        qhyvit.quantize(Hybrid(), folder[0])
+
+
+def test_model_of_timm_states_its_transform(folder):
+    module = timm.create_model("test_vit", pretrained_cfg_overlay={"input_size": (3, 160, 160)})
+    (batch,) = qhyvit.calibrate(module, folder[0]).batches
+    assert batch.shape == (3, 3, 160, 160)
+
+
+def test_export_to_an_unknown_ending_is_refused(images, tmp_path):
+    with pytest.raises(qhyvit.InputError, match=r"model\.tflite: no format has this suffix; give \.xml for OpenVINO or \.onnx for ONNX"):
+        qhyvit.quantize(Classifier(), images, method="minmax").export(tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,88 @@
+"""Report of a quantized model, and the files that it exports."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import qhyvit
+
+
+class Block(nn.Module):
+    """A depthwise and a dense convolution, attention of one head, and a bilinear product that no method quantizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.depthwise = nn.Conv2d(3, 3, 3, padding=1, groups=3)
+        self.dense = nn.Conv2d(3, 8, 2, stride=2)
+        self.qkv = nn.Linear(8, 24)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.depthwise(x)
+        q, k, v = self.qkv(self.dense(x + x.relu()).flatten(2).mT).chunk(3, -1)
+        attended = ((q @ k.mT).softmax(-1) @ v).mean(1)
+        return self.head(attended) + torch.einsum("bi,bi->b", attended, attended)[:, None]
+
+
+@pytest.fixture(scope="module")
+def images():
+    torch.manual_seed(0)
+    return torch.randn(6, 3, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def module():
+    torch.manual_seed(0)
+    return Block().eval()
+
+
+@pytest.fixture(scope="module")
+def calibration(module, images):
+    return qhyvit.calibrate(module, images)
+
+
+def test_report_has_every_site_with_its_choices_and_what_stays_fp32(module, calibration):
+    report = qhyvit.quantize(module, calibration, method="minmax", bits="w4a6").report()
+    sites = report[report.stays_fp32 == ""]
+    assert list(sites.site) == ["depthwise", "dense", "qkv", "matmul1", "matmul2", "head"]
+    assert list(sites.kind) == ["conv", "conv", "linear", "matmul", "matmul", "linear"]
+    assert list(sites.first_bits) == [6] * 6
+    assert list(sites.second_bits) == [4, 4, 4, 6, 6, 4]
+    assert set(sites.first_operand) == {"per-tensor asymmetric"}
+    (product,) = report[report.stays_fp32 != ""].itertuples()
+    assert (product.kind, product.first_bits) == ("aten.einsum.default", 32)
+    assert "einsum" in product.site
+
+
+def test_relative_errors_are_squared_errors_and_survive_the_file(module, calibration, tmp_path):
+    reports = {}
+    for bits in ("w4a4", "w5a5", "w8a8"):
+        quantized = qhyvit.quantize(module, calibration, method="minmax", bits=bits)
+        reports[bits] = quantized.report().set_index("site").relative_error.dropna()
+        quantized.save(tmp_path / "model.safetensors")
+        again = qhyvit.load(tmp_path / "model.safetensors", module).report().set_index("site").relative_error.dropna()
+        np.testing.assert_array_equal(again, reports[bits])
+    # A step of half the size has a quarter of the squared error, and one of 1/16 the size 1/256.
+    assert 2 < np.exp(np.log(reports["w4a4"] / reports["w5a5"]).mean()) < 8
+    assert 100 < np.exp(np.log(reports["w4a4"] / reports["w8a8"]).mean()) < 600
+
+
+def test_report_of_full_mode_has_the_outputs(module, calibration):
+    report = qhyvit.quantize(module, calibration, method="minmax", mode="full").report().set_index("kind")
+    assert report.loc["activation"].first_bits == 8
+
+
+@pytest.mark.parametrize("name", ["model.xml", "model.onnx"])
+def test_exported_file_computes_what_the_simulation_computes(module, calibration, images, tmp_path, name):
+    pytest.importorskip("openvino")
+    from qhyvit.deploy.engines import load_engine
+
+    quantized = qhyvit.quantize(module, calibration, method="minmax", bits="w6a6")
+    quantized.save(tmp_path / "model.safetensors")
+    expected = quantized(images)
+    for model in (quantized, qhyvit.load(tmp_path / "model.safetensors", module)):
+        model.export(tmp_path / name)
+        found = load_engine(tmp_path / name).logits(images)
+        assert (found - expected).abs().max() <= 1e-3 * expected.abs().max()
+        (tmp_path / name).unlink()
