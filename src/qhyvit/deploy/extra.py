@@ -1,6 +1,9 @@
 """Packages of the extra `deploy`, imported where they are needed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from textwrap import shorten
 from typing import Any
 
 from qhyvit.errors import InputError
@@ -12,3 +15,15 @@ def import_extra(name: str) -> Any:
         return import_module(name)
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name}: not installed; run `pip install 'qhyvit[deploy]'`, or `make` in a clone") from error
+
+
+@contextmanager
+def convertible(name: str) -> Iterator[None]:
+    """Raise InputError if the block, which converts a network to the format ``name``, meets an operator that has no form there."""
+    try:
+        yield
+    except Exception as error:  # of any kind: each converter has several
+        said = shorten(str(error), 200) or type(error).__name__
+        raise InputError(
+            f"the network has no form in {name} ({said}); replace the operator, or choose another format"
+        ) from error

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from qhyvit.deploy.extra import import_extra
+from qhyvit.deploy.extra import convertible, import_extra
 from qhyvit.deploy.lowering import Form
 from qhyvit.deploy.openvino import Called
 from qhyvit.files import atomic_write
+from qhyvit.graph.operators import aten
 
 FIRST_FORM: Form = "shifted"  # ONNX Runtime takes one zero point per tensor
 OPSET = 17
@@ -26,13 +27,20 @@ FLOAT_PRODUCTS = ("Conv", "FusedConv", "NhwcFusedConv", "Gemm", "FusedGemm", "Ma
 
 
 def convert(graph_module: GraphModule, inputs: Sequence[Tensor]) -> Any:
-    """Return the `onnx.ModelProto` of a lowered graph, for inputs of the shapes of ``inputs`` alone; the checker has passed it."""
+    """Return the `onnx.ModelProto` of a lowered graph, for inputs of the shapes of ``inputs`` alone; the checker has passed it.
+
+    Raises InputError for an operator that the format lacks.
+    """
     onnx = import_extra("onnx")
+    for node in graph_module.graph.find_nodes(op="call_function", target=aten.mT.default):  # torch.onnx lacks it
+        node.target, node.args = aten.transpose.int, (node.args[0], -2, -1)
+    graph_module.recompile()
     names = [f"images{index or ''}" for index in range(len(inputs))]
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself and about shapes that are constants here
         path = Path(folder, "model.onnx")
-        torch.onnx.export(Called(graph_module), tuple(inputs), path, input_names=names, opset_version=OPSET, dynamo=False)
+        with convertible("ONNX"):
+            torch.onnx.export(Called(graph_module), tuple(inputs), path, input_names=names, opset_version=OPSET, dynamo=False)
         model = onnx.load(path)
     _store_integers(onnx, model.graph)
     onnx.checker.check_model(model, full_check=True)

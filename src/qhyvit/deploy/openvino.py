@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from qhyvit.deploy.extra import import_extra
+from qhyvit.deploy.extra import convertible, import_extra
 from qhyvit.deploy.lowering import Form
 
 # One stream, as for images that come one by one; and what is on no grid is computed in float32, as by the simulator.
@@ -32,10 +32,14 @@ class Called(nn.Module):
 
 
 def convert(graph_module: GraphModule, inputs: Sequence[Tensor]) -> Any:
-    """Return the `openvino.Model` of a lowered graph, for inputs of the shapes of ``inputs`` alone."""
+    """Return the `openvino.Model` of a lowered graph, for inputs of the shapes of ``inputs`` alone.
+
+    Raises InputError for an operator that OpenVINO lacks.
+    """
     openvino = import_extra("openvino")
     exported = torch.export.export(Called(graph_module), tuple(inputs), strict=False)
-    model = openvino.convert_model(exported, input=[list(tensor.shape) for tensor in inputs])
+    with convertible("OpenVINO"):
+        model = openvino.convert_model(exported, input=[list(tensor.shape) for tensor in inputs])
     import_extra("openvino._offline_transformations").compress_quantize_weights_transformation(model)
     _name(model)
     return model
