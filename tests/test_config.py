@@ -95,13 +95,6 @@ def test_faults_of_methods_are_named(tmp_path, name, changes, message):
         read_yaml(path, METHODS)
 
 
-def test_docs_call_executable_what_the_settings_do():
-    page = (REPOSITORY / "docs/methods.md").read_text()
-    rows = re.findall(r"^\| (`.*`) \| .* \| no \|$", page, flags=re.MULTILINE)
-    refused = {name for row in rows for name in re.findall("`([^`]*)`", row)}
-    assert refused == {name for name in METHODS_OF_PACKAGE if not load_preset(name).executable}
-
-
 def test_labels_decide_no_quantizers():
     method = load_preset("qhyvit-scale")
     renamed = method.model_copy(update={"label": "x", "published_as": None, "ablation_of": None, "ablation_label": "y"})

@@ -1,14 +1,19 @@
 """Every method of methods.yaml, in every mode that it defines, on a small hybrid network."""
 
+import re
+from functools import cache
 from importlib import import_module
 
 import pytest
 import torch
 import torch.nn.functional as F
 import yaml
+from conftest import REPOSITORY
 from torch import nn
 
 import qhyvit
+from qhyvit.config.targets import load_target
+from qhyvit.deploy.executable import obstacle
 from qhyvit.presets import METHODS_FILE
 from qhyvit.quantizers.uniform import UniformQuantizer
 
@@ -17,6 +22,7 @@ RUNS = [(name, mode) for name, preset in PRESETS.items() for mode in ("partial",
 LOG2_ATTENTION_BITS = 4  # of FQ-ViT and HyQ, whatever the bits of other activations
 OTHER_KINDS = {  # quantizers that are not uniform, by algorithm and operand
     "fqvit": {"left": "LogQuantizer"},
+    "qhyvit_integer": {"weight": "RescaledWeightQuantizer"},
     "hyq": {"left": "LogQuantizer", "weight": "RescaledWeightQuantizer"},
     "ptq4vit": {"left": "TwinUniformQuantizer", "input": "TwinUniformQuantizer"},
     "repqvit": {"left": "LogQuantizer", "weight": "RescaledWeightQuantizer"},
@@ -54,6 +60,13 @@ def calibrated():
     return model, images, qhyvit.calibrate(model, images)
 
 
+@pytest.fixture(scope="module")
+def quantized_by(calibrated):
+    """The network as a method and mode quantize it."""
+    model, _, calibration = calibrated
+    return cache(lambda name, mode: qhyvit.quantize(model, calibration, name, "w4a8", mode))
+
+
 def allowed(preset, site, operand):
     """The granularities and schemes that the file gives an operand."""
     if operand == "weight":
@@ -66,10 +79,9 @@ def allowed(preset, site, operand):
 
 
 @pytest.mark.parametrize(("name", "mode"), RUNS)
-def test_preset_gives_every_operand_an_allowed_quantizer(calibrated, name, mode):
-    model, images, calibration = calibrated
-    preset = PRESETS[name]
-    quantized = qhyvit.quantize(model, calibration, name, "w4a8", mode)
+def test_preset_gives_every_operand_an_allowed_quantizer(calibrated, quantized_by, name, mode):
+    model, images, _ = calibrated
+    preset, quantized = PRESETS[name], quantized_by(name, mode)
     assert [site for site in quantized.quantizers if site in SITES] == SITES
     for site in SITES:
         operands = ("left", "right") if "matmul" in site else ("input", "weight")
@@ -92,7 +104,7 @@ def check(name, site, operand, quantizer):
     if own == 32:
         assert kind == "FloatingPoint"
         return
-    bits = 4 if operand == "weight" else own or 8
+    bits = 4 if operand == "weight" else 7 if (name, operand) == ("qhyvit-integer-avx2", "right") else own or 8
     if not isinstance(quantizer, UniformQuantizer):
         assert kind.removeprefix("Added") == OTHER_KINDS[preset["algorithm"]][operand]
         log2 = kind == "LogQuantizer" and preset["algorithm"] != "repqvit"
@@ -103,7 +115,11 @@ def check(name, site, operand, quantizer):
     granularities, schemes = allowed(preset, site, operand)
     assert quantizer.scheme in schemes
     granularity = "per_tensor" if quantizer.axis is None else "per_channel"
-    assert granularity in granularities or preset["algorithm"] in ("repqvit", "hyq")  # which rescale the channels of some inputs
+    assert granularity in granularities or preset["algorithm"] in (
+        "repqvit",
+        "hyq",
+        "qhyvit_integer",
+    )  # which rescale the channels of some inputs
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -114,3 +130,15 @@ def test_algorithm_of_preset_is_a_module_that_finds_quantizers(name):
 def test_mode_that_a_preset_does_not_define_is_refused(calibrated):
     with pytest.raises(qhyvit.InputError, match="full"):
         qhyvit.quantize(calibrated[0], calibrated[2], "easyquant", "w8a8", "full")
+
+
+def test_docs_call_executable_what_the_check_does(calibrated, quantized_by):
+    page, target = (REPOSITORY / "docs/methods.md").read_text(), load_target("openvino-cpu")
+    rows = {answer: re.findall(rf"^\| (`.*`) \| .* \| {answer} \|$", page, flags=re.MULTILINE) for answer in ("yes", "no")}
+    stated = {answer: {name for row in found for name in re.findall("`([^`]*)`", row)} for answer, found in rows.items()}
+    hindered = {
+        name
+        for name in PRESETS
+        if any(obstacle(site, quantized_by(name, "partial").quantizers[site.name], target) for site in calibrated[2].model.sites)
+    }
+    assert stated == {"yes": PRESETS.keys() - hindered, "no": hindered}

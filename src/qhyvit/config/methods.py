@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from qhyvit.config.base import Granularity, MethodName, Mode, Scheme, Strict, ZeroPoint, nearest_names
+from qhyvit.config.targets import TargetName, load_target
 from qhyvit.errors import InputError
 
 
@@ -43,15 +44,6 @@ class MethodSettings(Strict):
     def modes(self) -> list[Mode]:
         """Modes that the method defines."""
         return ["partial", "full"] if self.output_scale else ["partial"]
-
-    @property
-    def executable(self) -> bool:
-        """True if integer kernels can execute all quantizers of products as simulated.
-
-        A scale per input channel of a dense layer cannot leave the sum of products, unless the weight absorbs it before it is quantized,
-        which HyQ and RepQ-ViT do without a setting.
-        """
-        return "per_channel" not in self.activations.granularity
 
     @property
     def recalibration_key(self) -> str | None:
@@ -96,11 +88,6 @@ class ConvInputSettings(MethodSettings):
         default=None,
         description="bits of the inputs of convolutions; 32: they stay FP32; null: those of all other activations",
     )
-
-    @property
-    def executable(self) -> bool:
-        """True if nothing stays FP32 and no dense layer has scales per input channel."""
-        return super().executable and self.conv_input_bits != 32
 
 
 class RepqvitMethod(ConvInputSettings):
@@ -220,6 +207,22 @@ class QhyvitMethod(SearchSettings):
         return self._gradients_hash()
 
 
+class QhyvitIntegerMethod(SearchSettings):
+    """Scale search per site among what integer kernels execute, with scales of channels that the weights of dense layers absorb."""
+
+    algorithm: Literal["qhyvit_integer"]
+    target: TargetName = Field(description="engine whose kernels execute the quantizers, a file of `config/targets`")
+    strengths: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        min_length=1,
+        description="exponents of the scales of input channels that weights may absorb. 0: one scale; 1: all channels fill the grid",
+    )
+
+    @property
+    def quantizer_settings(self) -> dict[str, Any]:
+        """Settings that decide the quantizers, as plain data, with what the target executes."""
+        return super().quantizer_settings | {"target": load_target(self.target).model_dump(mode="json")}
+
+
 class QhyvitReleasedMethod(SearchSettings):
     """Q-HyViT's released code: granularity by a rule, and bridge sites that stay quantized while later sites are calibrated."""
 
@@ -235,7 +238,15 @@ class QhyvitReleasedMethod(SearchSettings):
 
 
 Method = Annotated[
-    MinmaxMethod | FqvitMethod | ScaleSearchMethod | Ptq4vitMethod | QhyvitMethod | QhyvitReleasedMethod | RepqvitMethod | HyqMethod,
+    MinmaxMethod
+    | FqvitMethod
+    | ScaleSearchMethod
+    | Ptq4vitMethod
+    | QhyvitMethod
+    | QhyvitIntegerMethod
+    | QhyvitReleasedMethod
+    | RepqvitMethod
+    | HyqMethod,
     Field(discriminator="algorithm"),
 ]
 

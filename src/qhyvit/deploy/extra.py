@@ -24,6 +24,4 @@ def convertible(name: str) -> Iterator[None]:
         yield
     except Exception as error:  # of any kind: each converter has several
         said = shorten(str(error), 200) or type(error).__name__
-        raise InputError(
-            f"the network has no form in {name} ({said}); replace the operator, or choose another format"
-        ) from error
+        raise InputError(f"the network has no form in {name} ({said}); replace the operator, or choose another format") from error

@@ -7,7 +7,8 @@ from typing import Literal
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from qhyvit.graph.nodes import module_path, tensor_of
+from qhyvit.config.targets import SiteClass
+from qhyvit.graph.nodes import module_path, shape_of, tensor_of
 from qhyvit.graph.operators import SITE_KINDS
 
 
@@ -32,6 +33,15 @@ class Site:
         assert isinstance(left, Node)
         assert isinstance(right, Node)
         return left, right
+
+    @property
+    def site_class(self) -> SiteClass:
+        """Class of the site, by which targets state what they execute."""
+        if self.kind != "conv":
+            return self.kind
+        if self.groups == 1:
+            return "dense_conv"
+        return "depthwise_conv" if self.groups == shape_of(self.operand_nodes[0])[1] else "grouped_conv"
 
     def axis(self, operand: str) -> int | None:
         """Return the axis of the finest granularity: input channels, output channels of a weight, heads of a matrix product.

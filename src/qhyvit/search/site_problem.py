@@ -49,14 +49,15 @@ class SiteProblem:
         if weight is not None:
             self.channel_ranges["weight"] = (weight.flatten(1).amin(1), weight.flatten(1).amax(1))
         self.samples: dict[tuple[str, int], SiteProblem] = {}
-        self._observed = statistics.ranges
+        self.observed = statistics.ranges
         self._quantized: dict[str, tuple[Quantizer, Tensor]] = {}
 
     def with_rows(self, **changes: Any) -> Self:
         """Return a copy with other rows: ``changes`` are new values of attributes."""
         other = copy(self)
         other.samples, other._quantized = {}, {}
-        other.__dict__.pop("_transposed", None)
+        for derived in ("_transposed", "ranges_of_others"):
+            other.__dict__.pop(derived, None)
         vars(other).update(changes)
         return other
 
@@ -80,7 +81,7 @@ class SiteProblem:
     @cached_property
     def ranges_of_others(self) -> dict[str, tuple[Tensor, Tensor]]:
         """For each activation operand, the smallest and largest value of each channel in all batches except one [B, C]."""
-        return {name: observed.of_others() for name, observed in self._observed.items()}
+        return {name: observed.of_others() for name, observed in self.observed.items()}
 
     def range(self, operand: str, granularity: str) -> tuple[Tensor, Tensor]:
         """Return the smallest and largest value of each quantization unit: [C] per channel, [] per tensor."""
