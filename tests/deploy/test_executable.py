@@ -107,6 +107,7 @@ VIOLATIONS = {  # site, operands, target, reason
     "an unsigned right operand": ("matmul1", {"right": per_tensor("asymmetric")}, OPENVINO, "per_tensor unsigned"),
     "a scale per head": ("matmul1", {"left": per_channel(2, "symmetric", -3)}, OPENVINO, "per_channel symmetric"),
     "8-bit weights with int16 sums": ("dense", {"weight": WEIGHT}, AVX2, "of 8 bits; .* at most 7 bits"),
+    "7 bits and a zero point with int16 sums": ("matmul1", {"right": per_tensor("asymmetric", 3.0, 7)}, AVX2, "symmetric grid of 8 bits"),
     "asymmetric weights": ("dense", {"weight": per_channel(6, "asymmetric", 0)}, OPENVINO, "per_channel asymmetric"),
     "an operand in FP32": ("dense", {"input": FloatingPoint()}, OPENVINO, "its input has a FP32 grid, not a uniform one"),
 }
@@ -139,6 +140,7 @@ EXECUTED = {  # site, operands, target
         {"input": per_channel(8, "symmetric"), "weight": absorbing(WEIGHT, torch.linspace(1, 2, 8))},
         OPENVINO,
     ),
+    "6 bits and a zero point in a product": ("matmul2", {"right": per_tensor("asymmetric", 3.0, 6)}, AVX2),
     "an unsigned left operand": ("matmul2", {"left": per_tensor("asymmetric"), "right": per_tensor()}, OPENVINO),
 }
 

@@ -32,7 +32,7 @@ def obstacle(site: Site, operands: Mapping[str, Quantizer], target: Target) -> s
         limits, quantizer = target.limits(site.site_class, operand), operands.get(operand)
         if not isinstance(quantizer, Grid):
             return f"its {operand} has {f'a {quantizer.describe()} grid' if quantizer else 'no quantizer'}, not a uniform one"
-        found = granularity(site, operands, operand), scheme(quantizer), quantizer.bits
+        found = granularity(site, operands, operand), *integers(quantizer)
         if not _allows(limits, *found):
             return (
                 f"its {operand} has a {found[0]} {found[1]} grid of {found[2]} bits; for the {operand} of a {site.site_class} {target.name}"
@@ -59,9 +59,14 @@ def granularity(site: Site, operands: Mapping[str, Quantizer], operand: str) -> 
     return "per_channel"
 
 
-def scheme(quantizer: Grid) -> str:
-    """Return the scheme of a grid in the words of `OperandLimits`."""
-    return "unsigned" if quantizer.scheme == "asymmetric" and not quantizer.zero_point.any() else quantizer.scheme
+def integers(quantizer: Grid) -> tuple[str, int]:
+    """Return the scheme of a grid in the words of `OperandLimits`, and its bits.
+
+    Less their zero point, integers of b < 8 bits are signed ones of b + 1 bits.
+    """
+    if quantizer.scheme == "symmetric" or not quantizer.zero_point.any():
+        return "symmetric" if quantizer.scheme == "symmetric" else "unsigned", quantizer.bits
+    return ("symmetric", quantizer.bits + 1) if quantizer.bits < 8 else ("asymmetric", 8)
 
 
 def _shares_scales(quantizer: Quantizer, factors: Tensor) -> bool:

@@ -78,11 +78,11 @@ def _families(task: Task, problem: SiteProblem, operand: str, target: Target) ->
 
 
 def _executes(limits: OperandLimits, family: UniformCandidates) -> bool:
-    problem, operand = family.problem, family.operand
+    site, (low, _) = family.problem.site, family.problem.range(family.operand, "per_tensor")
     granularity: set[str] = {family.granularity}
-    scheme: set[str] = {family.scheme}
-    if scheme == {"asymmetric"} and problem.range(operand, "per_tensor")[0] >= 0:
-        scheme.add("unsigned")
-    if problem.site.site_class == "depthwise_conv" and scheme != {"asymmetric"}:  # one zero point; channels do not mix
+    scheme: set[str] = {"unsigned" if family.scheme == "asymmetric" and low >= 0 else family.scheme}
+    if site.site_class == "depthwise_conv" and scheme != {"asymmetric"}:  # one zero point; channels do not mix
         granularity.add("rescaled")
+    if family.bits < limits.bits:  # less their zero point, integers are signed ones of one bit more
+        scheme.add("symmetric")
     return bool(granularity & {*limits.granularity} and scheme & {*limits.scheme})

@@ -23,8 +23,8 @@ class OperandLimits(Strict):
     )
     scheme: list[Literal["symmetric", "unsigned", "asymmetric"]] = Field(
         min_length=1,
-        description="symmetric: signed integers with zero point 0; unsigned: unsigned ones with zero point 0; asymmetric: unsigned ones"
-        " with any zero point",
+        description="symmetric: signed integers with zero point 0, or unsigned ones of one bit less with any; unsigned: unsigned ones"
+        " with zero point 0; asymmetric: unsigned ones with any zero point",
     )
     bits: int = Field(ge=2, le=8, description="largest number of bits")
 
