@@ -45,11 +45,12 @@ slurm: $(CLUSTER_INSTALLED)
 kill-and-resume: $(CLUSTER_INSTALLED)
 	$(BIN)/python tests/slurm/kill_and_resume.py
 
-# Plans of up to 50,000 jobs, then each method and other tools, in minutes; then the fast search against the naive one, in half an hour. The
-# latter resumes after an interruption.
+# Plans of up to 50,000 jobs, each method and other tools, and the latency of exported models, in minutes each; then the fast search against the
+# naive one, in half an hour. The last two resume after an interruption.
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.methods
+	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.search
 
 # Compares results.csv with that of a commit; fails if a run got significantly worse.

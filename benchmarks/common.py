@@ -43,8 +43,8 @@ class Usage:
     peak_mib: float
 
 
-def load_experiment(size: int, images: int) -> Config:
-    """Read the embedded experiment with another number of images, of another size."""
+def load_experiment(size: int | None, images: int) -> Config:
+    """Read the embedded experiment with another number of images, of another size; None is the network's own."""
     config = load_config(EXPERIMENT)
     experiment = config.experiment
     changed = {
@@ -54,12 +54,14 @@ def load_experiment(size: int, images: int) -> Config:
     return config.model_copy(update={"experiment": experiment.model_copy(update=changed)})
 
 
-def fetch() -> None:
-    """Get and check the images and weights, as the workflow does."""
+def fetch(*models: str) -> None:
+    """Get and check the images and the weights of ``models``, or of MODEL, as the workflow does."""
     qhyvit = [sys.executable, "-m", "qhyvit", "fetch"]
     MANIFEST.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run([*qhyvit, "images", "--config", str(EXPERIMENT), "--output", str(MANIFEST)], check=True)
-    subprocess.run([*qhyvit, "weights", "--config", str(EXPERIMENT), "--model", MODEL, "--output", str(WORK / "weights.json")], check=True)
+    for model in models or (MODEL,):
+        receipt = WORK / f"{model}-weights.json"
+        subprocess.run([*qhyvit, "weights", "--config", str(EXPERIMENT), "--model", model, "--output", str(receipt)], check=True)
 
 
 def measure(*arguments: str, stdout: IO[str] | None = None) -> Usage:

@@ -22,16 +22,17 @@ def main(size: int = SIZE, images: int = IMAGES, methods: int | None = None) -> 
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     fetch()
     options = ["--size", str(size), "--images", str(images)]
-    commands = {f"qhyvit: {name}": ["qhyvit", name] for name in load_config(EXPERIMENT).experiment.methods[:methods]}
-    commands |= {name: [package] for name, package in YARDSTICKS.items()}
+    commands = {f"qhyvit: {name}": ("qhyvit", name) for name in load_config(EXPERIMENT).experiment.methods[:methods]}
+    commands |= {name: ("peer", peer) for name, peer in YARDSTICKS.items()}
     prepared: dict[str, float] = {}
     rows = []
-    for name, (package, *arguments) in track(commands.items(), "measuring methods"):
-        command = ["-m", f"benchmarks.quantize_{package}", *arguments, *options]
-        if package not in prepared:
-            prepared[package] = median(measure(*command, "--prepare-only").cpu_seconds for _ in range(PREPARATIONS))
+    for name, (module, argument) in track(commands.items(), "measuring methods"):
+        command = ["-m", f"benchmarks.quantize_{module}", argument, *options]
+        tool = argument if module == "peer" else module
+        if tool not in prepared:
+            prepared[tool] = median(measure(*command, "--prepare-only").cpu_seconds for _ in range(PREPARATIONS))
         usage = measure(*command)
-        rows.append((name, usage.cpu_seconds, usage.cpu_seconds - prepared[package], usage.peak_mib))
+        rows.append((name, usage.cpu_seconds, usage.cpu_seconds - prepared[tool], usage.peak_mib))
     table = pd.DataFrame(rows, columns=["method", "cpu_seconds", "own_cpu_seconds", "peak_mib"])
     for place, (kind, (name, package)) in enumerate(product(KINDS.values(), YARDSTICKS.items()), start=1):
         seconds = table[f"{kind}cpu_seconds"]

@@ -14,6 +14,7 @@ LAYERS = [  # from the lowest on; the packages or modules of a line stand next t
     ("graph",),
     ("models",),
     ("deploy",),  # below the methods, which may search for what a target executes
+    ("peers",),
     ("calibration",),
     ("search",),
     ("methods",),

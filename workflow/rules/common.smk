@@ -2,11 +2,13 @@ import os
 import sys
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from qhyvit.config.dataset import PREPROCESSING
+from qhyvit.config.deployment import PEER_BITS, PEER_FORMATS
 from qhyvit.config.environment import env_variables
 from qhyvit.config.loading import load_config
 from qhyvit.config.reports import claim_reports_folder

@@ -1,11 +1,12 @@
 COUNT = EXPERIMENT.evaluation.shards
-SHARDS = range(1, COUNT + 1) if COUNT > 1 else []
+# With one shard the networks are run by the jobs that evaluate them, unless others read the logits too.
+SHARDS = range(1, COUNT + 1) if COUNT > 1 or EXPERIMENT.deployment.own_runs else []
 
 
 RESULT = f"{RUN}.json"
 
 
-# With several shards these jobs run the networks, and those below only merge the logits.
+# These jobs run the networks of all shards, and those below only merge the logits.
 rule predict:
     input:
         images=f"{RESULTS}/images.csv",

@@ -14,6 +14,10 @@ SOURCES = {
     "challenges": lambda models: f"{REPORTS}/{TABLES['challenges'].path}.csv",
     "timings": lambda models: f"{REPORTS}/{TABLES['timings'].path}.csv",
     "calibration_size": lambda models: f"{REPORTS}/{TABLES['calibration_size'].path}.csv",
+    "deployment": lambda models: f"{REPORTS}/{TABLES['deployment'].path}.csv",
+    "deployed": lambda models: [*rules.aggregate.input.fp32, *deployed_runs(models)],
+    "images": lambda models: f"{RESULTS}/images.csv",
+    "latency": lambda models: untracked_inputs(Path("reports/benchmarks/latency.csv")),
     "evaluations": lambda models: [
         *rules.aggregate.input.fp32,
         *expand_runs(RESULT, [*EXPERIMENT.seeds, *RESIZED], models),

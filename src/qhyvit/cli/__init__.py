@@ -31,6 +31,8 @@ SUMMARIES = {
         "predict": "Run networks on one shard of the evaluation images, for `qhyvit evaluate` to merge.",
         "challenges": "Measure what makes a network hard to quantize: channel ranges, zero-point overflow, norms, residual branches.",
         "sensitivity": "Measure what each site costs the network, quantized alone and as the only one in FP32.",
+        "peer": "Quantize a network to W8A8 with another tool, from the calibration images of a seed, and export it.",
+        "execute": "Measure an exported model, run by its engine: accuracy, size, share of int8 kernels, agreement with the simulation.",
         "aggregate": "Gather the results of all runs, with intervals, in one table.",
         "table": "Write one table of the report.",
         "figure": "Plot one figure of the report.",

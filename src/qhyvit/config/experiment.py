@@ -7,6 +7,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from qhyvit.config.base import BitWidth, Device, MethodName, Mode, Name, Strict
 from qhyvit.config.dataset import Dataset
+from qhyvit.config.deployment import Deployment
 from qhyvit.config.training import Cycle
 
 
@@ -56,6 +57,7 @@ class Experiment(Strict):
     evaluation: Evaluation = Evaluation()
     device: Device = Field(default="cpu", description="where networks are calibrated and evaluated; auto: on a GPU if there is one")
     sensitivity: Sensitivity = Sensitivity()
+    deployment: Deployment = Deployment()
     training: dict[Name, list[Cycle]] = Field(
         default={}, description="cycles per model, for `qhyvit train`; each starts from the weights of the one before"
     )
@@ -72,11 +74,12 @@ class Experiment(Strict):
         return self.reports / "weights.lock.yaml"
 
     @model_validator(mode="after")
-    def _no_duplicates(self) -> Self:
+    def _check_lists(self) -> Self:
         for name in ("models", "methods", "modes", "bits", "seeds", "calibration_sizes"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} lists a value twice; remove one")
+        self.deployment.check(self.methods, self.bits, self.modes)
         return self
 
 

@@ -50,6 +50,14 @@ JOINT = (
     " (`qhyvit-scheme`): mean KL divergence from the FP32 network in nats, and top-1 in percent; means over seeds. Their ratio, and the"
     " gain of top-1 in points, are given with the smallest and the largest value of any seed in brackets."
 )
+DEPLOYMENT = (
+    "Networks that were exported and run as integers by the engine of their format, on one thread: `qhyvit` and its variants, and the same"
+    " networks quantized by other tools from the same calibration images, at their defaults. Top-1 in percent, its drop from the FP32"
+    " network in points with the 95 % paired interval over images, and the Kullback-Leibler divergence from it in nats. Agreement is with"
+    " the simulation: the share of images with equal top-1 in percent, and differences of logits relative to the largest one. `int8` is"
+    " the share of multiply-accumulates in int8 kernels of the compiled model, in percent; MiB is the size of the files."
+)
+DEPLOYMENT_PAIRED = f"Points by which the top-1 of an exported network, run by OpenVINO, is above that of another tool {_PAIRED_TEST}"
 SEEDS = (
     "Top-1 in percent over the seeds of each run: mean, standard deviation (of the sample) and extremes, on the same evaluation images. A"
     " seed draws the calibration images, their sampled labels and positions."
@@ -130,6 +138,11 @@ BRIDGE_SITES = (
 DROP_AGAINST_SECONDS = (
     "Drop of top-1 from FP32, in points, against the wall-clock seconds of calibration and quantization: one panel per bit-width. Small"
     " marks are networks, large ones their means. Times are of this run on this machine, on one thread and next to other jobs."
+)
+DEPLOYMENT_FIGURE = (
+    "Drop of top-1 of exported networks at W8A8, in points with its 95 % paired interval over images, against their latency relative to"
+    " FP32 in OpenVINO (reports/benchmarks/latency.csv, at the networks' own image sizes), or against their size where no latency was"
+    " measured: one panel per network, one mark per method and engine."
 )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the workflow reads the registry at each start, and needs ne
 
     from qhyvit.reporting.write import Table
 
-Category = Literal["Tables", "Figures", "Challenges", "Timings", "Provenance"]
+Category = Literal["Tables", "Figures", "Deployment", "Challenges", "Timings", "Provenance"]
 Instance = Mapping[str, str]
 
 

@@ -1,15 +1,17 @@
 """Tables and figures of a report: names, captions, inputs, and the experiments that have them. The workflow has one loop over each.
 
 Inputs are named by kind. Files of the report: ``results`` (results.csv), ``correct`` (correct.csv), ``challenges`` (challenges.csv),
-``timings`` (timings/timings.csv), ``calibration_size`` (tables/calibration_size.csv). Files of runs: ``evaluations`` (results of all runs,
-FP32 included), ``quantized`` (quantizers of all runs), ``activations``, ``channel_ranges`` and ``networks`` (outputs of
-`qhyvit challenges`), ``site_errors`` (of all runs of the first seed), ``sensitivity``, and ``benchmarks`` (the folder of Snakemake's
-benchmark files, which is no input of a rule). Of the last five, a figure per model takes those of its model. ``published/NAME`` is
-resources/published/NAME.csv.
+``timings`` (timings/timings.csv), ``calibration_size`` (tables/calibration_size.csv), ``deployment`` (deployment.csv). Files of runs:
+``evaluations`` (results of all runs, FP32 included), ``deployed`` (results of exported models, FP32 included), ``quantized`` (quantizers of
+all runs), ``activations``, ``channel_ranges`` and ``networks`` (outputs of `qhyvit challenges`), ``site_errors`` (of all runs of the first
+seed), ``sensitivity``, and ``benchmarks`` (the folder of Snakemake's benchmark files, which is no input of a rule). Of the last five, a
+figure per model takes those of its model. ``images`` is their manifest, ``published/NAME`` is resources/published/NAME.csv, ``latency`` is
+reports/benchmarks/latency.csv if there is one.
 """
 
 from typing import TypeVar
 
+from qhyvit.config.deployment import PEER_BITS
 from qhyvit.config.loading import Config
 from qhyvit.reporting import captions
 from qhyvit.reporting.catalog import read_catalog
@@ -32,6 +34,10 @@ def _has_seeds(config: Config) -> bool:
 
 def _has_sizes(config: Config) -> bool:
     return bool(config.experiment.calibration_sizes)
+
+
+def _has_deployment(config: Config) -> bool:
+    return bool(config.experiment.deployment.runs)
 
 
 def _has_published_bits(config: Config, mode: str) -> bool:
@@ -99,6 +105,23 @@ TABLES = _by_name(
         caption=captions.CALIBRATION_SIZE,
         inputs=("evaluations",),
         available=_has_sizes,
+    ),
+    TableEntry(
+        name="deployment",
+        title="exported models, run as integers",
+        caption=captions.DEPLOYMENT,
+        category="Deployment",
+        inputs=("deployed",),
+        folder="",
+        available=_has_deployment,
+    ),
+    TableEntry(
+        name="deployment_paired",
+        title="exported models against other tools, image by image",
+        caption=captions.DEPLOYMENT_PAIRED,
+        category="Deployment",
+        inputs=("deployed", "images"),
+        available=lambda config: bool(config.experiment.deployment.own_runs and config.experiment.deployment.peers),
     ),
     TableEntry(
         name="challenges",
@@ -235,6 +258,14 @@ FIGURES = _by_name(
         caption=captions.BRIDGE_SITES,
         category="Challenges",
         inputs=("channel_ranges", "challenges"),
+    ),
+    FigureEntry(
+        name="deployment",
+        title="drop of exported models against latency or size",
+        caption=captions.DEPLOYMENT_FIGURE,
+        category="Deployment",
+        inputs=("deployment", "latency"),
+        available=lambda config, _: PEER_BITS in {run.bits for run in config.experiment.deployment.runs},
     ),
     FigureEntry(
         name="drop_against_seconds",

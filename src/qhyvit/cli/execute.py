@@ -1,0 +1,93 @@
+"""Command `execute`."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from qhyvit.cli import options
+from qhyvit.cli.experiment import load_experiment
+from qhyvit.config.base import parse_bits
+from qhyvit.config.deployment import ENGINES
+from qhyvit.config.loading import Config
+from qhyvit.data.entries import LabelledImages
+from qhyvit.data.manifest import read_manifest
+from qhyvit.deploy.engines import Engine, load_engine
+from qhyvit.errors import InputError
+from qhyvit.evaluation.agreement import agreement
+from qhyvit.evaluation.evaluation_set import BATCH_SIZE, input_files
+from qhyvit.evaluation.metrics import mean_kl, top1_correct
+from qhyvit.evaluation.shards import merge_shards
+from qhyvit.files import atomic_write
+from qhyvit.models.zoo import build, make_transform
+from qhyvit.provenance import provenance
+
+
+def execute(
+    config: options.Config,
+    model: options.Model,
+    method: Annotated[str, typer.Option(help="Method or peer that made the file.")],
+    bits: options.Bits,
+    seed: options.Seed,
+    images: options.Images,
+    exported: Annotated[Path, typer.Option(help="File written by `qhyvit export` or `qhyvit peer`.")],
+    logits: Annotated[Path, typer.Option(help="Logits of the FP32 network, written by `qhyvit evaluate`.")],
+    output: Annotated[Path, typer.Option(help="JSON file to write.")],
+    simulated: Annotated[Path | None, typer.Option(help="One of --quantized: the file that was exported.")] = None,
+    quantized: options.Quantized = None,
+    shard: Annotated[
+        list[Path] | None,
+        typer.Option(help="File written by `qhyvit predict` for all --quantized; give all shards in order."),
+    ] = None,
+) -> None:
+    """Measure an exported model, run by its engine: accuracy, size, share of int8 kernels, agreement with the simulation."""
+    torch.set_num_threads(1)
+    settings = load_experiment(config, model)
+    engine = load_engine(exported, threads=1)
+    name = ENGINES[exported.suffix]
+    found, labels = _run(settings, model, engine, images)
+    correct = top1_correct(found, labels)
+    weight_bits, activation_bits = parse_bits(bits)
+    result = {
+        "dataset": settings.experiment.dataset.name,
+        "model": model,
+        "family": settings.models[model].family,
+        "method": method,
+        "mode": "partial",
+        "w_bits": weight_bits,
+        "a_bits": activation_bits,
+        "seed": seed,
+        "images": len(labels),
+        "top1": 100 * float(correct.double().mean()),
+        "correct": "".join(str(int(hit)) for hit in correct),
+        "kl": mean_kl(load_file(logits)["logits"], found),
+        "engine": name,
+        "int8_share": 100 * engine.int8_share(),
+        "size": engine.size,
+        "provenance": provenance(
+            {"exported": exported, "weights": settings.weights_path(model), "images": images},
+            {"engine": f"{name} {version(name)}"},
+        ),
+    }
+    if simulated is not None:
+        inputs = input_files(settings, model, images, quantized or [])
+        result |= agreement(merge_shards(shard or [], inputs).logits[(quantized or []).index(simulated)], found)
+    with atomic_write(output) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _run(settings: Config, model: str, engine: Engine, images: Path) -> tuple[Tensor, Tensor]:
+    """Return the logits [N, classes] and labels [N] of the evaluation images. Raises InputError for logits that are not finite."""
+    dataset = settings.experiment.dataset
+    transform = make_transform(build(settings.models[model], dataset.classes, dataset.input_size), dataset)
+    evaluated = DataLoader(LabelledImages(read_manifest(dataset, images, "evaluation"), transform), BATCH_SIZE)
+    logits, labels = (torch.cat(parts) for parts in zip(*((engine.logits(batch), label) for batch, label in evaluated), strict=True))
+    if not bool(logits.isfinite().all()):
+        raise InputError(f"{engine.path}: computes logits that are not finite; leave this run out of the experiment")
+    return logits, labels

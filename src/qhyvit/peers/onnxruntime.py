@@ -1,0 +1,42 @@
+"""Static quantization of ONNX Runtime."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor
+
+from qhyvit.deploy.exporting import export
+from qhyvit.deploy.extra import import_extra
+from qhyvit.graph.traced_model import TracedModel
+
+
+def quantize(model: TracedModel, images: Tensor, path: Path) -> None:
+    """Quantize ``model`` to W8A8 from the calibration ``images`` [N, C, H, W] and write an ONNX model to ``path``.
+
+    Observed ranges, asymmetric activations and weights per channel, in QDQ form.
+    """
+    runtime, tools = import_extra("onnxruntime"), import_extra("onnxruntime.quantization")
+
+    class Reader(tools.CalibrationDataReader):  # type: ignore[misc, name-defined]
+        """Images, one at a time."""
+
+        def __init__(self, name: str) -> None:
+            self.batches: Iterator[dict[str, Any]] = ({name: image.numpy()} for image in images.split(1))
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self.batches, None)
+
+    with TemporaryDirectory() as folder:
+        exported = Path(folder, "fp32.onnx")
+        export(model, {}, images[:1], exported)
+        tools.quantize_static(
+            exported,
+            path,
+            Reader(runtime.InferenceSession(exported).get_inputs()[0].name),
+            quant_format=tools.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=tools.QuantType.QUInt8,
+            weight_type=tools.QuantType.QInt8,
+        )

@@ -1,0 +1,50 @@
+"""Drop of exported models against their latency, or their size."""
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from qhyvit.reporting.catalog import MethodCatalog
+from qhyvit.reporting.figures.style import DROP, LINEAR, STYLE, add_legend, error_bars, legend_height, marker_styles, panel_grid, tick_drops
+from qhyvit.reporting.sources import Sources
+
+MIB = 2**20
+RUN = ["model", "method", "engine"]
+
+
+def make(sources: Sources) -> Figure:
+    """Make the figure from deployment.csv, and from latency.csv if it is given."""
+    latencies = pd.read_csv(sources.one("latency")) if sources.paths.get("latency") else None
+    return deployment_figure(pd.read_csv(sources.one("deployment")), latencies, sources.methods)
+
+
+def deployment_figure(rows: pd.DataFrame, latencies: pd.DataFrame | None, methods: MethodCatalog) -> Figure:
+    """Draw the drop of top-1 at W8A8, one panel per network, one mark per method and engine, with the 95 % interval of the first seed.
+
+    ``rows`` is the table of `qhyvit.reporting.tables.deployment`. The axis is the latency in ``latencies``, with the columns RUN and
+    ``relative`` to FP32; runs without one have no mark. Without ``latencies`` it is the size.
+    """
+    shown = rows[(rows.w_bits == 8) & (rows.a_bits == 8) & (rows.seed == rows.seed.min())]
+    if latencies is None:
+        shown, label = shown.assign(x=shown["size"] / MIB), "size (MiB)"
+    else:
+        shown = shown.merge(latencies.rename(columns={"relative": "x"})[[*RUN, "x"]], on=RUN)
+        label = "latency relative to FP32 in OpenVINO"
+    shown = shown.assign(name=shown.method.map(methods.label) + ", " + shown.engine)
+    networks = list(shown.groupby("model"))
+    styles = marker_styles(list(dict.fromkeys(shown.name)))
+    with mpl.rc_context(STYLE):
+        figure, panels = panel_grid(max(len(networks), 1), columns=3, height=1.9, above=0.3 + legend_height([*styles, ""]), shared=False)
+        for axes, (model, of_model) in zip(panels, networks, strict=False):
+            for run in of_model.itertuples():
+                bars = error_bars(*(pd.Series([value]) for value in (run.drop_low, run.drop, run.drop_high)))
+                axes.errorbar(run.x, run.drop, yerr=bars, **styles[run.name], linestyle="none", elinewidth=0.8)
+            axes.axhline(0, color="black", linewidth=0.8)
+            axes.set_yscale("symlog", linthresh=LINEAR)
+            tick_drops(axes.yaxis)
+            axes.set_ylim(min(-1, 1.2 * shown.drop_low.min()), 1.3 * max(LINEAR, shown.drop_high.max()))
+            axes.set_title(model, loc="left")
+        figure.supxlabel(label)
+        figure.supylabel(DROP)
+        add_legend(figure, panels[0])
+    return figure

@@ -1,0 +1,62 @@
+"""Exported models of the tiny project, run as integers by their engines, next to those of other tools."""
+
+import json
+
+import pandas as pd
+import pytest
+from conftest import copy_project
+
+DEPLOYMENT = {
+    "openvino": {"methods": ["minmax"], "bits": ["w8a8"]},
+    "onnx": {"methods": ["minmax"], "bits": ["w8a8"]},
+    "peers": ["nncf", "onnxruntime"],
+}
+DEPLOYED = "results/tiny/tiny_hybrid/seed0/deployed"
+METHODS = ["minmax", "minmax", "nncf", "onnxruntime"]
+
+
+@pytest.fixture(scope="module")
+def deployed(finished, tmp_path_factory):
+    """The tiny project after a run of its deployment."""
+    project = copy_project(finished, tmp_path_factory.mktemp("deployed") / "project")
+    project.configure(methods=["minmax"], bits=["w8a8"], deployment=DEPLOYMENT)
+    project.snakemake("reports/deployment.csv", "reports/tables/deployment_paired.csv", "reports/figures/deployment.svg")
+    return project
+
+
+def test_exported_models_have_results_of_their_engines(deployed):
+    rows = pd.read_csv(deployed.root / "reports/deployment.csv")
+    assert rows.method.tolist() == METHODS
+    assert rows.engine.tolist() == ["onnxruntime", "openvino", "openvino", "onnxruntime"]
+    assert (rows.images == 12).all()
+    own, peers = rows[rows.method == "minmax"], rows[rows.method != "minmax"]
+    assert (own.agreement >= 90).all()
+    assert (own.median_difference < 0.01).all()
+    assert peers[["agreement", "median_difference"]].isna().all(axis=None)
+    assert rows["size"].between(500, 100_000).all()
+
+
+def test_exported_model_is_close_to_the_run_that_it_was_made_from(deployed):
+    simulated = json.loads((deployed.root / "results/tiny/tiny_hybrid/seed0/minmax-partial-w8a8.json").read_text())
+    executed = json.loads((deployed.root / f"{DEPLOYED}/minmax-w8a8-openvino.json").read_text())
+    assert executed["kl"] == pytest.approx(simulated["kl"], rel=0.2)
+    different = sum(one != other for one, other in zip(simulated["correct"], executed["correct"], strict=True))
+    assert different <= 1
+
+
+def test_exported_model_is_paired_with_other_tools(deployed):
+    rows = pd.read_csv(deployed.root / "reports/tables/deployment_paired.csv")
+    assert set(zip(rows.method, rows.baseline, strict=True)) == {("minmax", "nncf"), ("minmax", "onnxruntime")}
+
+
+def test_experiment_without_deployment_plans_none(finished):
+    assert not finished.plan().counts
+    jobs = finished.plan("--forceall").counts
+    assert not {"predict", "export", "run_exported", "quantize_peer", "table_deployment", "figure_deployment"} & jobs.keys()
+
+
+def test_deployment_without_own_runs_needs_no_simulation(deployed):
+    deployed.configure(deployment={"peers": ["nncf"]})
+    plan = deployed.plan("--forceall")
+    assert plan.counts["quantize_peer"] == plan.counts["run_exported"] == 1
+    assert not {"predict", "export", "table_deployment_paired"} & plan.counts.keys()

@@ -1,0 +1,135 @@
+# Method, or tool of another project, whose network is exported.
+DEPLOYED = f"{RESULTS}/{{model}}/seed{{seed}}/deployed/{{method}}-{{bits}}"
+EXPORTABLE = f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-partial-{{bits}}.safetensors"
+SUFFIXES = {"openvino": ["xml", "bin"], "onnx": ["onnx"]}
+PEERS = EXPERIMENT.deployment.peers
+
+
+def engines():
+    """Return the installed versions of the engines and the tools, which decide their results. A job names the missing ones."""
+    return {name: version(name) for name in ("nncf", "onnx", "onnxruntime", "openvino") if find_spec(name)}
+
+
+def of_peer(wildcards):
+    """Tell if a run is that of another tool."""
+    return wildcards.method in PEERS
+
+
+def deployed_runs(models):
+    """List the results of all exported runs of the models."""
+    return [
+        f"{DEPLOYED}-{run.format}.json".format(model=model, seed=seed, method=run.method, bits=run.bits)
+        for run in EXPERIMENT.deployment.runs
+        for model in models
+        for seed in EXPERIMENT.seeds
+    ]
+
+
+rule export:
+    input:
+        images=f"{RESULTS}/images.csv",
+        weights=f"{RESULTS}/{{model}}/weights.json",
+        quantized=EXPORTABLE,
+    output:
+        multiext(DEPLOYED, ".xml", ".bin"),
+    log:
+        f"{LOGS}/export/{{model}}-seed{{seed}}-{{method}}-{{bits}}-openvino.log",
+    benchmark:
+        f"{BENCHMARKS}/export/{{model}}-seed{{seed}}-{{method}}-{{bits}}-openvino.tsv"
+    threads: 1
+    resources:
+        mem_mb=mem_per_attempt(4000),
+    params:
+        runtime=runtime("export"),
+        engines=engines(),
+        code=model_code("qhyvit.cli.export"),
+    shell:
+        "qhyvit export --model {wildcards.model} --quantized {input.quantized} --images {input.images}"
+        " --output {output[0]} --threads {threads} > {log} 2>&1"
+
+
+use rule export as export_onnx with:
+    output:
+        f"{DEPLOYED}.onnx",
+    log:
+        f"{LOGS}/export/{{model}}-seed{{seed}}-{{method}}-{{bits}}-onnx.log",
+    benchmark:
+        f"{BENCHMARKS}/export/{{model}}-seed{{seed}}-{{method}}-{{bits}}-onnx.tsv"
+
+
+rule quantize_peer:
+    input:
+        images=f"{RESULTS}/images.csv",
+        weights=f"{RESULTS}/{{model}}/weights.json",
+    output:
+        multiext(DEPLOYED, ".xml", ".bin"),
+    log:
+        f"{LOGS}/quantize_peer/{{model}}-seed{{seed}}-{{method}}-{{bits}}.log",
+    benchmark:
+        f"{BENCHMARKS}/quantize_peer/{{model}}-seed{{seed}}-{{method}}-{{bits}}.tsv"
+    wildcard_constraints:
+        method=either(peer for peer in PEERS if PEER_FORMATS[peer] == "openvino"),
+        bits=PEER_BITS,
+    threads: 1
+    resources:
+        mem_mb=mem_per_attempt(4000),
+    params:
+        images=EXPERIMENT.calibration.images,
+        runtime=runtime("quantize_peer"),
+        engines=engines(),
+        code=model_code("qhyvit.cli.peer"),
+    shell:
+        "qhyvit peer --model {wildcards.model} --peer {wildcards.method} --seed {wildcards.seed}"
+        " --images {input.images} --output {output[0]} > {log} 2>&1"
+
+
+use rule quantize_peer as quantize_peer_onnx with:
+    output:
+        f"{DEPLOYED}.onnx",
+    log:
+        f"{LOGS}/quantize_peer/{{model}}-seed{{seed}}-{{method}}-{{bits}}-onnx.log",
+    benchmark:
+        f"{BENCHMARKS}/quantize_peer/{{model}}-seed{{seed}}-{{method}}-{{bits}}-onnx.tsv"
+    wildcard_constraints:
+        method=either(peer for peer in PEERS if PEER_FORMATS[peer] == "onnx"),
+        bits=PEER_BITS,
+
+
+# The simulation that an exported model is compared with was run by `predict`, for all bit-widths of the method.
+rule run_exported:
+    input:
+        images=f"{RESULTS}/images.csv",
+        logits=f"{RESULTS}/{{model}}/fp32.safetensors",
+        exported=lambda wildcards: [f"{DEPLOYED}.{suffix}" for suffix in SUFFIXES[wildcards.format]],
+        quantized=branch(of_peer, then=[], otherwise=expand(EXPORTABLE, bits=EXPERIMENT.bits, allow_missing=True)),
+        shards=branch(
+            of_peer,
+            then=[],
+            otherwise=expand(
+                rules.predict.output, run="seed{seed}/{method}-partial", shard=range(1, COUNT + 1), allow_missing=True
+            ),
+        ),
+    output:
+        f"{DEPLOYED}-{{format}}.json",
+    log:
+        f"{LOGS}/run_exported/{{model}}-seed{{seed}}-{{method}}-{{bits}}-{{format}}.log",
+    benchmark:
+        f"{BENCHMARKS}/run_exported/{{model}}-seed{{seed}}-{{method}}-{{bits}}-{{format}}.tsv"
+    wildcard_constraints:
+        method=either([*EXPERIMENT.methods, *PEERS]),
+        bits=either([*EXPERIMENT.bits, PEER_BITS]),
+        format=either(SUFFIXES),
+    threads: 1
+    resources:
+        mem_mb=mem_per_attempt(3000),
+    params:
+        simulated=branch(of_peer, then="", otherwise=f"--simulated {EXPORTABLE}"),
+        quantized=lambda wildcards, input: [f"--quantized {path}" for path in input.quantized],
+        shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
+        runtime=runtime("run_exported"),
+        engines=engines(),
+        code=model_code("qhyvit.cli.execute"),
+    shell:
+        "qhyvit execute --model {wildcards.model} --method {wildcards.method} --bits {wildcards.bits} --seed {wildcards.seed}"
+        " --images {input.images} --exported {input.exported[0]} --logits {input.logits} {params.simulated}"
+        " {params.quantized} {params.shards} --output {output} > {log} 2>&1"
