@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import qhyvit
-from benchmarks.common import IMAGES, SEED, WORK, fetch, write_report
+from benchmarks.common import EXPERIMENT, IMAGES, SEED, WORK, fetch, write_report
 from benchmarks.yardstick import load
 from qhyvit.config.deployment import ENGINES, PEER_BITS, PEER_FORMATS, SUFFIXES, Format
 from qhyvit.config.loading import load_config
@@ -31,7 +31,6 @@ from qhyvit.evaluation.statistics import CONFIDENCE, RESAMPLES
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.peers import PEERS
 
-EXPERIMENT = Path("config/experiments/deployment.yaml")
 FOLDER = WORK / "latency"
 FP32, METHOD = "fp32", "qhyvit-integer"
 ROUNDS, WARM_UP = 200, 20
@@ -84,7 +83,7 @@ def prepare(model: str) -> None:
 
 def _files(model: str) -> dict[str, Path]:
     """Return the exported models of a network by method."""
-    formats: dict[str, Format] = {FP32: "openvino", METHOD: "openvino"} | PEER_FORMATS
+    formats: dict[str, Format] = {FP32: "openvino", METHOD: "openvino", **PEER_FORMATS}
     return {name: FOLDER / model / f"{name}{SUFFIXES[format]}" for name, format in formats.items()}
 
 

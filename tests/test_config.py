@@ -12,6 +12,7 @@ from conftest import REPOSITORY
 
 from qhyvit.config.base import parse_bits
 from qhyvit.config.dataset import Dataset, Subset
+from qhyvit.config.deployment import Deployment
 from qhyvit.config.experiment import Calibration, Evaluation, Experiment, Sensitivity
 from qhyvit.config.loading import load_config, read_yaml
 from qhyvit.config.methods import METHODS, Method
@@ -113,7 +114,7 @@ def test_constructors_are_registered(file):
 
 def test_readme_documents_every_key():
     text = (CONFIG / "README.md").read_text()
-    sections = (Experiment, Dataset, Subset, Calibration, Sensitivity, Evaluation, Model, Published, HubSource)
+    sections = (Experiment, Dataset, Subset, Calibration, Sensitivity, Deployment, Evaluation, Model, Published, HubSource)
     methods = get_args(get_args(Method)[0])
     assert not [key for section in (*sections, *methods) for key in section.model_fields if not re.search(rf"`{key}\b", text)]
 
@@ -130,6 +131,19 @@ def test_readme_documents_every_key():
         ({"dataset": {"classes": 2}}, r"config\.yaml: dataset\.name: missing; add this key; dataset\.calibration: missing"),
         ({"bits": ["w9a8"]}, r"config\.yaml: bits\.0: .*found 'w9a8'"),
         ({"bits": ["w8a8", "w8a8"]}, "bits lists a value twice"),
+        (
+            {"deployment": {"openvino": {"methods": ["minmax"], "bits": ["w8a8"]}}},
+            r"config\.yaml: deployment\.openvino\.methods: the experiment has no 'minmax'; add it to `methods`",
+        ),
+        (
+            {"deployment": {"onnx": {"methods": ["qhyvit"], "bits": ["w4a4"]}}},
+            r"config\.yaml: deployment\.onnx\.bits: the experiment has no 'w4a4'; add it to `bits`",
+        ),
+        (
+            {"modes": ["full"], "deployment": {"openvino": {"methods": ["qhyvit"], "bits": ["w8a8"]}}},
+            r"config\.yaml: deployment: exports runs in mode partial, .*add it to `modes`",
+        ),
+        ({"deployment": {"peers": ["tensorrt"]}}, r"config\.yaml: deployment\.peers\.0: .*'nncf'.*found 'tensorrt'"),
         ({"weights": "data/weights.safetensors"}, r"weights: .*\{model"),
         ({"models_file": "config/model.yaml"}, r"config/model\.yaml: cannot be read"),
         ({"base": ["a.yaml"]}, r"config\.yaml: base: \['a\.yaml'\] is not the path of a configuration file; name one file"),

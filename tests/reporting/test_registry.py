@@ -74,6 +74,16 @@ def test_each_setting_brings_its_tables_and_figures(experiment):
     assert {"figures/calibration_size", "figures/sensitivity-mobilevit_xxs-minmax-w4a4"} <= figures
 
 
+def test_deployment_brings_its_tables_and_figure(experiment):
+    tables, figures = names(experiment())
+    assert not [path for path in {*tables, *figures} if "deployment" in path]
+    exported = {"methods": ["minmax"], "bits": ["w8a8"]}
+    tables, figures = names(experiment(bits=["w8a8"], deployment={"openvino": exported, "peers": ["nncf"]}))
+    assert {"deployment", "deployment_paired"} <= tables
+    assert "figures/deployment" in figures
+    assert "deployment_paired" not in names(experiment(bits=["w8a8"], deployment={"onnx": exported}))[0]
+
+
 def test_ablation_needs_every_step_in_the_mode(experiment):
     assert "ablation" not in names(experiment(methods=STEPS[1:]))[0]
     _, figures = names(experiment(methods=STEPS, modes=["partial", "full"]))
