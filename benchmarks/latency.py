@@ -78,7 +78,7 @@ def prepare(model: str) -> None:
             quantized = qhyvit.quantize(module, images, method=METHOD, bits=PEER_BITS, seed=SEED)
             export(traced, quantized.quantizers, images[:1], path)
         else:
-            PEERS[name](traced, images, path)  # type: ignore[index]
+            PEERS[name](traced, images, path)
 
 
 def _files(model: str) -> dict[str, Path]:

@@ -10,7 +10,7 @@ Format = Literal["openvino", "onnx"]
 Peer = Literal["nncf", "nncf-mixed", "nncf-transformer", "onnxruntime"]
 SUFFIXES: dict[Format, str] = {"openvino": ".xml", "onnx": ".onnx"}
 ENGINES = {".xml": "openvino", ".onnx": "onnxruntime"}  # that run a file, by its suffix; also the names of their packages
-PEER_FORMATS: dict[Peer, Format] = {"nncf": "openvino", "nncf-mixed": "openvino", "nncf-transformer": "openvino", "onnxruntime": "onnx"}
+PEER_FORMATS: dict[str, Format] = {"nncf": "openvino", "nncf-mixed": "openvino", "nncf-transformer": "openvino", "onnxruntime": "onnx"}
 PEER_BITS = "w8a8"
 
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from qhyvit.config.deployment import Peer
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.peers import nncf, onnxruntime
 
 # From the FP32 network and calibration images [N, C, H, W] to the file of the int8 model.
-PEERS: dict[Peer, Callable[[TracedModel, Tensor, Path], None]] = {
+PEERS: dict[str, Callable[[TracedModel, Tensor, Path], None]] = {
     "nncf": nncf.quantize,
     "nncf-mixed": partial(nncf.quantize, preset="mixed", fast_bias_correction=False),
     "nncf-transformer": partial(nncf.quantize, model_type="transformer"),
