@@ -227,7 +227,10 @@ def test_help_lists_commands_by_panel_without_importing_them(monkeypatch, capsys
         main()
     assert end.value.code == 0
     _, users, steps = re.split("─ (?:For users|Workflow steps) ─", capsys.readouterr().out)
-    for panel, commands in ((users, ("inspect", "quantize", "evaluate", "diff")), (steps, ("fetch", "calibrate", "table", "figure"))):
+    for panel, commands in (
+        (users, ("convert", "inspect", "quantize", "evaluate", "diff")),
+        (steps, ("fetch", "calibrate", "table", "figure")),
+    ):
         assert all(f"│ {command} " in panel for command in commands)
 
 

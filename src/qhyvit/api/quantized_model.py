@@ -26,7 +26,8 @@ COLUMNS = ["site", "kind", "first_operand", "first_bits", "second_operand", "sec
 class QuantizedModel(nn.Module):
     """A module with fake-quantized weights and activations, called like the original.
 
-    ``quantizers`` has the quantizer of each operand by site, and ``settings`` the method, mode, bits and seed that made them.
+    ``quantizers`` has the quantizer of each operand by site, ``settings`` the method, mode, bits and seed that made them, and ``traced``
+    the traced original.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class QuantizedModel(nn.Module):
         self.settings = settings
         self.site_errors = site_errors
         self.graph_module = model.with_quantizers(quantizers)
-        self._model = model
+        self.traced = model
         self._image = image
 
     def forward(self, images: Tensor) -> Tensor:
@@ -60,14 +61,14 @@ class QuantizedModel(nn.Module):
         ``stays_fp32`` is the reason why a product is no site.
         """
         rows: list[tuple[Any, ...]] = []
-        for site in self._model.sites:
+        for site in self.traced.sites:
             chosen = [(q.describe(), q.bits) for q in (self.quantizers[site.name][operand] for operand in site.operands)]
             rows.append((site.name, site.kind, *chosen[0], *chosen[1], self.site_errors[site.name], ""))
-        for output in self._model.output_sites:
+        for output in self.traced.output_sites:
             if output.name in self.quantizers:
                 quantizer = self.quantizers[output.name]["output"]
                 rows.append((output.name, output.kind, quantizer.describe(), quantizer.bits, "", None, None, ""))
-        for product in find_unquantized_products(self._model.graph_module, self._model.sites):
+        for product in find_unquantized_products(self.traced.graph_module, self.traced.sites):
             rows.append((product.name, product.operator, "", FP32_BITS, "", FP32_BITS, None, product.reason))
         return pd.DataFrame(rows, columns=COLUMNS).astype({"first_bits": "Int64", "second_bits": "Int64", "relative_error": "float64"})
 
@@ -78,11 +79,11 @@ class QuantizedModel(nn.Module):
         The sites ``keep`` stay FP32. Raises InputError for another ending, for a missing package of the extra `deploy`, and for quantizers
         that the engine cannot execute, with the first site and the reason.
         """
-        return export(self._model.copy_to("cpu"), on_device(self.quantizers, "cpu"), self._image.cpu(), Path(path), keep)
+        return export(self.traced.copy_to("cpu"), on_device(self.quantizers, "cpu"), self._image.cpu(), Path(path), keep)
 
     def save(self, path: Path | str) -> None:
         """Write quantizers and settings to a safetensors file, whole or not at all; `load` needs the original module next to it."""
-        record = {"weights_sha256": state_hash(self._model.graph_module), "site_errors": self.site_errors}
+        record = {"weights_sha256": state_hash(self.traced.graph_module), "site_errors": self.site_errors}
         save_quantizers(Path(path), self.quantizers, provenance({}, self.settings) | record)
 
 

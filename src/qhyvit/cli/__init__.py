@@ -18,6 +18,7 @@ STEPS = "Workflow steps"
 # First line of help of each command, by panel: `qhyvit --help` imports none of them.
 SUMMARIES = {
     "For users": {
+        "convert": "Quantize a model of timm with a folder of images: the files that engines run, and a page on how they differ from FP32.",
         "inspect": "Show the quantization sites, bridge blocks and norms of a network, and the products that stay FP32.",
         "quantize": "Find the quantizers of a network with one method, in one mode, at one bit-width.",
         "evaluate": "Measure the accuracy on the evaluation images, and the distance of quantized networks from the FP32 network.",

@@ -1,9 +1,10 @@
 """Folder of images without labels."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
-from qhyvit.data.labelled_folder import SUFFIXES
+from qhyvit.data.labelled_folder import SUFFIXES, class_names
 from qhyvit.errors import InputError
 
 
@@ -24,6 +25,14 @@ def draw(images: list[Path], count: int, seed: int) -> list[Path]:
     """Draw ``count`` images without replacement, or all of them if there are fewer, and return them in their order."""
     chosen = random.Random(seed).sample(range(len(images)), min(count, len(images)))
     return [images[index] for index in sorted(chosen)]
+
+
+def class_labels(images: Sequence[Path], folder: Path, classes: int) -> list[int] | None:
+    """Return the labels of images of a folder with one subfolder per class, the ranks of their names; None for any other folder."""
+    names = class_names(folder)
+    if len(names) != classes or any(path.parent == folder for path in images):
+        return None
+    return [names.index(path.relative_to(folder).parts[0]) for path in images]
 
 
 def _is_hidden(path: Path) -> bool:

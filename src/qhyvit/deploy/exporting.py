@@ -38,6 +38,25 @@ class Exported:
         """Sites that this processor computes otherwise than the simulator, in every form or because it adds in 16 bits."""
         return [check for check in self.checks if not check.agrees]
 
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences on how the file differs from the simulator."""
+        said = [f"Logits of one image are within {self.difference:.2g} of the largest of the simulation's."]
+        if self.kept:
+            said.append(f"FP32, as asked for: {', '.join(self.kept)}.")
+        if self.in_floating_point:
+            said.append(f"Multiplied in floating point, since its integers disagree: {', '.join(self.in_floating_point)}.")
+        wrong = [check for check in self.disagreeing if check.saturates]
+        for check in [check for check in self.disagreeing if not check.saturates]:
+            said.append(f"{check.site} differs from the simulation by {check.difference:.2g} of its largest output in every form.")
+        if wrong:
+            worst = max(wrong, key=lambda check: check.difference)
+            said.append(
+                f"This processor has no VNNI and computes {len(wrong)} sites with 8-bit weights wrongly, most of all {worst.site}, by"
+                f" {worst.difference:.2g} of its largest output; run the file on a processor with VNNI, or quantize weights to 7 bits."
+            )
+        return said
+
 
 def export(model: TracedModel, quantizers: Quantizers, example: Tensor, path: Path, keep: Collection[str] = ()) -> Exported:
     """Write the quantized model as OpenVINO IR (``path`` ends in .xml) or as ONNX with QDQ (.onnx), whole or not at all.

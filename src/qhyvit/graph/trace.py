@@ -1,6 +1,7 @@
 """Trace a model to one flat graph of functional ATen operators by torch.export."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
@@ -14,6 +15,9 @@ from torch.fx import GraphModule, Node
 from qhyvit.errors import InputError
 from qhyvit.graph.attention import split_attention
 from qhyvit.graph.operators import IDENTITIES_IN_EVAL, aten
+
+# PyTorch copies its own graphs by a class that it deprecates.
+warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
 
 
 def trace(model: nn.Module, example: Tensor) -> GraphModule:

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import timm
@@ -34,6 +35,18 @@ def build(spec: Model, classes: int, size: int | None = None) -> nn.Module:
     if size is not None:
         fit_attention_to_size(model, size)
     return model
+
+
+def load_published_weights(model: nn.Module, spec: Model) -> None:
+    """Load the weights that timm publishes for ``spec`` into ``model``, of as many classes as they have.
+
+    Raises InputError if there are none, if they cannot be downloaded, and if they do not fit.
+    """
+    try:
+        load_state(model, timm.create_model(spec.constructor, pretrained=True, **spec.arguments).state_dict())
+    except Exception as error:  # of the download, by several libraries
+        said = shorten(str(error), 200)
+        raise InputError(f"{spec.constructor}: no published weights could be loaded ({said}); give a file of weights") from error
 
 
 def _size_argument(spec: Model, size: int | None) -> dict[str, int]:

@@ -15,9 +15,23 @@ BY_NUMBER = JavascriptFunction(
 
 
 def page(table: pd.DataFrame, title: str, caption: str) -> str:
-    """A whole HTML page of ``table``, whose cells are text: a click on a header sorts, the box above filters, a button saves it as CSV.
+    """A whole HTML page of ``table``, whose cells are text. The same table gives the same bytes."""
+    return document(title, f"<p>{escape(caption)}</p>\n{sortable(table, title)}")
 
-    The program behind it (DataTables) is in the page. The same table gives the same bytes.
+
+def document(title: str, body: str) -> str:
+    """A whole HTML page with ``body`` below its title."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title>\n'
+        "<style>body { font: 13px sans-serif; margin: 1em; } p { max-width: 60em; }</style></head>\n"
+        f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def sortable(table: pd.DataFrame, title: str) -> str:
+    """HTML of ``table``, one per page: a click on a header sorts, the box above filters, a button saves it as CSV, named ``title``.
+
+    The program behind it (DataTables) is in the text.
     """
     numbered = [place for place, column in enumerate(table) if table[column].str.fullmatch(NUMBER).all()]
     settings: dict[str, Any] = {
@@ -34,9 +48,4 @@ def page(table: pd.DataFrame, title: str, caption: str) -> str:
         "text_in_header_can_be_selected": False,
         "columnDefs": [{"targets": numbered, "render": BY_NUMBER}],
     }
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title>\n'
-        "<style>body { font: 13px sans-serif; margin: 1em; } p { max-width: 60em; }</style></head>\n"
-        f"<body>\n<h1>{escape(title)}</h1>\n<p>{escape(caption)}</p>\n"
-        f"{generate_init_offline_itables_html(options.dt_bundle)}\n{to_html_datatable(table, **settings)}\n</body>\n</html>\n"
-    )
+    return f"{generate_init_offline_itables_html(options.dt_bundle)}\n{to_html_datatable(table, **settings)}"

@@ -1,5 +1,6 @@
 """Flow of data between the sites of a network, with its bridge blocks marked."""
 
+from collections.abc import Collection
 from math import dist
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from qhyvit.reporting.figures.style import COLOURS, STYLE
 MAX_ROWS = 45
 ROW, CHARACTER, MARGIN = 0.3, 0.06, 0.5  # inches
 SITE_STYLES = {"conv": ("s", COLOURS[0]), "linear": ("o", COLOURS[2]), "matmul": ("D", COLOURS[1])}
+WORST = "#CC0000"
 BRIDGE_COLOURS = {"conversion": COLOURS[4], "exchange": COLOURS[5]}
 Places = dict[str, tuple[float, float]]
 
@@ -29,8 +31,10 @@ def site_graph(description: dict[str, Any]) -> nx.DiGraph:
     return graph
 
 
-def plot_site_graph(description: dict[str, Any], svg: Path) -> None:
+def plot_site_graph(description: dict[str, Any], svg: Path, worst: Collection[str] = ()) -> None:
     """Draw a ``description`` (`qhyvit.graph.describe`) to ``svg``: its sites, each as late as its readers allow, and its bridge blocks.
+
+    The sites ``worst`` have a ring, and their names are bold.
 
     The flow turns round at the end of each column. Of the edges that a longer path covers, such as residual connections, the first one from
     each site is drawn.
@@ -43,12 +47,13 @@ def plot_site_graph(description: dict[str, Any], svg: Path) -> None:
         for number, block in enumerate(blocks, start=1):
             _mark(axes, graph, places, block, number)
         _draw_flow(axes, graph, places)
+        _draw_rings(axes, places, worst)
         for name, place in places.items():
-            _write(axes, name, place, 7, ha="left", fontsize=7)
+            _write(axes, name, place, 7, ha="left", fontsize=7, weight="bold" if name in worst else "normal")
         axes.set(xlim=(0, width), ylim=(-height, 0))
         axes.set_axis_off()
         title = f"{description['model']}: {len(graph)} sites, {len(blocks)} bridge blocks"
-        figure.legend(handles=_legend(), title=title, loc="upper left", ncols=2, frameon=False, alignment="left")
+        figure.legend(handles=_legend(worst), title=title, loc="upper left", ncols=2, frameon=False, alignment="left")
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 
@@ -83,6 +88,12 @@ def _draw_flow(axes: Axes, graph: nx.DiGraph, places: Places) -> None:
         nx.draw_networkx_nodes(graph, places, names, node_size=40, node_color=colour, node_shape=shape, ax=axes)
 
 
+def _draw_rings(axes: Axes, places: Places, worst: Collection[str]) -> None:
+    style: dict[str, Any] = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": WORST, "markeredgewidth": 1.5}
+    for name in worst:
+        axes.plot(*places[name], "o", gid=f"worst-{name}", **style)
+
+
 def _mark(axes: Axes, graph: nx.DiGraph, places: Places, block: dict[str, Any], number: int) -> None:
     sites, colour = block["sites"], BRIDGE_COLOURS[block["kind"]]
     inside = [edge for edge in graph.edges if {*edge} <= {*sites}]
@@ -96,7 +107,8 @@ def _write(axes: Axes, text: str, place: tuple[float, float], shift: float, **st
     axes.annotate(text, place, (shift, 0), textcoords="offset points", va="center", bbox=box, **style)
 
 
-def _legend() -> list[Line2D]:
+def _legend(worst: Collection[str]) -> list[Line2D]:
     sites = [Line2D([], [], linestyle="", marker=shape, color=colour, label=kind) for kind, (shape, colour) in SITE_STYLES.items()]
     bridges = [Line2D([], [], linewidth=8, color=colour, label=f"bridge block: {kind}") for kind, colour in BRIDGE_COLOURS.items()]
-    return sites + bridges
+    ring = Line2D([], [], linestyle="", marker="o", markerfacecolor="none", markeredgecolor=WORST, label="largest errors")
+    return sites + bridges + ([ring] if worst else [])

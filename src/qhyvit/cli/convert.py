@@ -1,0 +1,129 @@
+"""Command `convert`."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import pandas as pd
+import torch
+import typer
+from torch import Tensor, nn
+
+from qhyvit.api.calibration import calibrate
+from qhyvit.api.images import read_images, transform_of
+from qhyvit.api.module import example
+from qhyvit.api.quantization import quantize
+from qhyvit.api.quantized_model import QuantizedModel
+from qhyvit.cli import options
+from qhyvit.cli.inspect import MODELS_FILE
+from qhyvit.config.base import parse_bits
+from qhyvit.config.loading import read_yaml
+from qhyvit.config.models import MODELS, find_model
+from qhyvit.data.unlabelled_folder import class_labels, draw, list_images
+from qhyvit.deploy.engines import load_engine
+from qhyvit.deploy.exporting import export
+from qhyvit.errors import InputError
+from qhyvit.evaluation.networks import compare_networks
+from qhyvit.graph.describe import describe
+from qhyvit.models.zoo import build, load_published_weights, load_weights
+from qhyvit.presets import load_preset
+from qhyvit.provenance import processor
+from qhyvit.reporting.conversion import conversion_page
+
+CALIBRATION_IMAGES, HELD_OUT_IMAGES = 32, 500
+ENGINES = {"model.xml": "OpenVINO", "model.onnx": "ONNX Runtime"}
+
+
+def convert(
+    model: Annotated[str, typer.Option(help="Model of timm, or of config/models.yaml if that file is there.")],
+    images: Annotated[Path, typer.Option(help="Folder of images, at any depth; 32 of them calibrate, and the report is on others.")],
+    output: Annotated[Path, typer.Option(help="Folder to write; it must not be there yet.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights of the model, safetensors; default: the published ones.")] = None,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes of the model.")] = 1000,
+    size: Annotated[int | None, typer.Option(min=8, help="Side of the images in pixels; default: that of the model.")] = None,
+    evaluation: Annotated[Path | None, typer.Option(help="Folder of images for the report, instead of those left in --images.")] = None,
+    method: Annotated[str, typer.Option(help="Method of docs/methods.md.")] = "qhyvit-integer",
+    bits: options.Bits = "w8a8",
+    seed: options.Seed = 0,
+    threads: options.Threads = 1,
+) -> None:
+    """Quantize a model of timm with a folder of images: the files that engines run, and a page on how they differ from FP32.
+
+    It writes quantized.safetensors, model.xml with model.bin for OpenVINO, model.onnx if ONNX Runtime can execute the quantizers, and
+    report.html. Accuracy is in the report if the folder of its images has one subfolder per class.
+    """
+    torch.set_num_threads(threads)
+    if output.exists():
+        raise InputError(f"{output}: already there; give another folder, or remove it")
+    load_preset(method), parse_bits(bits)
+    calibration, held_out = _split(images, evaluation, seed)
+    network = _load(model, checkpoint, classes, size)
+    transform = transform_of(network)
+    quantized = quantize(network, calibrate(network, read_images(calibration, transform), seed=seed), method, bits)
+    labels = class_labels(held_out, evaluation or images, classes)
+    others = read_images(held_out, transform)
+    with _new_folder(output) as folder:
+        quantized.save(folder / "quantized.safetensors")
+        first = f"{len(calibration)} images calibrated; the table is on {len(held_out)} others. Latencies are of {processor()}."
+        remarks = [first, *_export(quantized, folder)]
+        description = {"model": model} | describe(network, example(others))
+        table = _compare(network, quantized, folder, others, labels)
+        page = conversion_page(f"{model}, {method}, {bits}", table, remarks, quantized.report(), description)
+        (folder / "report.html").write_text(page, encoding="utf-8")
+    typer.echo(f"{output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+
+
+def _split(images: Path, evaluation: Path | None, seed: int) -> tuple[list[Path], list[Path]]:
+    """Draw the images of the calibration and of the report, which are others. Raises InputError if there are none for both."""
+    found = list_images(images)
+    if evaluation is None and len(found) < 2:
+        raise InputError(f"{images}: has one image; add others, or give --evaluation, another folder for the report")
+    calibration = draw(found, CALIBRATION_IMAGES if evaluation else min(CALIBRATION_IMAGES, len(found) // 2), seed)
+    others = list_images(evaluation) if evaluation else [path for path in found if path not in set(calibration)]
+    return calibration, draw(others, HELD_OUT_IMAGES, seed)
+
+
+def _load(name: str, checkpoint: Path | None, classes: int, size: int | None) -> nn.Module:
+    """Build the model with its weights, for images of ``size`` pixels a side."""
+    spec = find_model(name, read_yaml(MODELS_FILE, MODELS) if MODELS_FILE.exists() else {}, MODELS_FILE)
+    network = build(spec, classes, size)
+    if checkpoint is None:
+        load_published_weights(network, spec)
+    else:
+        load_weights(network, checkpoint)
+    if size is not None:
+        network.pretrained_cfg = {**network.pretrained_cfg, "input_size": (3, size, size)}  # type: ignore[dict-item, assignment]
+    return network.eval()
+
+
+@contextmanager
+def _new_folder(output: Path) -> Iterator[Path]:
+    """Yield a temporary folder, which becomes ``output`` only if the block ends without an error."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
+        unfinished = Path(folder, output.name)
+        unfinished.mkdir()
+        yield unfinished
+        shutil.move(unfinished, output)
+
+
+def _export(quantized: QuantizedModel, folder: Path) -> list[str]:
+    """Write the files for both engines, ONNX only if it can be, and return remarks on them."""
+    remarks = [f"model.xml: {remark}" for remark in quantized.export(folder / "model.xml").remarks]
+    try:
+        return remarks + [f"model.onnx: {remark}" for remark in quantized.export(folder / "model.onnx").remarks]
+    except InputError as error:
+        return [*remarks, f"There is no model.onnx: {error}."]
+
+
+def _compare(network: nn.Module, quantized: QuantizedModel, folder: Path, images: Tensor, labels: list[int] | None) -> pd.DataFrame:
+    """Tabulate FP32, the simulation and each engine on the held-out ``images``, as text."""
+    with TemporaryDirectory() as temporary:
+        fp32 = Path(temporary, "fp32.xml")
+        export(quantized.traced, {}, images[:1], fp32)
+        files = {"FP32 in OpenVINO": fp32} | {name: folder / file for file, name in ENGINES.items() if (folder / file).exists()}
+        engines = {name: load_engine(path, threads=1) for name, path in files.items()}
+        return compare_networks({"FP32": network, "simulation": quantized}, engines, images, labels)
