@@ -123,7 +123,7 @@ rule run_exported:
     resources:
         mem_mb=mem_per_attempt(3000),
     params:
-        simulated=branch(of_peer, then="", otherwise=f"--simulated {EXPORTABLE}"),
+        simulated=lambda wildcards: "" if of_peer(wildcards) else f"--simulated {EXPORTABLE.format(**wildcards)}",
         quantized=lambda wildcards, input: [f"--quantized {path}" for path in input.quantized],
         shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
         runtime=runtime("run_exported"),
