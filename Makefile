@@ -1,4 +1,4 @@
-# make reproduce | resume | status | diff REV=... | test | lint | format | bench | test-slurm | kill-and-resume | images | weights MODEL=... |
+# make install | reproduce | resume | status | diff REV=... | test | lint | format | bench | test-slurm | kill-and-resume | images | weights MODEL=... |
 # lock; see README.md and docs/architecture.md. Variables given to make are in the environment of the run: IMAGENET_MINI=/path for
 # config/experiments/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
@@ -13,7 +13,10 @@ INSTALLED := .venv/.installed
 CLUSTER_INSTALLED := .venv/.cluster-installed
 EXTRAS := dev,deploy
 
-.PHONY: reproduce resume status test pytest test-slurm slurm kill-and-resume bench diff lint format lock images weights
+.PHONY: install reproduce resume status test pytest test-slurm slurm kill-and-resume bench diff lint format lock images weights
+
+# Everything into .venv, which the other targets do by themselves.
+install: $(INSTALLED)
 
 # With PROFILE=profiles/slurm the jobs go to a cluster (docs/cluster.md). Both names resume a run that was stopped or killed, and end with a
 # table of the agreement with the committed results.
