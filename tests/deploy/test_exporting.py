@@ -1,0 +1,138 @@
+"""Exported files, run by their engines, compute what the simulator computes."""
+
+import numpy as np
+import pytest
+import torch
+from sites import IMAGES, quantizers_of, small_traced
+
+from qhyvit.deploy import openvino, verification
+from qhyvit.deploy.engines import load_engine
+from qhyvit.deploy.exporting import export
+from qhyvit.errors import InputError
+
+ONE = IMAGES[:1]
+VNNI = not verification.adds_in_16_bits()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_traced()
+
+
+@pytest.fixture(scope="module")
+def six_bits(model, tmp_path_factory):
+    """W6A6 as OpenVINO IR."""
+    return export(model, quantizers_of(model, IMAGES, 6, 6), ONE, tmp_path_factory.mktemp("six") / "model.xml")
+
+
+def largest_difference(found, expected):
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".onnx"])
+@pytest.mark.parametrize(("bits", "rescaled"), [((8, 8), False), ((6, 6), True), ((4, 8), True), ((4, 4), False)], ids=str)
+def test_exported_file_computes_what_the_simulator_computes(model, tmp_path, suffix, bits, rescaled):
+    quantizers = quantizers_of(model, IMAGES, *bits, rescaled=rescaled)
+    exported = export(model, quantizers, ONE, tmp_path / f"model{suffix}")
+    engine = load_engine(exported.path, threads=1)
+    simulated = model.with_quantizers(quantizers)(IMAGES)
+    eight_bit_products = bits[1] == 8  # of the right operands of matrix products
+    if suffix == ".onnx" or VNNI or not eight_bit_products:
+        assert exported.disagreeing == []
+        assert largest_difference(engine.logits(IMAGES), simulated) < 1e-3
+        assert exported.difference < 1e-5
+    else:
+        assert all(check.saturates for check in exported.disagreeing)
+    assert exported.in_floating_point == exported.kept == []
+    if suffix == ".xml":
+        assert engine.int8_share() == 1
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ([".bin", ".xml"] if suffix == ".xml" else [".onnx"])
+
+
+def test_file_holds_weights_as_integers(model, six_bits):
+    weights = sum(site.node.args[1].meta["val"].numel() for site in model.sites if site.kind != "matmul")
+    assert weights < six_bits.path.with_suffix(".bin").stat().st_size < 3 * weights
+
+
+def test_equal_inputs_give_equal_bytes(model, six_bits, tmp_path):
+    quantizers = quantizers_of(model, IMAGES, 6, 6)
+    again = export(model, quantizers, ONE, tmp_path / "model.xml").path
+    for suffix in (".xml", ".bin"):
+        assert again.with_suffix(suffix).read_bytes() == six_bits.path.with_suffix(suffix).read_bytes()
+    one, two = (export(model, quantizers, ONE, tmp_path / name / "model.onnx").path.read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_openvino_reads_the_onnx_file_back(model, tmp_path):
+    quantizers = quantizers_of(model, IMAGES, 6, 6)
+    path = export(model, quantizers, ONE, tmp_path / "model.onnx").path
+    found = openvino.run(openvino.compile_model(path, threads=1), [ONE])[0]
+    assert largest_difference(found, model.with_quantizers(quantizers)(ONE)) < 1e-5
+
+
+def test_kept_site_stays_fp32_and_is_named(model, tmp_path):
+    quantizers = quantizers_of(model, IMAGES, 6, 6)
+    exported = export(model, quantizers, ONE, tmp_path / "model.onnx", keep=["stem", "matmul1"])
+    assert exported.kept == ["matmul1", "stem"]
+    others = {name: operands for name, operands in quantizers.items() if name not in exported.kept}
+    assert [check.site for check in exported.checks] == list(others)
+    assert largest_difference(load_engine(exported.path).logits(ONE), model.with_quantizers(others)(ONE)) < 1e-5
+
+
+class Faulty:
+    """An engine that is PyTorch, except for the first site, which it computes wrongly with integers."""
+
+    FIRST_FORM = "integer"
+
+    @staticmethod
+    def convert(graph_module, inputs):
+        return graph_module
+
+    compile_model = staticmethod(lambda graph_module: graph_module)
+
+    @staticmethod
+    def run(graph_module, inputs):
+        first, *others = graph_module(*inputs)
+        (output,) = graph_module.graph.find_nodes(op="output")
+        is_rounded_here = output.args[0][0].args[1].op == "call_function"
+        return [first + 0.1 if is_rounded_here else first, *others]
+
+
+def test_site_whose_integers_disagree_is_multiplied_in_floating_point(model):
+    quantizers = quantizers_of(model, IMAGES, 6, 6)
+    checks = verification.check_sites(model, quantizers, ONE, Faulty)
+    assert [check.form for check in checks] == ["float", *["integer"] * (len(model.sites) - 1)]
+    assert all(check.agrees for check in checks)
+
+
+def test_share_counts_multiply_accumulates(six_bits):
+    pixels, channels, tokens = 16, 8, 16
+    by_hand = pixels * (4 * 48 + 4 * 9 + 8 * 4) + 2 * tokens * channels * channels + 2 * tokens * tokens * channels + 2 * channels
+    assert sum(macs for macs, _ in openvino.products(load_engine(six_bits.path).compiled)) == by_hand
+
+
+def test_images_of_another_size_and_files_of_another_format_are_refused(model, tmp_path):
+    quantizers = quantizers_of(model, IMAGES, 6, 6)
+    engine = load_engine(export(model, quantizers, ONE, tmp_path / "model.onnx").path)
+    with pytest.raises(InputError, match=r"model.onnx: takes 1 images \[3, 16, 16\] at a time, not \[1, 3, 8, 8\]"):
+        engine.logits(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(InputError, match=r"model.tflite: no format has this suffix"):
+        export(model, quantizers, ONE, tmp_path / "model.tflite")
+    with pytest.raises(InputError, match=r"model.xml: no such file; write it with `qhyvit export`"):
+        load_engine(tmp_path / "model.xml")
+    with pytest.raises(InputError, match=r"--keep steam: no quantized site"):
+        export(model, quantizers, ONE, tmp_path / "other.xml", keep=["steam"])
+    assert not (tmp_path / "other.xml").exists()
+
+
+def test_missing_package_is_named_with_the_way_to_install_it(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    with pytest.raises(InputError, match=r"openvino: not installed; run `pip install 'qhyvit\[deploy\]'`"):
+        openvino.compile_model("model.xml")
+
+
+def test_inputs_of_the_check_have_no_rounding_ties(model):
+    quantizers = quantizers_of(model, IMAGES, 6, 6)
+    inputs = verification._inputs(model, model.sites, quantizers, IMAGES)
+    steps = (inputs["stem"][0] / quantizers["stem"]["input"].scale).numpy()
+    assert np.abs(steps - np.floor(steps) - 0.5).min() >= verification.TIE - 1e-4
