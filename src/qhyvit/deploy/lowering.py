@@ -23,6 +23,7 @@ from qhyvit.graph.operators import aten
 from qhyvit.graph.output_sites import OutputSite, find_output_sites
 from qhyvit.graph.sites import Site, find_sites, site_bias, site_weight
 from qhyvit.graph.traced_model import TracedModel
+from qhyvit.presets import methods_for
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.floating_point import FloatingPoint
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
@@ -143,7 +144,7 @@ def _factors(site: Site, grid: EngineGrid, weights: Quantizer, depthwise: bool) 
     common = grid.scale / factors
     if bool(((common / common.mean() - 1).abs() > ROUNDING).any()):
         said = "its input has several scales, which its weight was not quantized to absorb"
-        raise InputError(f"{site.name}: {said}; choose a method that quantizes for an engine")
+        raise InputError(f"{site.name}: {said}; {_advice()}")
     return None if grid.axis is None else factors
 
 
@@ -154,7 +155,7 @@ def _integers(site: Site, weight: Tensor, quantizer: Quantizer) -> tuple[Tensor,
     zero_point = quantizer.zero_point.expand(len(weight)).view(-1, *[1] * (weight.ndim - 1))
     integers = quantizer.quantize(weight) - zero_point
     if bool((integers < SIGNED[0]).any() or (integers > SIGNED[1]).any()):
-        raise InputError(f"{site.name}: its 8-bit weight has zero points, which no engine has; choose a method with symmetric weights")
+        raise InputError(f"{site.name}: its 8-bit weight has zero points, which no engine has; {_advice()}")
     return integers, quantizer.scale.expand(len(weight)).contiguous()
 
 
@@ -193,7 +194,7 @@ def _uniform(site: Site | OutputSite, operand: str, quantizer: Quantizer) -> Uni
     if not isinstance(quantizer, UniformQuantizer):
         raise _no_grid(site, operand, quantizer)
     if isinstance(site, Site) and site.kind == "matmul" and quantizer.axis is not None:
-        raise InputError(f"{site.name}: its operand {operand} has a scale per head, which no engine has; choose a method with one scale")
+        raise InputError(f"{site.name}: its operand {operand} has a scale per head, which no engine has; {_advice()}")
     return quantizer
 
 
@@ -205,4 +206,8 @@ def _check(site: Site | OutputSite, operand: str, quantizer: Quantizer) -> None:
 
 def _no_grid(site: Site | OutputSite, operand: str, quantizer: Quantizer) -> InputError:
     said = f"its {operand} has a {quantizer.describe()} quantizer, which no integers of equal steps represent"
-    return InputError(f"{site.name}: {said}; choose a method with uniform quantizers")
+    return InputError(f"{site.name}: {said}; {_advice()}")
+
+
+def _advice() -> str:
+    return f"quantize with {' or '.join(methods_for('openvino-cpu'))}"
