@@ -13,7 +13,7 @@ from benchmarks.common import WORK, measure, write_report
 from qhyvit.config.loading import load_config
 
 EXPERIMENT = Path("config/experiments/imagenet.yaml")
-# Numbers of models, methods and seeds, for about 100, 1,000, 10,000 and 50,000 jobs.
+# Numbers of models, methods and seeds. The jobs of each follow from the rules: from about a hundred to some ten thousands.
 SIZES = [(1, 5, 1), (4, 15, 1), (20, 15, 2), (20, 15, 10)]
 NOTES = (
     "`snakemake -n` of `config/experiments/imagenet.yaml` with its first models and methods, and several seeds. It reads the rules, builds"

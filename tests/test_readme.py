@@ -11,7 +11,6 @@ import pytest
 from conftest import REPOSITORY
 
 from qhyvit.config.loading import load_config
-from qhyvit.presets import METHODS_FILE
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.registry import TABLES
 from qhyvit.reporting.sources import Sources
@@ -64,8 +63,9 @@ def test_committed_tables_follow_from_the_committed_results(exported, reports, t
     paths |= {kind: [folder / name] for kind, name in COMMITTED.items() if (folder / name).exists()}
     tables = [entry for entry in TABLES.values() if (folder / f"{entry.path}.md").exists() and paths.keys() >= {*entry.inputs}]
     assert tables
+    methods = read_catalog(config.experiment.methods_file)
     for entry in tables:
-        write_table(entry.make(Sources(read_catalog(METHODS_FILE), paths, config=config)), tmp_path / entry.name, ["md"], entry.caption)
+        write_table(entry.make(Sources(methods, paths, config=config)), tmp_path / entry.name, ["md"], entry.caption)
         assert (tmp_path / f"{entry.name}.md").read_text() == (folder / f"{entry.path}.md").read_text(), (
             f"{reports}/{entry.path}.md does not follow from the committed {reports}/{COMMITTED.get(entry.inputs[0])}: "
             f"commit the tables of the same run, then bring README.md and docs up to date: {WRITE}"

@@ -52,7 +52,7 @@ def claims_figure(averaged: pd.DataFrame, published: pd.DataFrame, methods: Meth
                 axes.plot(claim["drop"], place, color=style["color"], linestyle="none", **PUBLISHED)
             _finish(axes, len(networks), min(-1, 1.1 * ours.drop_low.min()))
         if published.model.isin(networks).any():
-            panels[0].plot([], [], color="0.3", linestyle="none", label="as published, on ImageNet", **PUBLISHED)
+            panels[0].plot([], [], color="0.3", linestyle="none", label="published drop, on ImageNet", **PUBLISHED)
         figure.supxlabel(DROP)
         add_legend(figure, panels[0])
     return figure
