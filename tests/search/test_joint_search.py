@@ -181,7 +181,11 @@ def test_errors_of_many_values_are_those_of_the_network(case, monkeypatch):
 
 def test_sample_has_the_errors_of_its_images(case, monkeypatch):
     monkeypatch.setattr(block_errors, "SAMPLE", 1)
+    monkeypatch.setattr(block_errors, "FEWEST", 1)
     assert case.problem.sampled(case.start).error(case.start) == pytest.approx(case.error(case.start, [0]), rel=1e-4)
+    monkeypatch.setattr(block_errors, "FEWEST", 3)
+    assert case.problem.sampled(case.start).error(case.start) == pytest.approx(case.error(case.start, [0, 1, 2]), rel=1e-4)
+    monkeypatch.setattr(block_errors, "FEWEST", 1)
     elements = sum(value.numel() for value in case.problem.values(case.start).values() if isinstance(value, torch.Tensor))
     monkeypatch.setattr(block_errors, "SAMPLE", elements // 2 + 1)
     assert case.problem.sampled(case.start).error(case.start) == pytest.approx(case.error(case.start, [0, 2]), rel=1e-4)
@@ -196,7 +200,7 @@ def test_choices_equal_those_of_the_loop_over_all_candidates(case):
     assert case.error(found) < 0.7 * case.error(case.start)
 
 
-@pytest.mark.parametrize("sample", [None, 1], ids=["all images", "one image"])
+@pytest.mark.parametrize("sample", [None, 1], ids=["all images", "two images"])
 def test_error_falls_with_every_change(case, monkeypatch, sample):
     if sample:
         monkeypatch.setattr(block_errors, "SAMPLE", sample)
@@ -205,6 +209,21 @@ def test_error_falls_with_every_change(case, monkeypatch, sample):
     assert errors == pytest.approx([case.error(quantizers) for quantizers, _ in states], rel=1e-4)
     assert len(errors) > 4
     assert all(after < before for before, after in pairwise(errors))
+
+
+def test_best_of_a_family_by_the_sample_are_compared_on_all_images(case, monkeypatch):
+    monkeypatch.setattr(block_errors, "SAMPLE", 1)
+    monkeypatch.setattr(joint_search, "SHORTLIST", 2)
+    monkeypatch.setattr(joint_search, "improve_channels", lambda errors, sample, start, grids: start)
+    site = case.problem.block.sites[0]
+    name, operand = site.name, site.operands[1]  # the operand that is searched first
+
+    def error(quantizer, images=slice(None)):
+        return case.error(case.start | {name: case.start[name] | {operand: quantizer}}, images)
+
+    tried = [sorted(family, key=lambda quantizer: error(quantizer, [0, 2]))[:2] for family in case.families[name, operand]]
+    _, (first, _), *_ = improvements(case.problem, case.start, case.families, 1)
+    assert same_quantizer(first[name][operand], min(sum(tried, [case.start[name][operand]]), key=error))
 
 
 def test_search_ends_after_a_round_without_a_change(case, monkeypatch):

@@ -23,6 +23,7 @@ def _no_jobs_left(cluster):
     cluster.cancel_all()
 
 
+@pytest.mark.slow
 def test_a_run_on_a_cluster_concludes_with_the_bytes_of_a_local_one(finished, fresh):
     output = fresh.snakemake(*ON_SLURM).stdout
     everything = [*RESULTS, "reports/challenges.csv", "reports/tables/accuracy.csv"]
@@ -33,7 +34,11 @@ def test_a_run_on_a_cluster_concludes_with_the_bytes_of_a_local_one(finished, fr
 
 @pytest.mark.parametrize(
     ("arguments", "seed"),
-    [pytest.param((), 1, id="local-1"), pytest.param((), 2, id="local-2"), pytest.param(ON_SLURM, 7, id="slurm", marks=pytest.mark.slow)],
+    [
+        pytest.param((), 1, id="local-1"),
+        pytest.param((), 2, id="local-2", marks=pytest.mark.slow),
+        pytest.param(ON_SLURM, 7, id="slurm", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_killed_at_random_is_completed_to_the_same_bytes(finished, fresh, arguments, seed):
     generator = random.Random(seed)

@@ -23,6 +23,7 @@ from qhyvit.quantizers.uniform import UniformQuantizer
 
 CHUNK = 2**20  # elements of the largest tensor that are made at once, so that they stay in the cache
 SAMPLE = 2**17  # elements of all tensors of the block for one candidate, where a sample of the images will do
+FEWEST = 2  # images of such a sample
 
 
 class Scored(NamedTuple):
@@ -65,9 +66,9 @@ class BlockErrors:
         return self.gradient.shape[self.axis] * shape_of(images)[0] // shape_of(self.block.output)[self.axis]
 
     def sampled(self, quantizers: Quantizers) -> Self:
-        """Return the errors over as many images, at equal distances, as make about SAMPLE elements; of all images if these make fewer."""
+        """Return the errors over as many images, at equal distances, as make about SAMPLE elements, at least FEWEST, at most all images."""
         elements = sum(value.numel() for node, value in self.values(quantizers).items() if isinstance(value, Tensor) and is_batched(node))
-        count = max(1, self.images * SAMPLE // elements)
+        count = max(FEWEST, self.images * SAMPLE // elements)
         if count >= self.images:
             return self
         some = torch.arange(count) * self.images // count
@@ -127,9 +128,17 @@ class OperandErrors:
 
     def least(self, quantizers: Sequence[UniformQuantizer]) -> Scored:
         """Return the quantizer with the least error, of equals the first, and this error."""
-        errors = self.errors(quantizer.fake_quantize(self.exact) for quantizer in quantizers)
+        errors = self._errors_with(quantizers)
         place = int(errors.argmin())
         return Scored(float(errors[place]), quantizers[place])
+
+    def best(self, quantizers: Sequence[UniformQuantizer], count: int) -> list[UniformQuantizer]:
+        """Return the ``count`` quantizers with the least errors."""
+        places = self._errors_with(quantizers).argsort(stable=True)[:count]
+        return [quantizers[place] for place in places.tolist()]
+
+    def _errors_with(self, quantizers: Sequence[UniformQuantizer]) -> Tensor:
+        return self.errors(quantizer.fake_quantize(self.exact) for quantizer in quantizers)
 
     def difference(self, values: Sequence[Tensor]) -> Tensor:
         """Return the outputs for m values minus the exact output: m first, then the axes of the output."""

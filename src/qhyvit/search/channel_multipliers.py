@@ -5,13 +5,17 @@ error, and the error is quadratic in each channel of its input. Elsewhere each m
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize
 from qhyvit.search.block_errors import OperandErrors, Scored
+
+GRIDS_PER_RUN = 25  # multipliers of a channel that are tried where each takes a run of the block, evenly spaced
 
 
 class Grids:
@@ -26,6 +30,13 @@ class Grids:
         """Return the values of one channel, ``exact`` [...], on each of its grids [n, ...]."""
         scale, zero_point = (values[:, channel].view(-1, *[1] * exact.ndim) for values in (self.scale, self.zero_point))
         return fake_quantize(exact, scale, zero_point, *self.limits)
+
+    def thinned(self, most: int) -> Self:
+        """Return at most so many of the grids, at equal distances in their order, the first among them."""
+        step = -(-len(self.scale) // most)
+        some = copy(self)
+        some.scale, some.zero_point = self.scale[::step], self.zero_point[::step]
+        return some
 
     def with_places(self, quantizer: UniformQuantizer, channels: Tensor, places: Tensor) -> UniformQuantizer:
         """Return the quantizer with other grids for some channels, those of the multipliers in ``places``."""
@@ -81,6 +92,7 @@ def _by_quadratic_form(errors: OperandErrors, start: Scored, grids: Grids) -> Sc
 
 def _by_runs(errors: OperandErrors, sample: OperandErrors, start: Scored, grids: Grids) -> Scored:
     """Search the channels of any operand."""
+    grids = grids.thinned(GRIDS_PER_RUN)
     best, axis = start, start.quantizer.axis
     assert axis is not None
     values = best.quantizer.fake_quantize(sample.exact)

@@ -14,6 +14,8 @@ from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search.block_errors import BlockErrors, OperandErrors, Scored
 from qhyvit.search.channel_multipliers import Grids, improve_channels
 
+SHORTLIST = 10  # quantizers per granularity and scheme that are compared on all images, the best on a sample of the images
+
 Families = Sequence[Sequence[UniformQuantizer]]  # per granularity and scheme, one quantizer per multiplier of all channels
 
 
@@ -52,16 +54,20 @@ def _search_operand(
 ) -> Scored:
     """Return the best quantizer of an operand: the present one if none is better.
 
-    All quantizers of all families are tried. Then the best per-channel one, the present one included, gets a multiplier per channel.
+    All quantizers of all families are tried on a sample of the images, and the best of each family on all. Then the best per-channel one,
+    the present one included, gets a multiplier per channel.
     """
     errors = OperandErrors(problem, site, operand, quantizers)
+    of_sample = errors if sample is problem else OperandErrors(sample, site, operand, quantizers)
     present = quantizers[site.name][operand]
     assert isinstance(present, UniformQuantizer)
-    tried = [errors.scored(present), *map(errors.least, families)]
+    tried = [
+        errors.scored(present),
+        *(errors.least(family if of_sample is errors else of_sample.best(family, SHORTLIST)) for family in families),
+    ]
     per_channel = [scored for scored in tried if scored.quantizer.axis is not None]
     if per_channel:
         best = min(per_channel, key=attrgetter("error"))
         (family,) = (family for family in families if family[0].describe() == best.quantizer.describe())
-        of_sample = errors if sample is problem else OperandErrors(sample, site, operand, quantizers)
         tried.append(improve_channels(errors, of_sample, best, Grids(family)))
     return min(tried, key=attrgetter("error"))
