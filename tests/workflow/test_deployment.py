@@ -11,6 +11,7 @@ DEPLOYMENT = {
     "onnx": {"methods": ["minmax"], "bits": ["w8a8"]},
     "peers": ["nncf", "onnxruntime"],
 }
+SIMULATED = "results/tiny/tiny_hybrid/seed0/minmax-partial-w8a8.json"
 DEPLOYED = "results/tiny/tiny_hybrid/seed0/deployed"
 METHODS = ["minmax", "minmax", "nncf", "onnxruntime"]
 
@@ -20,7 +21,7 @@ def deployed(finished, tmp_path_factory):
     """The tiny project after a run of its deployment."""
     project = copy_project(finished, tmp_path_factory.mktemp("deployed") / "project")
     project.configure(methods=["minmax"], bits=["w8a8"], deployment=DEPLOYMENT)
-    project.snakemake("reports/deployment.csv", "reports/tables/deployment_paired.csv", "reports/figures/deployment.svg")
+    project.snakemake(SIMULATED, "reports/deployment.csv", "reports/tables/deployment_paired.csv", "reports/figures/deployment.svg")
     return project
 
 
@@ -37,7 +38,7 @@ def test_exported_models_have_results_of_their_engines(deployed):
 
 
 def test_exported_model_is_close_to_the_run_that_it_was_made_from(deployed):
-    simulated = json.loads((deployed.root / "results/tiny/tiny_hybrid/seed0/minmax-partial-w8a8.json").read_text())
+    simulated = json.loads((deployed.root / SIMULATED).read_text())
     executed = json.loads((deployed.root / f"{DEPLOYED}/minmax-w8a8-onnx.json").read_text())
     assert executed["kl"] == pytest.approx(simulated["kl"], rel=0.2)
     different = sum(one != other for one, other in zip(simulated["correct"], executed["correct"], strict=True))

@@ -34,7 +34,7 @@ def deployment_figure(rows: pd.DataFrame, latencies: pd.DataFrame | None, method
     networks = list(shown.groupby("model"))
     styles = marker_styles(list(dict.fromkeys(shown.name)))
     with mpl.rc_context(STYLE):
-        figure, panels = panel_grid(max(len(networks), 1), columns=3, height=1.9, above=0.3 + legend_height([*styles, ""]), shared=False)
+        figure, panels = panel_grid(max(len(networks), 1), columns=3, height=2.6, above=0.3 + legend_height([*styles, ""]), shared=False)
         for axes, (model, of_model) in zip(panels, networks, strict=False):
             for run in of_model.itertuples():
                 bars = error_bars(*(pd.Series([value]) for value in (run.drop_low, run.drop, run.drop_high)))
