@@ -179,3 +179,30 @@ def table_files(table):
 def figure_files(figure):
     """List the files of all instances of a figure of the registry that the experiment has."""
     return [f"{REPORTS}/{figure.path.format(**instance)}.svg" for instance in figure.instances(SETTINGS)]
+
+
+# Method, or tool of another project, whose network is exported.
+DEPLOYED = f"{RESULTS}/{{model}}/seed{{seed}}/deployed/{{method}}-{{bits}}"
+EXPORTABLE = f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-partial-{{bits}}.safetensors"
+SUFFIXES = {"openvino": ["xml", "bin"], "onnx": ["onnx"]}
+PEERS = EXPERIMENT.deployment.peers
+
+
+def engines():
+    """Return the installed versions of the engines and the tools, which decide their results. A job names the missing ones."""
+    return {name: version(name) for name in ("nncf", "onnx", "onnxruntime", "openvino") if find_spec(name)}
+
+
+def of_peer(wildcards):
+    """Tell if a run is that of another tool."""
+    return wildcards.method in PEERS
+
+
+def deployed_runs(models):
+    """List the results of all exported runs of the models."""
+    return [
+        f"{DEPLOYED}-{run.format}.json".format(model=model, seed=seed, method=run.method, bits=run.bits)
+        for run in EXPERIMENT.deployment.runs
+        for model in models
+        for seed in EXPERIMENT.seeds
+    ]

@@ -1,37 +1,11 @@
-# Method, or tool of another project, whose network is exported.
-DEPLOYED = f"{RESULTS}/{{model}}/seed{{seed}}/deployed/{{method}}-{{bits}}"
-EXPORTABLE = f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-partial-{{bits}}.safetensors"
-SUFFIXES = {"openvino": ["xml", "bin"], "onnx": ["onnx"]}
-PEERS = EXPERIMENT.deployment.peers
-
-
-def engines():
-    """Return the installed versions of the engines and the tools, which decide their results. A job names the missing ones."""
-    return {name: version(name) for name in ("nncf", "onnx", "onnxruntime", "openvino") if find_spec(name)}
-
-
-def of_peer(wildcards):
-    """Tell if a run is that of another tool."""
-    return wildcards.method in PEERS
-
-
-def deployed_runs(models):
-    """List the results of all exported runs of the models."""
-    return [
-        f"{DEPLOYED}-{run.format}.json".format(model=model, seed=seed, method=run.method, bits=run.bits)
-        for run in EXPERIMENT.deployment.runs
-        for model in models
-        for seed in EXPERIMENT.seeds
-    ]
-
-
 rule export:
     input:
         images=f"{RESULTS}/images.csv",
         weights=f"{RESULTS}/{{model}}/weights.json",
         quantized=EXPORTABLE,
     output:
-        multiext(DEPLOYED, ".xml", ".bin"),
+        model=f"{DEPLOYED}.xml",
+        weights=f"{DEPLOYED}.bin",
     log:
         f"{LOGS}/export/{{model}}-seed{{seed}}-{{method}}-{{bits}}-openvino.log",
     benchmark:
@@ -45,12 +19,12 @@ rule export:
         code=model_code("qhyvit.cli.export"),
     shell:
         "qhyvit export --model {wildcards.model} --quantized {input.quantized} --images {input.images}"
-        " --output {output[0]} --threads {threads} > {log} 2>&1"
+        " --output {output.model} --threads {threads} > {log} 2>&1"
 
 
 use rule export as export_onnx with:
     output:
-        f"{DEPLOYED}.onnx",
+        model=f"{DEPLOYED}.onnx",
     log:
         f"{LOGS}/export/{{model}}-seed{{seed}}-{{method}}-{{bits}}-onnx.log",
     benchmark:
@@ -62,7 +36,8 @@ rule quantize_peer:
         images=f"{RESULTS}/images.csv",
         weights=f"{RESULTS}/{{model}}/weights.json",
     output:
-        multiext(DEPLOYED, ".xml", ".bin"),
+        model=f"{DEPLOYED}.xml",
+        weights=f"{DEPLOYED}.bin",
     log:
         f"{LOGS}/quantize_peer/{{model}}-seed{{seed}}-{{method}}-{{bits}}.log",
     benchmark:
@@ -80,12 +55,12 @@ rule quantize_peer:
         code=model_code("qhyvit.cli.peer"),
     shell:
         "qhyvit peer --model {wildcards.model} --peer {wildcards.method} --seed {wildcards.seed}"
-        " --images {input.images} --output {output[0]} > {log} 2>&1"
+        " --images {input.images} --output {output.model} > {log} 2>&1"
 
 
 use rule quantize_peer as quantize_peer_onnx with:
     output:
-        f"{DEPLOYED}.onnx",
+        model=f"{DEPLOYED}.onnx",
     log:
         f"{LOGS}/quantize_peer/{{model}}-seed{{seed}}-{{method}}-{{bits}}-onnx.log",
     benchmark:
@@ -100,7 +75,8 @@ rule run_exported:
     input:
         images=f"{RESULTS}/images.csv",
         logits=f"{RESULTS}/{{model}}/fp32.safetensors",
-        exported=lambda wildcards: [f"{DEPLOYED}.{suffix}" for suffix in SUFFIXES[wildcards.format]],
+        exported=lambda wildcards: f"{DEPLOYED}.{SUFFIXES[wildcards.format][0]}",
+        weights=lambda wildcards: [f"{DEPLOYED}.{suffix}" for suffix in SUFFIXES[wildcards.format][1:]],
         quantized=branch(of_peer, then=[], otherwise=expand(EXPORTABLE, bits=EXPERIMENT.bits, allow_missing=True)),
         shards=branch(
             of_peer,
@@ -131,5 +107,5 @@ rule run_exported:
         code=model_code("qhyvit.cli.execute"),
     shell:
         "qhyvit execute --model {wildcards.model} --method {wildcards.method} --bits {wildcards.bits} --seed {wildcards.seed}"
-        " --images {input.images} --exported {input.exported[0]} --logits {input.logits} {params.simulated}"
+        " --images {input.images} --exported {input.exported} --logits {input.logits} {params.simulated}"
         " {params.quantized} {params.shards} --output {output} > {log} 2>&1"
