@@ -15,7 +15,7 @@ from torch import Tensor
 from qhyvit.quantizers.uniform import UniformQuantizer, fake_quantize
 from qhyvit.search.block_errors import OperandErrors, Scored
 
-GRIDS_PER_RUN = 25  # multipliers of a channel that are tried where each takes a run of the block, evenly spaced
+GRIDS_PER_RUN = 10  # multipliers of a channel that are tried where each takes a run of the block, evenly spaced
 
 
 class Grids:
