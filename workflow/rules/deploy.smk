@@ -6,6 +6,7 @@ rule export:
     output:
         model=f"{DEPLOYED}.xml",
         weights=f"{DEPLOYED}.bin",
+        checks=f"{DEPLOYED}-openvino-sites.csv",
     log:
         f"{LOGS}/export/{{model}}-seed{{seed}}-{{method}}-{{bits}}-openvino.log",
     benchmark:
@@ -19,12 +20,13 @@ rule export:
         code=model_code("qhyvit.cli.export"),
     shell:
         "qhyvit export --model {wildcards.model} --quantized {input.quantized} --images {input.images}"
-        " --output {output.model} --threads {threads} > {log} 2>&1"
+        " --output {output.model} --checks {output.checks} --threads {threads} > {log} 2>&1"
 
 
 use rule export as export_onnx with:
     output:
         model=f"{DEPLOYED}.onnx",
+        checks=f"{DEPLOYED}-onnx-sites.csv",
     log:
         f"{LOGS}/export/{{model}}-seed{{seed}}-{{method}}-{{bits}}-onnx.log",
     benchmark:
@@ -77,6 +79,7 @@ rule run_exported:
         logits=f"{RESULTS}/{{model}}/fp32.safetensors",
         exported=lambda wildcards: f"{DEPLOYED}.{SUFFIXES[wildcards.format][0]}",
         weights=lambda wildcards: [f"{DEPLOYED}.{suffix}" for suffix in SUFFIXES[wildcards.format][1:]],
+        checks=branch(of_peer, then=[], otherwise=f"{DEPLOYED}-{{format}}-sites.csv"),
         quantized=branch(of_peer, then=[], otherwise=expand(EXPORTABLE, bits=EXPERIMENT.bits, allow_missing=True)),
         shards=branch(
             of_peer,
@@ -99,7 +102,9 @@ rule run_exported:
     resources:
         mem_mb=mem_per_attempt(3000),
     params:
-        simulated=lambda wildcards: "" if of_peer(wildcards) else f"--simulated {EXPORTABLE.format(**wildcards)}",
+        simulated=lambda wildcards, input: (
+            "" if of_peer(wildcards) else f"--simulated {EXPORTABLE.format(**wildcards)} --checks {input.checks}"
+        ),
         quantized=lambda wildcards, input: [f"--quantized {path}" for path in input.quantized],
         shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
         runtime=runtime("run_exported"),

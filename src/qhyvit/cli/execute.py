@@ -5,6 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import torch
 import typer
 from safetensors.torch import load_file
@@ -23,10 +24,16 @@ from qhyvit.errors import InputError
 from qhyvit.evaluation.agreement import agreement
 from qhyvit.evaluation.evaluation_set import BATCH_SIZE, input_files
 from qhyvit.evaluation.metrics import mean_kl, top1_correct
+from qhyvit.evaluation.predict import predict
+from qhyvit.evaluation.rounding_noise import DisturbedSimulation
 from qhyvit.evaluation.shards import merge_shards
 from qhyvit.files import atomic_write
+from qhyvit.models.loading import load_model
 from qhyvit.models.zoo import build, make_transform
 from qhyvit.provenance import provenance
+from qhyvit.quantizers.serialization import load_quantizers
+
+DISTURBED_IMAGES = 500
 
 
 def execute(
@@ -40,6 +47,7 @@ def execute(
     logits: Annotated[Path, typer.Option(help="Logits of the FP32 network, written by `qhyvit evaluate`.")],
     output: Annotated[Path, typer.Option(help="JSON file to write.")],
     simulated: Annotated[Path | None, typer.Option(help="One of --quantized: the file that was exported.")] = None,
+    checks: Annotated[Path | None, typer.Option(help="File written by `qhyvit export --checks`; needed with --simulated.")] = None,
     quantized: options.Quantized = None,
     shard: Annotated[
         list[Path] | None,
@@ -75,11 +83,23 @@ def execute(
             {"engine": f"{name} {version(name)}"},
         ),
     }
-    if simulated is not None:
+    if simulated is not None and checks is not None:
         inputs = input_files(settings, model, images, quantized or [])
-        result |= agreement(merge_shards(shard or [], inputs).logits[(quantized or []).index(simulated)], found)
+        expected = merge_shards(shard or [], inputs).logits[(quantized or []).index(simulated)]
+        disturbed = _run_disturbed(settings, model, simulated, images)
+        noise = agreement(expected[: len(disturbed)], disturbed)
+        result["site_difference"] = float(pd.read_csv(checks).difference.max())
+        result |= agreement(expected, found) | {f"noise_{name}": noise[name] for name in ("agreement", "median_difference")}
     with atomic_write(output) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _run_disturbed(settings: Config, model: str, quantized: Path, images: Path) -> Tensor:
+    """Return the logits of the disturbed simulation of the first evaluation images."""
+    loaded, (quantizers, _) = load_model(settings, model), load_quantizers(quantized)
+    entries = read_manifest(settings.experiment.dataset, images, "evaluation")[:DISTURBED_IMAGES]
+    (logits,), _ = predict([DisturbedSimulation(loaded.traced, quantizers)], LabelledImages(entries, loaded.transform), BATCH_SIZE)
+    return logits
 
 
 def _run(settings: Config, model: str, engine: Engine, images: Path) -> tuple[Tensor, Tensor]:

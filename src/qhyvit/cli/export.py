@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import torch
 import typer
 
@@ -11,6 +12,7 @@ from qhyvit.cli.experiment import load_experiment
 from qhyvit.data.calibration_set import calibration_entries, load_batches
 from qhyvit.deploy.exporting import export as write
 from qhyvit.errors import InputError
+from qhyvit.files import atomic_write
 from qhyvit.models.loading import load_model
 from qhyvit.quantizers.serialization import load_quantizers
 
@@ -21,6 +23,7 @@ def export(
     images: options.Images,
     quantized: Annotated[Path, typer.Option(help="File written by `qhyvit quantize`.")],
     output: Annotated[Path, typer.Option(help="File to write: .xml for OpenVINO, with the weights next to it as .bin, or .onnx.")],
+    checks: Annotated[Path | None, typer.Option(help="CSV file to write: form and difference from the simulator of each site.")] = None,
     keep: Annotated[list[str] | None, typer.Option(help="Site that stays FP32, as `qhyvit inspect` names it; repeatable.")] = None,
     threads: options.Threads = 1,
 ) -> None:
@@ -35,4 +38,7 @@ def export(
         raise InputError(f"{quantized}: its sites are not those of {model}; give quantizers of this model")
     (example,) = load_batches(settings.experiment, calibration_entries(settings.experiment, images, 0, 1), loaded.transform)
     exported = write(loaded.traced, quantizers, example, output, keep or [])
+    if checks is not None:
+        with atomic_write(checks) as temporary:
+            pd.DataFrame(exported.checks).to_csv(temporary, index=False)
     typer.echo("\n".join([f"{output}:", *exported.remarks]))

@@ -7,10 +7,16 @@ from pydantic import Field
 from qhyvit.config.base import BitWidth, MethodName, Mode, Strict
 
 Format = Literal["openvino", "onnx"]
-Peer = Literal["nncf", "nncf-mixed", "nncf-transformer", "onnxruntime"]
+Peer = Literal["nncf", "nncf-avx2", "nncf-mixed", "nncf-transformer", "onnxruntime"]
 SUFFIXES: dict[Format, str] = {"openvino": ".xml", "onnx": ".onnx"}
 ENGINES = {".xml": "openvino", ".onnx": "onnxruntime"}  # that run a file, by its suffix; also the names of their packages
-PEER_FORMATS: dict[str, Format] = {"nncf": "openvino", "nncf-mixed": "openvino", "nncf-transformer": "openvino", "onnxruntime": "onnx"}
+PEER_FORMATS: dict[str, Format] = {
+    "nncf": "openvino",
+    "nncf-avx2": "openvino",
+    "nncf-mixed": "openvino",
+    "nncf-transformer": "openvino",
+    "onnxruntime": "onnx",
+}
 PEER_BITS = "w8a8"
 
 
@@ -36,7 +42,7 @@ class Deployment(Strict):
     onnx: Exports = Exports()
     peers: list[Peer] = Field(
         default=[],
-        description="other tools that quantize the same networks to W8A8 from the same images. nncf: its defaults; nncf-mixed: asymmetric"
+        description="other tools that quantize the same networks to W8A8 from the same images. nncf: its defaults; nncf-avx2: weights of 7 bits, for processors without VNNI; nncf-mixed: asymmetric"
         " activations and accurate bias correction; nncf-transformer: SmoothQuant and its settings for transformers; onnxruntime: static"
         " quantization",
     )

@@ -12,6 +12,7 @@ from qhyvit.peers import nncf, onnxruntime
 # From the FP32 network and calibration images [N, C, H, W] to the file of the int8 model.
 PEERS: dict[str, Callable[[TracedModel, Tensor, Path], None]] = {
     "nncf": nncf.quantize,
+    "nncf-avx2": partial(nncf.quantize, overflow_fix="enable"),
     "nncf-mixed": partial(nncf.quantize, preset="mixed", fast_bias_correction=False),
     "nncf-transformer": partial(nncf.quantize, model_type="transformer"),
     "onnxruntime": onnxruntime.quantize,

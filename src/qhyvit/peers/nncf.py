@@ -18,11 +18,13 @@ def quantize(
     preset: str | None = None,
     model_type: str | None = None,
     fast_bias_correction: bool = True,
+    overflow_fix: str | None = None,
 ) -> None:
     """Quantize ``model`` to W8A8 from the calibration ``images`` [N, C, H, W], all of them, and write an OpenVINO model to ``path``.
 
     The settings are those of `nncf.quantize`, with its defaults: activations are symmetric unless ``preset`` is "mixed" or ``model_type``
-    is "transformer", which also smooths activations (SmoothQuant, arXiv 2211.10438).
+    is "transformer", which also smooths activations (SmoothQuant, arXiv 2211.10438). ``overflow_fix`` "enable" gives all weights
+    7 bits, for processors that add products in 16 bits.
     """
     nncf, openvino = import_extra("nncf"), import_extra("openvino")
     with TemporaryDirectory() as folder:
@@ -35,5 +37,6 @@ def quantize(
             preset=preset and nncf.QuantizationPreset(preset),
             model_type=model_type and nncf.ModelType(model_type),
             fast_bias_correction=fast_bias_correction,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix and nncf.OverflowFix(overflow_fix)),
         )
         openvino.save_model(quantized, path, compress_to_fp16=False)

@@ -9,7 +9,8 @@ from qhyvit.reporting.runs import KEY, bits_shown, in_order, read_result, tabula
 from qhyvit.reporting.sources import Sources
 from qhyvit.reporting.write import Table, decimals, interval_shown
 
-MEASURES = ["agreement", "median_difference", "largest_difference", "int8_share", "size"]
+NOISE = ["noise_agreement", "noise_median_difference"]
+MEASURES = ["agreement", "median_difference", "largest_difference", *NOISE, "site_difference", "int8_share", "size"]
 MIB = 2**20
 
 
@@ -51,6 +52,9 @@ def deployment_shown(rows: pd.DataFrame) -> pd.DataFrame:
             "agreement": decimals(rows.agreement),
             "difference, median": _scientific(rows.median_difference),
             "largest": _scientific(rows.largest_difference),
+            "agreement of noise": decimals(rows.noise_agreement),
+            "difference of noise": _scientific(rows.noise_median_difference),
+            "largest of a site": _scientific(rows.site_difference),
             "int8": decimals(rows.int8_share),
             "MiB": decimals(rows["size"] / MIB),
         }

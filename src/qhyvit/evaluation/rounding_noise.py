@@ -1,0 +1,52 @@
+"""Effect of rounding ties: how far the simulation's logits move when each activation is off by one rounding error of float32.
+
+Engines add numbers in another order than PyTorch. A value on a tie of its grid is then rounded to the other side, which moves it by a whole
+step, and the layers after it see another input. So logits of two exact computations differ as much as those of a disturbed one.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Node
+
+from qhyvit.graph.interpreter import FakeQuantInterpreter
+from qhyvit.graph.traced_model import TracedModel
+from qhyvit.quantizers.base import Quantizers
+
+NOISE = 1e-7  # largest disturbance, in parts of the largest activation of a site: float32 has a precision of 2^-23 = 1.2e-7
+
+
+class _Disturbed(FakeQuantInterpreter):
+    """Interpreter that adds uniform noise to the activations of a site before they are rounded."""
+
+    def __init__(self, model: TracedModel, quantizers: Quantizers) -> None:
+        super().__init__(model.graph_module, model.sites, quantizers)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def run_node(self, node: Node) -> Any:
+        """Return the value of a node."""
+        if node in self.quantized_sites:
+            site = self.quantized_sites[node]
+            for operand, source in zip(site.operands, site.operand_nodes, strict=True):
+                if operand != "weight":
+                    self.env[source] = self._disturb(self.env[source])
+        return super().run_node(node)
+
+    def _disturb(self, x: Tensor) -> Tensor:
+        noise = 2 * torch.rand(x.shape, generator=self.generator, dtype=x.dtype) - 1
+        return x + NOISE * x.abs().max() * noise
+
+
+class DisturbedSimulation(nn.Module):
+    """Quantized network whose activations are disturbed, each by the same noise in every call."""
+
+    def __init__(self, model: TracedModel, quantizers: Quantizers) -> None:
+        super().__init__()
+        self.model, self.quantizers = model, quantizers
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits [N, classes] of images [N, C, H, W]."""
+        logits = _Disturbed(self.model, self.quantizers).run(images)
+        assert isinstance(logits, Tensor)
+        return logits
