@@ -19,8 +19,8 @@ from qhyvit.reporting.catalog import MethodCatalog
 # Okabe and Ito, "Color Universal Design", 2008.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-MORE_MARKERS = ("<", ">", "p", "h", "d")
-SHAPES = [(marker, filled) for group in (MARKERS, MORE_MARKERS) for filled in (True, False) for marker in group]
+MORE_MARKERS = ("<", ">", "p", "h", "d"), ("H", "8")
+SHAPES = [(marker, filled) for group in (MARKERS, *MORE_MARKERS) for filled in (True, False) for marker in group]
 SHIFT = 4  # of the colours when the markers repeat: the main methods then have different ones
 BRIDGE, OTHER, HATCH = "#D55E00", "#56B4E9", "////"  # sites of bridge blocks, also hatched, and all others
 LINEAR = 2  # points of drop; beyond, an axis of drops is logarithmic, so that small ones show next to collapsed networks
