@@ -27,13 +27,13 @@ def model():
 def test_every_form_computes_what_the_simulator_computes(model, bits, form, rescaled):
     quantizers = quantizers_of(model, IMAGES, *bits, rescaled=rescaled)
     simulated = model.with_quantizers(quantizers)(IMAGES)
-    lowered = lower(model, quantizers, dict.fromkeys(quantizers, form))(IMAGES)
+    lowered = lower(model, quantizers, IMAGES, dict.fromkeys(quantizers, form))(IMAGES)
     torch.testing.assert_close(lowered, simulated, rtol=0, atol=2e-6 * float(simulated.abs().max()))
     assert not torch.allclose(simulated, model.graph_module(IMAGES), rtol=0, atol=1e-5)
 
 
 def test_lowered_activations_have_256_levels_and_integers_no_bits_beyond_them(model):
-    lowered = lower(model, quantizers_of(model, IMAGES, 4, 6))
+    lowered = lower(model, quantizers_of(model, IMAGES, 4, 6), IMAGES)
     limits = [node.args[-2:] for node in lowered.graph.nodes if "fake_quantize" in str(node.target)]
     assert len(limits) == 2 * len(model.sites)
     assert set(limits) <= {SIGNED, UNSIGNED}
@@ -56,29 +56,29 @@ def test_scales_of_channels_that_the_weight_did_not_absorb_are_refused(model):
     quantizers = quantizers_of(model, IMAGES, 6, 6)
     stem = quantizers["stem"] | {"input": quantizers_of(model, IMAGES, 6, 6, rescaled=True)["stem"]["input"]}
     with pytest.raises(InputError, match=r"^stem: its input has several scales"):
-        lower(model, quantizers | {"stem": stem})
+        lower(model, quantizers | {"stem": stem}, IMAGES)
 
 
 def test_quantizer_of_unequal_steps_is_refused(model):
     quantizers = quantizers_of(model, IMAGES, 8, 8)
     attention = quantizers["matmul2"] | {"left": LogQuantizer(4, 1, torch.tensor(1.0))}
     with pytest.raises(InputError, match=r"^matmul2: its left has a log2 quantizer"):
-        lower(model, quantizers | {"matmul2": attention})
+        lower(model, quantizers | {"matmul2": attention}, IMAGES)
 
 
 def test_scale_per_head_is_refused(model):
     quantizers = quantizers_of(model, IMAGES, 8, 8)
     left = UniformQuantizer(8, "symmetric", torch.ones(16), torch.zeros(16), -2)
     with pytest.raises(InputError, match=r"^matmul2: its operand left has a scale per head"):
-        lower(model, quantizers | {"matmul2": quantizers["matmul2"] | {"left": left}})
+        lower(model, quantizers | {"matmul2": quantizers["matmul2"] | {"left": left}}, IMAGES)
 
 
 def test_values_that_are_not_finite_are_refused(model):
     quantizers = quantizers_of(model, IMAGES, 8, 8)
     scale = torch.tensor(float("nan"))
     with pytest.raises(InputError, match=r"^head: a scale of its input is not a positive number"):
-        lower(model, quantizers | {"head": quantizers["head"] | {"input": replace(quantizers["head"]["input"], scale=scale)}})
+        lower(model, quantizers | {"head": quantizers["head"] | {"input": replace(quantizers["head"]["input"], scale=scale)}}, IMAGES)
     faulty = small_traced()
     faulty.graph_module.head.weight[0, 0] = float("inf")
     with pytest.raises(InputError, match=r"^head: its weight has values that are not finite"):
-        lower(faulty, quantizers)
+        lower(faulty, quantizers, IMAGES)

@@ -42,9 +42,9 @@ class Deployment(Strict):
     onnx: Exports = Exports()
     peers: list[Peer] = Field(
         default=[],
-        description="other tools that quantize the same networks to W8A8 from the same images. nncf: its defaults; nncf-avx2: weights of 7 bits, for processors without VNNI; nncf-mixed: asymmetric"
-        " activations and accurate bias correction; nncf-transformer: SmoothQuant and its settings for transformers; onnxruntime: static"
-        " quantization",
+        description="other tools that quantize the same networks to W8A8 from the same images. nncf: its defaults; nncf-avx2: weights of 7"
+        " bits, for processors without VNNI; nncf-mixed: asymmetric activations and accurate bias correction; nncf-transformer: SmoothQuant"
+        " and its settings for transformers; onnxruntime: static quantization",
     )
 
     @property

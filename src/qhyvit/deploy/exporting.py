@@ -71,7 +71,7 @@ def export(model: TracedModel, quantizers: Quantizers, example: Tensor, path: Pa
     quantized: Quantizers = {site: operands for site, operands in quantizers.items() if site not in keep}
     checks = check_sites(model, quantized, example, engine)
     forms: Mapping[str, Form] = {check.site: check.form for check in checks}
-    converted = engine.convert(lower(model, quantized, forms), [example])
+    converted = engine.convert(lower(model, quantized, example, forms), [example])
     with torch.no_grad():
         simulated = model.with_quantizers(quantized)(example)
     (found,) = engine.run(engine.compile_model(converted), [example])

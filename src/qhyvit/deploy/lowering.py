@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from qhyvit.deploy.constant_sites import constant_results
 from qhyvit.deploy.grids import SIGNED, EngineGrid, engine_grid
 from qhyvit.deploy.writer import Writer
 from qhyvit.errors import InputError
@@ -37,15 +38,19 @@ ALL_INTEGER: Mapping[str, Form] = MappingProxyType({})
 ROUNDING = 1e-5  # largest relative difference of scales that are meant to be equal
 
 
-def lower(model: TracedModel, quantizers: Quantizers, forms: Mapping[str, Form] = ALL_INTEGER) -> GraphModule:
+def lower(model: TracedModel, quantizers: Quantizers, example: Tensor, forms: Mapping[str, Form] = ALL_INTEGER) -> GraphModule:
     """Return a copy of the graph in which each site that ``quantizers`` names has its form of ``forms``, or else "integer".
 
+    A site that depends on nothing but the number of images, that of ``example`` [B, C, H, W], is replaced by its result.
     Raises InputError for quantizers that no grid of 256 integers holds, and for weights or scales that are not finite.
     """
     lowered = deepcopy(model.graph_module)
     sites, output_sites = find_sites(lowered), find_output_sites(lowered)
+    constants = constant_results(model, quantizers, example)
     for site in sites:
-        if site.name in quantizers:
+        if site.name in constants:
+            _replace(lowered, site, constants[site.name])
+        elif site.name in quantizers:
             lower_site(lowered, site, quantizers[site.name], forms.get(site.name, "integer"))
     for output_site in output_sites:
         if output_site.name in quantizers:
@@ -70,6 +75,12 @@ def lower_site(graph_module: GraphModule, site: Site, operands: Mapping[str, Qua
             site.node.update_arg(position, writer.on_grid(source, grid, len(shape_of(source))))
     else:
         _lower_layer(graph_module, site, _uniform(site, "input", rounded["input"]), rounded["weight"], form)
+
+
+def _replace(graph_module: GraphModule, site: Site, result: Tensor) -> None:
+    constant = Writer(graph_module, site.node, site.node.name).constant("result", result)
+    constant.meta.update(site.node.meta)
+    site.node.replace_all_uses_with(constant)
 
 
 def _lower_in_float(graph_module: GraphModule, site: Site, operands: Mapping[str, Quantizer]) -> None:

@@ -14,7 +14,7 @@ from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.quantizers.base import Quantizers
 
-NOISE = 1e-7  # largest disturbance, in parts of the largest activation of a site: float32 has a precision of 2^-23 = 1.2e-7
+NOISE = 3e-7  # largest disturbance, in parts of the largest activation: FP32 networks differ by as much between PyTorch and OpenVINO
 
 
 class _Disturbed(FakeQuantInterpreter):
