@@ -30,6 +30,7 @@ def results(clone: Project, reports: str) -> pd.DataFrame:
     return pd.read_csv(clone.root / reports / "results.csv").set_index(["model", "method"])
 
 
+@pytest.mark.slow
 def test_archives_of_ilsvrc_end_in_a_report(clone, tmp_path):
     write_archives(tmp_path / "ilsvrc")
     write_weights(clone.root / "data/imagenet-weights/efficientformer_l1.safetensors", 3, family="", constructor="efficientformer_l1")
