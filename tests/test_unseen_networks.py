@@ -103,7 +103,14 @@ def require_equal_export(module, size, path, method):
     assert engine.int8_share() >= 0.9
 
 
-@pytest.mark.parametrize("constructor", [ConvolutionThenAttention, SeparableConvolutions, TokensOverChannels, ConvolvedPositions])
+@pytest.mark.parametrize(
+    "constructor",
+    [
+        ConvolutionThenAttention,
+        ConvolvedPositions,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (SeparableConvolutions, TokensOverChannels)),
+    ],
+)
 def test_module_of_ones_own_runs_as_an_exported_file(tmp_path, constructor):
     require_equal_export(constructor().eval(), 32, tmp_path / f"{constructor.__name__}.xml", "qhyvit-integer")
 

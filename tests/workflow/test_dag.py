@@ -141,6 +141,7 @@ def test_experiment_on_the_same_images_reuses_their_results(copy):
     assert not {"reconstruct", "recalibrate", "calibrate", "challenges", "fetch_images"} & jobs.keys()
 
 
+@pytest.mark.slow
 def test_other_calibration_sizes_are_separate_runs(copy):
     copy.configure(calibration_sizes=[2], methods=["minmax"])
     copy.snakemake("reports/tables/calibration_size.csv")

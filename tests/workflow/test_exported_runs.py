@@ -25,6 +25,7 @@ def deployed(finished, tmp_path_factory):
     return project
 
 
+@pytest.mark.slow
 def test_exported_models_have_results_of_their_engines(deployed):
     rows = pd.read_csv(deployed.root / "reports/deployment.csv")
     assert rows.method.tolist() == METHODS
@@ -38,6 +39,7 @@ def test_exported_models_have_results_of_their_engines(deployed):
     assert rows["size"].between(500, 100_000).all()
 
 
+@pytest.mark.slow
 def test_exported_model_is_close_to_the_run_that_it_was_made_from(deployed):
     simulated = json.loads((deployed.root / SIMULATED).read_text())
     executed = json.loads((deployed.root / f"{DEPLOYED}/minmax-w8a8-onnx.json").read_text())
@@ -46,6 +48,7 @@ def test_exported_model_is_close_to_the_run_that_it_was_made_from(deployed):
     assert different <= 1
 
 
+@pytest.mark.slow
 def test_exported_model_is_paired_with_other_tools(deployed):
     rows = pd.read_csv(deployed.root / "reports/tables/deployment_paired.csv")
     assert set(zip(rows.method, rows.baseline, strict=True)) == {("minmax", "nncf"), ("minmax", "onnxruntime")}
@@ -57,8 +60,21 @@ def test_experiment_without_deployment_plans_none(finished):
     assert not {"predict", "export", "run_exported", "quantize_peer", "table_deployment", "figure_deployment"} & jobs.keys()
 
 
-def test_deployment_without_own_runs_needs_no_simulation(deployed):
-    deployed.configure(deployment={"peers": ["nncf"]})
-    plan = deployed.plan("--forceall")
+def test_deployment_plans_its_exports_and_their_runs(copy):
+    copy.configure(methods=["minmax"], bits=["w8a8"], deployment=DEPLOYMENT)
+    jobs = copy.plan().counts
+    assert {job: jobs[job] for job in ("export", "export_onnx", "quantize_peer", "quantize_peer_onnx", "run_exported")} == {
+        "export": 1,
+        "export_onnx": 1,
+        "quantize_peer": 1,
+        "quantize_peer_onnx": 1,
+        "run_exported": 4,
+    }
+    assert {"predict", "table_deployment", "table_deployment_paired", "figure_deployment"} <= jobs.keys()
+
+
+def test_deployment_without_own_runs_needs_no_simulation(copy):
+    copy.configure(deployment={"peers": ["nncf"]})
+    plan = copy.plan("--forceall")
     assert plan.counts["quantize_peer"] == plan.counts["run_exported"] == 1
     assert not {"predict", "export", "table_deployment_paired"} & plan.counts.keys()

@@ -3,11 +3,13 @@
 import re
 import shutil
 
+import pytest
 from conftest import TINY_EXPERIMENT, write_images
 
 FOLDER = "results/tiny/tiny_hybrid"
 
 
+@pytest.mark.slow
 def test_finished_shards_outlive_a_failure(fresh):
     evaluation = fresh.root / "data/many"
     write_images(evaluation, 30, seed=3)  # two batches

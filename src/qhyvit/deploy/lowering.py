@@ -115,7 +115,7 @@ def _lower_layer(graph_module: GraphModule, site: Site, quantizer: UniformQuanti
     source, weight = site.operand_nodes[0], _weight(graph_module, site)
     ndim, writer = len(shape_of(source)), Writer(graph_module, site.node, site.node.name)
     integers, scale = _integers(site, weight, weights)
-    grid, depthwise = engine_grid(quantizer), is_depthwise(site)
+    grid, depthwise = engine_grid(quantizer), site.site_class == "depthwise_conv"
     moved = None
     if grid.zero_point.any() and (form == "shifted" or (grid.has_several_zero_points and not depthwise)):
         if site.kind == "conv":
@@ -135,11 +135,6 @@ def _lower_layer(graph_module: GraphModule, site: Site, quantizer: UniformQuanti
         source = writer.call(aten.add.Tensor, source, writer.per_channel("moved", moved, grid.axis, ndim))
     site.node.update_arg(0, writer.on_grid(source, grid, ndim))
     site.node.update_arg(1, writer.weight(integers, scale))
-
-
-def is_depthwise(site: Site) -> bool:
-    """Tell if each output channel of a convolution reads one input channel."""
-    return site.groups > 1 and site.groups == shape_of(site.operand_nodes[0])[1]
 
 
 def _factors(site: Site, grid: EngineGrid, weights: Quantizer, depthwise: bool) -> Tensor | None:

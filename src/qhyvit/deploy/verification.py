@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
-from qhyvit.deploy.lowering import FORMS, Form, is_depthwise, lower_site
+from qhyvit.deploy.lowering import FORMS, Form, lower_site
 from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.sites import Site
 from qhyvit.graph.traced_model import TracedModel
@@ -129,7 +129,7 @@ def _without_ties(x: Tensor, quantizer: Quantizer | None) -> Tensor:
 
 def _saturates(site: Site, operands: Mapping[str, Quantizer]) -> bool:
     """Tell if this processor adds pairs of products of the site in 16 bits, where 8-bit weights leave too little room."""
-    if site.kind == "conv" and is_depthwise(site):
+    if site.site_class == "depthwise_conv":
         return False
     return operands[site.operands[1]].bits == SATURATING_BITS and adds_in_16_bits()
 
