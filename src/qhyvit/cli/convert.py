@@ -73,7 +73,7 @@ def convert(
         table = _compare(network, quantized, folder, others, labels)
         page = conversion_page(f"{model}, {method}, {bits}", table, remarks, quantized.report(), description)
         (folder / "report.html").write_text(page, encoding="utf-8")
-    typer.echo(f"{output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+    typer.echo("\n".join([*remarks, f"{output}: {', '.join(sorted(path.name for path in output.iterdir()))}"]))
 
 
 def _split(images: Path, evaluation: Path | None, seed: int) -> tuple[list[Path], list[Path]]:

@@ -12,6 +12,7 @@ from qhyvit.deploy.lowering import Form, lower
 from qhyvit.deploy.verification import SiteCheck, check_sites
 from qhyvit.errors import InputError
 from qhyvit.graph.traced_model import TracedModel
+from qhyvit.presets import methods_for
 from qhyvit.quantizers.base import Quantizers
 
 
@@ -53,7 +54,8 @@ class Exported:
             worst = max(wrong, key=lambda check: check.difference)
             said.append(
                 f"This processor has no VNNI and computes {len(wrong)} sites with 8-bit weights wrongly, most of all {worst.site}, by"
-                f" {worst.difference:.2g} of its largest output; run the file on a processor with VNNI, or quantize weights to 7 bits."
+                f" {worst.difference:.2g} of its largest output; run the file on a processor with VNNI, or quantize with"
+                f" {' or '.join(methods_for('openvino-cpu-avx2'))}."
             )
         return said
 
