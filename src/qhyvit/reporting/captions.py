@@ -46,14 +46,15 @@ ABLATION = (
     f" that of the step before {_PAIRED_TEST}"
 )
 JOINT = (
-    "Joint search of bridge blocks, with the best few candidates (`qhyvit`) and with all (`qhyvit-joint`), against the search without it"
-    " (`qhyvit-scheme`): mean KL divergence from the FP32 network in nats, and top-1 in percent; means over seeds. Their ratio, and the"
+    "Joint search of bridge blocks, with the best few candidates (`qhyvit`) and with all (`qhyvit-joint`), against the search without"
+    " it (`qhyvit-scheme`). KL is the mean divergence from the FP32 network in nats, and top-1 is in percent; both are means over"
+    " seeds. Their ratio, and the"
     " gain of top-1 in points, are given with the smallest and the largest value of any seed in brackets."
 )
 DEPLOYMENT = (
-    "Networks that were exported and run as integers by the engine of their format, on one thread: `qhyvit` and its variants, and the same"
-    " networks quantized by other tools from the same calibration images, at their defaults. Top-1 in percent, its drop from the FP32"
-    " network in points with the 95 % paired interval over images, and the Kullback-Leibler divergence from it in nats. Agreement is with"
+    "Networks that were exported and run as integers by the engine of their format, on one thread. Other tools quantized the same"
+    " networks from the same calibration images. Top-1 is in percent, and its drop from the FP32 network in points, with the 95 %"
+    " paired interval over images. KL is the Kullback-Leibler divergence from it in nats. Agreement is with"
     " the simulation: the share of images with equal top-1 in percent, and differences of logits relative to the largest one. `int8` is"
     " the share of multiply-accumulates in int8 kernels of the compiled model, in percent; MiB is the size of the files."
 )
