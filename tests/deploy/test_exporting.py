@@ -49,6 +49,13 @@ def test_exported_file_computes_what_the_simulator_computes(model, tmp_path, suf
     assert sorted(path.suffix for path in tmp_path.iterdir()) == ([".bin", ".xml"] if suffix == ".xml" else [".onnx"])
 
 
+def test_openvino_reads_an_onnx_file_back(model, tmp_path):
+    quantizers = quantizers_of(model, IMAGES, 6, 6, rescaled=True)
+    path = export(model, quantizers, ONE, tmp_path / "model.onnx").path
+    (found,) = openvino.run(openvino.compile_model(path), [ONE])
+    assert largest_difference(found, model.with_quantizers(quantizers)(ONE)) < 1e-5
+
+
 def test_file_holds_weights_as_integers(model, six_bits):
     weights = sum(site.node.args[1].meta["val"].numel() for site in model.sites if site.kind != "matmul")
     assert weights < six_bits.path.with_suffix(".bin").stat().st_size < 3 * weights
