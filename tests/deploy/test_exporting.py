@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from sites import IMAGES, quantizers_of, small_traced
+from torch import nn
 
 from qhyvit.deploy import openvino, verification
 from qhyvit.deploy.engines import load_engine
 from qhyvit.deploy.exporting import export
 from qhyvit.errors import InputError
+from qhyvit.graph.traced_model import TracedModel
 
 ONE = IMAGES[:1]
 VNNI = not verification.adds_in_16_bits()
@@ -54,6 +56,28 @@ def test_openvino_reads_an_onnx_file_back(model, tmp_path):
     path = export(model, quantizers, ONE, tmp_path / "model.onnx").path
     (found,) = openvino.run(openvino.compile_model(path), [ONE])
     assert largest_difference(found, model.with_quantizers(quantizers)(ONE)) < 1e-5
+
+
+class MeanOfTokens(nn.Module):
+    """Two layers with factors per channel that read the mean of all tokens, as the heads of EfficientFormer do."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Conv2d(3, 64, 4, stride=4)
+        self.norm = nn.LayerNorm(64)
+        self.heads = nn.ModuleList(nn.Linear(64, 10) for _ in range(2))
+
+    def forward(self, x):
+        pooled = self.norm(self.embed(x).flatten(2).transpose(1, 2)).mean(1)
+        return sum(head(pooled) for head in self.heads) / 2
+
+
+def test_factors_behind_a_mean_of_tokens_stay_with_their_channels(tmp_path):
+    torch.manual_seed(0)
+    model = TracedModel.from_module(MeanOfTokens().eval(), torch.zeros(2, 3, 16, 16))
+    quantizers = quantizers_of(model, IMAGES, 4, 8, rescaled=True)
+    exported = export(model, quantizers, ONE, tmp_path / "model.xml")
+    assert exported.difference < 1e-5
 
 
 def test_file_holds_weights_as_integers(model, six_bits):

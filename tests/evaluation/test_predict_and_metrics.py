@@ -40,3 +40,10 @@ def test_many_networks_share_one_reading_of_the_images():
         expected = torch.stack([network(image[None])[0] for image, _ in images])
         assert torch.allclose(found, expected, atol=1e-5)
     assert not torch.allclose(*logits, atol=1e-2)
+
+
+def test_networks_keep_their_memory_layout():
+    network = nn.Conv2d(3, 4, 3)
+    strides = network.weight.stride()
+    predict([network], [(torch.randn(3, 8, 8), 0)], batch_size=1)
+    assert network.weight.stride() == strides

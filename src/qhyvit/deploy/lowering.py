@@ -55,6 +55,7 @@ def lower(model: TracedModel, quantizers: Quantizers, example: Tensor, forms: Ma
     for output_site in output_sites:
         if output_site.name in quantizers:
             _lower_output(lowered, output_site, quantizers[output_site.name]["output"])
+    _keep_axes_of_means(lowered)
     lowered.graph.eliminate_dead_code()
     lowered.recompile()
     return lowered
@@ -108,6 +109,17 @@ def _lower_output(graph_module: GraphModule, site: OutputSite, quantizer: Quanti
     rounded = writer.on_grid(site.node, engine_grid(_uniform(site, "output", quantizer)), len(shape_of(site.node)))
     for reader in readers:
         reader.replace_input_with(site.node, rounded)
+
+
+def _keep_axes_of_means(graph_module: GraphModule) -> None:
+    """Remove the axes of a mean after it: OpenVINO fuses factors per channel and rounding into it, and mixes up the axes otherwise."""
+    for node in graph_module.graph.find_nodes(op="call_function", target=aten.mean.dim):
+        readers, (source, axes, *keep) = list(node.users), node.args
+        if axes and not any(keep):
+            node.args = (source, axes, True)
+            removed = Writer(graph_module, node.next, node.name).call(aten.squeeze.dims, node, axes)
+            for reader in readers:
+                reader.replace_input_with(node, removed)
 
 
 def _lower_layer(graph_module: GraphModule, site: Site, quantizer: UniformQuantizer, weights: Quantizer, form: Form) -> None:

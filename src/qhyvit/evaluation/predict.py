@@ -1,6 +1,7 @@
 """Run networks over images."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +15,15 @@ from qhyvit.progress import track
 def predict(networks: Sequence[nn.Module], images: LabelledImages, batch_size: int, device: str = "cpu") -> tuple[list[Tensor], Tensor]:
     """Return the logits [N, classes] of each of the ``networks`` and the labels [N] of all ``images``, in order, on the CPU.
 
-    The networks are on ``device``. Every image is read once.
+    The networks are on ``device``, and keep their memory layout, on which sums in float32 depend. Every image is read once.
     """
-    for network in networks:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout for convolutions on CPUs
-    logits: list[list[Tensor]] = [[] for _ in networks]
+    # Copies, in the faster layout for convolutions on CPUs
+    copies: list[nn.Module] = [deepcopy(network).to(memory_format=torch.channels_last) for network in networks]  # type: ignore[call-overload]
+    logits: list[list[Tensor]] = [[] for _ in copies]
     labels = []
     for inputs, batch_labels in track(DataLoader(images, batch_size), "evaluating"):
         shared = inputs.to(device).contiguous(memory_format=torch.channels_last)
-        for network, batches in zip(networks, logits, strict=True):
+        for network, batches in zip(copies, logits, strict=True):
             batches.append(network(shared).cpu())
         labels.append(batch_labels)
     return [torch.cat(batches) for batches in logits], torch.cat(labels)

@@ -1,6 +1,6 @@
 """Find what stays in floating point in mode full: results that are neither output sites nor operands of products."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -27,22 +27,24 @@ class FloatingPointResult:
 
 
 def find_floating_point(graph_module: GraphModule, sites: Sequence[Site]) -> list[FloatingPointResult]:
-    """Find all results that mode full leaves in floating point, in the order of execution.
+    """List all results that mode full leaves in floating point, in the order of execution.
 
     A result that only sites read is quantized as their operand. Those of operators that only move data are not listed again.
     """
+    nodes = floating_point_nodes(graph_module, sites)
+    return [FloatingPointResult(module_path(node) or node.name, str(node.target), kind) for node, kind in nodes]
+
+
+def floating_point_nodes(graph_module: GraphModule, sites: Sequence[Site]) -> Iterator[tuple[Node, Kind]]:
+    """Find the nodes of these results, each with its kind."""
     products = {site.node for site in sites}
     quantized, before_sites = {site.node for site in find_output_sites(graph_module)}, ancestors(products)
     fixed = constants(graph_module.graph)
-    results = []
     for node in graph_module.graph.nodes:
         value = node.meta.get("val")
         computed = node.op == "call_function" and isinstance(value, Tensor) and value.is_floating_point() and node not in fixed
-        if not computed or rearranges(node) or node in quantized or products.issuperset(readers(node, rearranges)):
-            continue
-        kind: Kind = _kind(node, products) if node in before_sites else "network"
-        results.append(FloatingPointResult(module_path(node) or node.name, str(node.target), kind))
-    return results
+        if computed and not rearranges(node) and node not in quantized and not products.issuperset(readers(node, rearranges)):
+            yield node, _kind(node, products) if node in before_sites else "network"
 
 
 def _kind(node: Node, products: set[Node]) -> Kind:
