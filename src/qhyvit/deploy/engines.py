@@ -34,7 +34,7 @@ class Engine:
 
     def int8_share(self) -> float:
         """Return the share of the multiply-accumulates whose kernels multiply integers, as the compiled model says."""
-        products = find_engine(self.path).products(self.compiled)
+        products = find_engine(self.path).products(self.path, self.compiled)
         return sum(macs for macs, integer in products if integer) / sum(macs for macs, _ in products)
 
     @property

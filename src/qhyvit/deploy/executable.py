@@ -54,7 +54,7 @@ def granularity(site: Site, operands: Mapping[str, Quantizer], operand: str) -> 
     if operand == "input":
         weight = operands.get("weight")
         factors = weight.channel_rescale if isinstance(weight, RescaledWeightQuantizer) else quantizer.scale
-        absorbed = isinstance(weight, RescaledWeightQuantizer) or site.site_class == "depthwise_conv"
+        absorbed = isinstance(weight, RescaledWeightQuantizer) or site.depthwise
         return "rescaled" if absorbed and _shares_scales(quantizer, factors) else "per_channel"
     return "per_channel"
 

@@ -127,7 +127,7 @@ def _lower_layer(graph_module: GraphModule, site: Site, quantizer: UniformQuanti
     source, weight = site.operand_nodes[0], _weight(graph_module, site)
     ndim, writer = len(shape_of(source)), Writer(graph_module, site.node, site.node.name)
     integers, scale = _integers(site, weight, weights)
-    grid, depthwise = engine_grid(quantizer), site.site_class == "depthwise_conv"
+    grid, depthwise = engine_grid(quantizer), site.depthwise
     moved = None
     if grid.zero_point.any() and (form == "shifted" or (grid.has_several_zero_points and not depthwise)):
         if site.kind == "conv":

@@ -95,15 +95,14 @@ def save(model: Any, path: Path) -> None:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def products(compiled: Any) -> list[tuple[int, bool]]:
-    """Return the multiply-accumulates of each convolution, linear layer and matrix product, and if its kernel multiplies integers.
+def products(path: Path, compiled: Any) -> list[tuple[int, bool]]:
+    """Return the multiply-accumulates of each convolution, linear layer and matrix product of a file, and if its kernel is of integers.
 
     The session runs once more, under ONNX Runtime's profiler.
     """
-    path = Path(compiled._model_path)
     with TemporaryDirectory() as folder:
         profiled = compile_model(path, threads=1, profile=Path(folder, "profile"))
-        run(profiled, [torch.zeros(input_shape(profiled))])
+        run(profiled, [torch.zeros(input_shape(compiled))])
         events = json.loads(Path(profiled.end_profiling()).read_text())
     kernels = [event["args"] for event in events if event["name"].endswith("_kernel_time")]
     known = (*INTEGER_PRODUCTS, *FLOAT_PRODUCTS)

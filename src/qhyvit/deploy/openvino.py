@@ -16,7 +16,8 @@ from qhyvit.deploy.lowering import Form
 # One stream, as for images that come one by one; and what is on no grid is computed in float32, as by the simulator.
 SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 FIRST_FORM: Form = "integer"
-PRODUCTS = ("Convolution", "FullyConnected", "MatMul")
+PRODUCTS = ("Convolution", "GroupConvolution", "MatMul")  # of a file
+KERNELS = ("Convolution", "FullyConnected", "MatMul", "Subgraph")  # that compute them
 
 
 class Called(nn.Module):
@@ -85,22 +86,30 @@ def save(model: Any, path: Path) -> None:
             Path(folder, path.name).with_suffix(suffix).replace(path.with_suffix(suffix))
 
 
-def products(compiled: Any) -> list[tuple[int, bool]]:
-    """Return the multiply-accumulates of each convolution, linear layer and matrix product, and if its kernel multiplies integers."""
+def products(path: Path, compiled: Any) -> list[tuple[int, bool]]:
+    """Return the multiply-accumulates of each convolution, linear layer and matrix product of a file, and if its kernel is of integers.
+
+    On some processors one kernel computes a whole attention; it multiplies integers if its first operand is one.
+    """
+    kernels = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ordered_ops()]
+    names = [(_word(facts["originalLayersNames"]).split(","), facts) for facts in kernels if _word(facts["layerType"]) in KERNELS]
     found = []
-    for operation in compiled.get_runtime_model().get_ordered_ops():
-        facts = operation.get_rt_info()
-        if _word(facts["layerType"]) in PRODUCTS:
-            found.append((_macs(operation, _word(facts["layerType"])), _word(facts["primitiveType"]).upper().endswith("I8")))
+    for operation in import_extra("openvino").Core().read_model(path).get_ordered_ops():
+        if operation.get_type_name() in PRODUCTS:
+            name = operation.get_friendly_name()
+            types = [
+                _word(facts["primitiveType"]) for layers, facts in names if any(f"{layer}/".startswith(f"{name}/") for layer in layers)
+            ]
+            found.append((_macs(operation), any(kernel.upper().endswith("I8") for kernel in types)))
     return found
 
 
-def _macs(operation: Any, kind: str) -> int:
+def _macs(operation: Any) -> int:
     outputs = int(np.prod(list(operation.output(0).shape)))
-    if kind != "Convolution":
-        return outputs * int(operation.input_value(0).shape[-1])
-    channels = int(operation.output(0).shape[1])
-    return outputs * int(np.prod(list(operation.input_value(1).shape))) // channels
+    left, right = (list(operation.input_value(index).shape) for index in (0, 1))
+    if operation.get_type_name() == "MatMul":
+        return outputs * int(left[-2 if operation.get_attributes()["transpose_a"] else -1])
+    return outputs * int(np.prod(right[2 if operation.get_type_name() == "GroupConvolution" else 1 :]))
 
 
 def _word(value: Any) -> str:

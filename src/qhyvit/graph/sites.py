@@ -41,7 +41,14 @@ class Site:
             return self.kind
         if self.groups == 1:
             return "dense_conv"
-        return "depthwise_conv" if self.groups == shape_of(self.operand_nodes[0])[1] else "grouped_conv"
+        if not self.depthwise:
+            return "grouped_conv"
+        return "depthwise_conv" if shape_of(self.node)[1] == self.groups else "depthwise_multiplier_conv"
+
+    @property
+    def depthwise(self) -> bool:
+        """True if each input channel is a group of its own, so that channels do not mix."""
+        return self.groups > 1 and self.groups == shape_of(self.operand_nodes[0])[1]
 
     def axis(self, operand: str) -> int | None:
         """Return the axis of the finest granularity: input channels, output channels of a weight, heads of a matrix product.

@@ -81,7 +81,7 @@ def _executes(limits: OperandLimits, family: UniformCandidates) -> bool:
     site, (low, _) = family.problem.site, family.problem.range(family.operand, "per_tensor")
     granularity: set[str] = {family.granularity}
     scheme: set[str] = {"unsigned" if family.scheme == "asymmetric" and low >= 0 else family.scheme}
-    if site.site_class == "depthwise_conv" and scheme != {"asymmetric"}:  # one zero point; channels do not mix
+    if site.depthwise and scheme != {"asymmetric"}:  # one zero point; channels do not mix
         granularity.add("rescaled")
     if family.bits < limits.bits:  # less their zero point, integers are signed ones of one bit more
         scheme.add("symmetric")

@@ -10,7 +10,7 @@ from pydantic import Field
 from qhyvit.config.base import Strict
 
 TargetName = Literal["openvino-cpu", "openvino-cpu-avx2", "onnxruntime-cpu"]
-SiteClass = Literal["depthwise_conv", "grouped_conv", "dense_conv", "linear", "matmul"]
+SiteClass = Literal["depthwise_conv", "depthwise_multiplier_conv", "grouped_conv", "dense_conv", "linear", "matmul"]
 
 
 class OperandLimits(Strict):
@@ -44,10 +44,15 @@ class ProductLimits(Strict):
 
 
 class Target(Strict):
-    """Limits of every class of sites: a depthwise convolution has one input channel per group, a dense one has one group."""
+    """Limits of every class of sites.
+
+    A depthwise convolution has one input channel per group, with a multiplier if it has several output channels per group; a dense
+    convolution has one group.
+    """
 
     name: TargetName
     depthwise_conv: LayerLimits
+    depthwise_multiplier_conv: LayerLimits
     grouped_conv: LayerLimits
     dense_conv: LayerLimits
     linear: LayerLimits
