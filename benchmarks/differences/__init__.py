@@ -1,0 +1,1 @@
+"""Measure what each difference between a method and its source costs or gains."""
