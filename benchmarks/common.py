@@ -14,7 +14,7 @@ import pandas as pd
 
 from qhyvit.config.loading import Config, load_config
 from qhyvit.files import atomic_write
-from qhyvit.provenance import processor
+from qhyvit.processor import processor
 from qhyvit.reporting.write import to_markdown
 
 EXPERIMENT = Path("config/experiments/all-methods.yaml")

@@ -1,12 +1,10 @@
 """Record of the origin of a result."""
 
 import hashlib
-import platform
-from pathlib import Path
 
 import torch
 
-from qhyvit.provenance import processor, provenance
+from qhyvit.provenance import provenance
 
 
 def test_record_names_all_that_can_change_a_result(tmp_path):
@@ -16,15 +14,6 @@ def test_record_names_all_that_can_change_a_result(tmp_path):
     assert record["settings"] == {"seed": 0}
     assert (record["torch"], record["device"], record["threads"]) == (torch.__version__, "cuda", 1)
     assert record["processor"]
-
-
-def test_processor_is_the_model_that_the_system_names(monkeypatch):
-    monkeypatch.setattr(Path, "read_text", lambda _: "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nmodel name\t: Another\n")
-    monkeypatch.setattr(Path, "exists", lambda _: True)
-    assert processor() == "Some CPU @ 3 GHz"
-    monkeypatch.setattr(Path, "exists", lambda _: False)
-    monkeypatch.setattr(platform, "processor", lambda: "")
-    assert processor() == "unknown"
 
 
 def test_hash_of_settings_does_not_depend_on_their_order():

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from qhyvit.processor import processor
 
 Provenance = dict[str, Any]
 
@@ -30,14 +31,6 @@ def provenance(inputs: dict[str, Path], settings: dict[str, Any], device: str = 
         "settings": settings,
         "settings_sha256": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
     }
-
-
-def processor() -> str:
-    """Return the name of the processor's model; "unknown" if the system does not tell."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return next(iter(names), platform.processor()) or "unknown"
 
 
 def file_sha256(path: Path) -> str:

@@ -11,9 +11,10 @@ from qhyvit.deploy.engines import load_engine
 from qhyvit.deploy.exporting import export
 from qhyvit.errors import InputError
 from qhyvit.graph.traced_model import TracedModel
+from qhyvit.processor import adds_in_16_bits
 
 ONE = IMAGES[:1]
-VNNI = not verification.adds_in_16_bits()
+VNNI = not adds_in_16_bits()
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from qhyvit.evaluation.networks import compare_networks
 from qhyvit.graph.describe import describe
 from qhyvit.models.zoo import build, load_published_weights, load_weights
 from qhyvit.presets import load_preset
-from qhyvit.provenance import processor
+from qhyvit.processor import processor
 from qhyvit.reporting.conversion import conversion_page
 
 CALIBRATION_IMAGES, HELD_OUT_IMAGES = 32, 500

@@ -5,7 +5,6 @@ The sites stand next to each other in one graph, which the engine compiles and r
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -16,6 +15,7 @@ from qhyvit.deploy.lowering import FORMS, Form, lower_site
 from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.sites import Site
 from qhyvit.graph.traced_model import TracedModel
+from qhyvit.processor import adds_in_16_bits
 from qhyvit.quantizers.base import Quantizer, Quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
 
@@ -132,10 +132,3 @@ def _saturates(site: Site, operands: Mapping[str, Quantizer]) -> bool:
     if site.site_class == "depthwise_conv":
         return False
     return operands[site.operands[1]].bits == SATURATING_BITS and adds_in_16_bits()
-
-
-def adds_in_16_bits() -> bool:
-    """Tell if this is an x86 processor without VNNI, the instructions that add products of 8-bit integers in 32 bits."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    return "avx2" in text and "vnni" not in text
