@@ -3,6 +3,7 @@
 # config/experiments/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
 REV ?= HEAD
+export CONFIG REV # for recipes to quote
 # A terminal shows the progress of each rule instead of one line per job; .snakemake/log has the lines in any case.
 LIVE := $(if $(MAKE_TERMOUT),--logger rich)
 PYTHON ?= python3
@@ -21,10 +22,10 @@ install: $(INSTALLED)
 # With PROFILE=profiles/slurm the jobs go to a cluster (docs/cluster.md). Both names resume a run that was stopped or killed, and end with a
 # table of the agreement with the committed results.
 reproduce resume: $(INSTALLED) $(if $(PROFILE),$(CLUSTER_INSTALLED))
-	report=$$($(BIN)/python -m workflow.scripts.report_path $(CONFIG)) && \
-	  $(BIN)/python workflow/scripts/run.py $(if $(PROFILE),--profile $(PROFILE)) --configfile $(CONFIG) \
-	  --report $$report --report-after-run $(LIVE)
-	$(BIN)/qhyvit reproduced --config $(CONFIG)
+	report=$$($(BIN)/python -m workflow.scripts.report_path "$$CONFIG") && \
+	  $(BIN)/python workflow/scripts/run.py $(if $(PROFILE),--profile $(PROFILE)) --configfile "$$CONFIG" \
+	  --report "$$report" --report-after-run $(LIVE)
+	$(BIN)/qhyvit reproduced --config "$$CONFIG"
 
 # Progress of the run, from any terminal.
 status: $(INSTALLED)
@@ -58,7 +59,7 @@ bench: $(INSTALLED)
 
 # Compares results.csv with that of a commit; fails if a run got significantly worse.
 diff: $(INSTALLED)
-	$(BIN)/qhyvit diff --config $(CONFIG) $(REV)
+	$(BIN)/qhyvit diff --config "$$CONFIG" "$$REV"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
@@ -81,13 +82,13 @@ lock:
 
 # Makes the embedded images and weights again and puts them under DVC. A run only pulls them.
 images: $(INSTALLED)
-	$(BIN)/python workflow/scripts/run.py --configfile $(CONFIG) -- fetch_cifar10
+	$(BIN)/python workflow/scripts/run.py --configfile "$$CONFIG" -- fetch_cifar10
 	rm -rf data/cifar10 data/cifar10-final && mkdir -p data && cp -r results/cifar10-sample/*/ data
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
 
 weights: $(INSTALLED)
 	$(if $(MODEL),,$(error MODEL is not given; name one of the section `training` of $(CONFIG), as in MODEL=mobilevit_xxs))
-	$(BIN)/python workflow/scripts/run.py --configfile $(CONFIG) -- results/training/$(MODEL).safetensors
+	$(BIN)/python workflow/scripts/run.py --configfile "$$CONFIG" -- results/training/$(MODEL).safetensors
 	mkdir -p data/weights && cp results/training/$(MODEL).safetensors data/weights/
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
 

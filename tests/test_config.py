@@ -16,7 +16,7 @@ from qhyvit.config.deployment import Deployment
 from qhyvit.config.experiment import Calibration, Evaluation, Experiment, Sensitivity
 from qhyvit.config.loading import load_config, read_yaml
 from qhyvit.config.methods import METHODS, Method
-from qhyvit.config.models import MODELS, HubSource, Model, Published, find_model
+from qhyvit.config.models import MODELS, HubSource, Model, Published
 from qhyvit.config.reports import claim_reports_folder
 from qhyvit.config.schemas import SCHEMAS, schema_text
 from qhyvit.errors import InputError
@@ -146,6 +146,10 @@ def test_readme_documents_every_key():
         ({"deployment": {"peers": ["tensorrt"]}}, r"config\.yaml: deployment\.peers\.0: .*'nncf'.*found 'tensorrt'"),
         ({"weights": "data/weights.safetensors"}, r"weights: .*\{model"),
         ({"models_file": "config/model.yaml"}, r"config/model\.yaml: cannot be read"),
+        ({"reports": "reports/$(touch x)"}, r"config\.yaml: reports: 'reports/\$\(touch x\)' is no plain path; use letters, digits"),
+        ({"results": "{model}"}, r"config\.yaml: results: '\{model\}' is no plain path"),
+        ({"results": "-x"}, r"config\.yaml: results: '-x' is no plain path; .* no hyphen first"),
+        ({"results": "results\n"}, r"config\.yaml: results: 'results\\n' is no plain path"),
         ({"base": ["a.yaml"]}, r"config\.yaml: base: \['a\.yaml'\] is not the path of a configuration file; name one file"),
     ],
 )
@@ -289,6 +293,11 @@ def test_reports_default_to_the_name_of_the_file(smallest):
     assert load_config(smallest("mine.yaml", reports="elsewhere")).experiment.reports == Path("elsewhere")
 
 
+def test_folders_may_have_spaces_and_letters_of_any_language(smallest):
+    experiment = load_config(smallest("mine.yaml", results="/mnt/Größe 2/results", reports="../my reports/v1.0_a-b")).experiment
+    assert (experiment.results, experiment.reports) == (Path("/mnt/Größe 2/results"), Path("../my reports/v1.0_a-b"))
+
+
 def test_reports_of_another_experiment_are_refused(smallest):
     first, second = smallest("mine.yaml"), smallest("other/mine.yaml")
     for _ in range(2):
@@ -309,10 +318,3 @@ def test_bits_are_parsed_or_refused():
     assert parse_bits("w4a8") == (4, 8)
     with pytest.raises(InputError, match="bit-width 'w44'"):
         parse_bits("w44")
-
-
-@pytest.mark.parametrize("module", ["own_network", "own_package.network"])
-def test_module_of_a_network_that_is_not_installed_is_named(module):
-    known = {"own": Model(family="Own", constructor="own", module=module)}
-    with pytest.raises(InputError, match=rf"models\.yaml: own: no module named '{module}'; .* PYTHONPATH"):
-        find_model("own", known, Path("models.yaml"))

@@ -18,4 +18,4 @@ rule aggregate:
         methods=METHODS,
         code=code_fingerprint("qhyvit.cli.aggregate"),
     shell:
-        "qhyvit aggregate {input.fp32} {input.quantized} --images {input.images} --output {params.folder} > {log} 2>&1"
+        "qhyvit aggregate {input.fp32:q} {input.quantized:q} --images {input.images:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -20,8 +20,8 @@ rule calibrate:
         runtime=runtime("calibrate"),
         code=model_code("qhyvit.cli.calibrate"),
     shell:
-        "qhyvit calibrate --model {wildcards.model} {params.arguments}"
-        " --images {input.images} --output {output} --threads {threads} > {log} 2>&1"
+        "qhyvit calibrate --model {wildcards.model:q} {params.arguments:q}"
+        " --images {input.images:q} --output {output:q} --threads {threads:q} > {log:q} 2>&1"
 
 
 # Gradients of the network quantized by default, for all methods with equal default settings, whose hash is {key}. The command gets one of these
@@ -48,5 +48,5 @@ rule recalibrate:
         runtime=runtime("recalibrate"),
         code=model_code("qhyvit.cli.recalibrate"),
     shell:
-        "qhyvit recalibrate --model {wildcards.model} --method {params.method} --bits {wildcards.bits}"
-        " --images {input.images} --calibration {input.calibration} --output {output} --threads {threads} > {log} 2>&1"
+        "qhyvit recalibrate --model {wildcards.model:q} --method {params.method:q} --bits {wildcards.bits:q}"
+        " --images {input.images:q} --calibration {input.calibration:q} --output {output:q} --threads {threads:q} > {log:q} 2>&1"

@@ -19,6 +19,6 @@ rule challenges:
         settings=lambda wildcards: [settings(EXPERIMENT.dataset), settings(SETTINGS.models[wildcards.model])],
         code=model_code("qhyvit.cli.challenges"),
     shell:
-        "qhyvit challenges --model {wildcards.model} --calibration {input}"
-        " --output {output.activations} --channels {output.channels} --summary {output.summary}"
-        " --threads {threads} > {log} 2>&1"
+        "qhyvit challenges --model {wildcards.model:q} --calibration {input:q}"
+        " --output {output.activations:q} --channels {output.channels:q} --summary {output.summary:q}"
+        " --threads {threads:q} > {log:q} 2>&1"

@@ -43,10 +43,13 @@ CODE = CodeFingerprints("qhyvit", by_value=["qhyvit.config", "qhyvit.reporting.r
 
 # Jobs use the commands of the environment that Snakemake runs in, and its configuration file, whose name is no param since results do not
 # depend on it. They keep freed buffers, in huge pages if possible: page faults cost more than the memory.
-shell.prefix(
-    f'export PATH="{Path(sys.executable).parent}:$PATH" QHYVIT_CONFIG="{CONFIG}" GLIBC_TUNABLES=glibc.malloc.hugetlb=1'
-    " MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=2147483647; "
-)
+os.environ |= {
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    "QHYVIT_CONFIG": CONFIG,
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "MALLOC_TRIM_THRESHOLD_": "2147483647",
+}
 
 
 # On a cluster these run next to Snakemake: a node may have no network.
@@ -140,7 +143,12 @@ def expand_runs(template, seeds=EXPERIMENT.seeds, models=EXPERIMENT.models):
 def calibrate_arguments(wildcards):
     """Return the options of `qhyvit calibrate` for the wildcard {seed}: a seed, or as in 0-8images a seed and a number of images."""
     seed, _, count = wildcards.seed.removesuffix("images").partition("-")
-    return f"--seed {seed} --count {count}" if count else f"--seed {seed}"
+    return ["--seed", seed, "--count", count] if count else ["--seed", seed]
+
+
+def repeated(option, values):
+    """Return an option before each of its values, as words for a shell command to quote."""
+    return [word for value in values for word in (option, value)]
 
 
 def untracked_inputs(*paths):

@@ -19,8 +19,8 @@ rule export:
         engines=engines(),
         code=model_code("qhyvit.cli.export"),
     shell:
-        "qhyvit export --model {wildcards.model} --quantized {input.quantized} --images {input.images}"
-        " --output {output.model} --checks {output.checks} --threads {threads} > {log} 2>&1"
+        "qhyvit export --model {wildcards.model:q} --quantized {input.quantized:q} --images {input.images:q}"
+        " --output {output.model:q} --checks {output.checks:q} --threads {threads:q} > {log:q} 2>&1"
 
 
 use rule export as export_onnx with:
@@ -56,8 +56,8 @@ rule quantize_peer:
         engines=engines(),
         code=model_code("qhyvit.cli.peer"),
     shell:
-        "qhyvit peer --model {wildcards.model} --peer {wildcards.method} --seed {wildcards.seed}"
-        " --images {input.images} --output {output.model} > {log} 2>&1"
+        "qhyvit peer --model {wildcards.model:q} --peer {wildcards.method:q} --seed {wildcards.seed:q}"
+        " --images {input.images:q} --output {output.model:q} > {log:q} 2>&1"
 
 
 use rule quantize_peer as quantize_peer_onnx with:
@@ -103,14 +103,14 @@ rule run_exported:
         mem_mb=mem_per_attempt(3000),
     params:
         simulated=lambda wildcards, input: (
-            "" if of_peer(wildcards) else f"--simulated {EXPORTABLE.format(**wildcards)} --checks {input.checks}"
+            [] if of_peer(wildcards) else ["--simulated", EXPORTABLE.format(**wildcards), "--checks", input.checks]
         ),
-        quantized=lambda wildcards, input: [f"--quantized {path}" for path in input.quantized],
-        shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
+        quantized=lambda wildcards, input: repeated("--quantized", input.quantized),
+        shards=lambda wildcards, input: repeated("--shard", input.shards),
         runtime=runtime("run_exported"),
         engines=engines(),
         code=model_code("qhyvit.cli.execute"),
     shell:
-        "qhyvit execute --model {wildcards.model} --method {wildcards.method} --bits {wildcards.bits} --seed {wildcards.seed}"
-        " --images {input.images} --exported {input.exported} --logits {input.logits} {params.simulated}"
-        " {params.quantized} {params.shards} --output {output} > {log} 2>&1"
+        "qhyvit execute --model {wildcards.model:q} --method {wildcards.method:q} --bits {wildcards.bits:q} --seed {wildcards.seed:q}"
+        " --images {input.images:q} --exported {input.exported:q} --logits {input.logits:q} {params.simulated:q}"
+        " {params.quantized:q} {params.shards:q} --output {output:q} > {log:q} 2>&1"

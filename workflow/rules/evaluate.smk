@@ -29,12 +29,12 @@ rule predict:
         mem_mb=mem_per_attempt(3000),
         gpu=GPU,
     params:
-        quantized=lambda wildcards, input: [f"--quantized {path}" for path in input.quantized],
+        quantized=lambda wildcards, input: repeated("--quantized", input.quantized),
         runtime=runtime("predict"),
         code=model_code("qhyvit.cli.predict"),
     shell:
-        "qhyvit predict --model {wildcards.model} --images {input.images}"
-        " {params.quantized} --shard {wildcards.shard} --output {output} --threads {threads} > {log} 2>&1"
+        "qhyvit predict --model {wildcards.model:q} --images {input.images:q}"
+        " {params.quantized:q} --shard {wildcards.shard:q} --output {output:q} --threads {threads:q} > {log:q} 2>&1"
 
 
 rule evaluate_fp32:
@@ -54,12 +54,12 @@ rule evaluate_fp32:
         mem_mb=mem_per_attempt(2000),
         gpu=0 if SHARDS else GPU,
     params:
-        shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
+        shards=lambda wildcards, input: repeated("--shard", input.shards),
         runtime=runtime("evaluate_fp32"),
         code=model_code("qhyvit.cli.evaluate"),
     shell:
-        "qhyvit evaluate --model {wildcards.model} --images {input.images}"
-        " {params.shards} --output {output.result} --logits {output.logits} --threads {threads} > {log} 2>&1"
+        "qhyvit evaluate --model {wildcards.model:q} --images {input.images:q}"
+        " {params.shards:q} --output {output.result:q} --logits {output.logits:q} --threads {threads:q} > {log:q} 2>&1"
 
 
 # One job reads the images once for all bit-widths.
@@ -81,11 +81,11 @@ rule evaluate:
         gpu=0 if SHARDS else GPU,
     params:
         pairs=lambda wildcards, input, output: [
-            f"--quantized {q} --output {o}" for q, o in zip(input.quantized, output)
+            word for q, o in zip(input.quantized, output) for word in ("--quantized", q, "--output", o)
         ],
-        shards=lambda wildcards, input: [f"--shard {path}" for path in input.shards],
+        shards=lambda wildcards, input: repeated("--shard", input.shards),
         runtime=runtime("evaluate"),
         code=model_code("qhyvit.cli.evaluate"),
     shell:
-        "qhyvit evaluate --model {wildcards.model} --images {input.images} {params.shards}"
-        " --logits {input.logits} {params.pairs} --threads {threads} > {log} 2>&1"
+        "qhyvit evaluate --model {wildcards.model:q} --images {input.images:q} {params.shards:q}"
+        " --logits {input.logits:q} {params.pairs:q} --threads {threads:q} > {log:q} 2>&1"

@@ -15,7 +15,7 @@ rule fetch_images:
         dataset=EXPERIMENT.dataset.model_dump(mode="json", exclude=PREPROCESSING),
         code=code_fingerprint("qhyvit.data.manifest"),
     shell:
-        "qhyvit fetch images --output {output} > {log} 2>&1"
+        "qhyvit fetch images --output {output:q} > {log:q} 2>&1"
 
 
 # Weights with a source are no input: the job downloads them.
@@ -41,4 +41,4 @@ rule fetch_weights:
         model=lambda wildcards: settings(SETTINGS.models[wildcards.model]),
         code=model_code("qhyvit.models.zoo"),
     shell:
-        "qhyvit fetch weights --model {wildcards.model} --output {output} > {log} 2>&1"
+        "qhyvit fetch weights --model {wildcards.model:q} --output {output:q} > {log:q} 2>&1"

@@ -1,8 +1,8 @@
 def figure_options(figure):
     """Return the name of a figure and the options that depend on its wildcards."""
-    mode = " --mode {mode}" if "mode" in figure.per else ""
-    title = f" --title '{figure.heading}'" if figure.heading else ""
-    return f"{figure.name}{mode}{title}"
+    mode = ["--mode", "{mode}"] if "mode" in figure.per else []
+    title = ["--title", figure.heading] if figure.heading else []
+    return [figure.name, *mode, *title]
 
 
 def caption(entry):
@@ -38,4 +38,4 @@ for FIGURE in EXPERIMENT_FIGURES:
             methods=METHODS,
             code=code_fingerprint("qhyvit.cli.figure", FIGURE.module),
         shell:
-            "qhyvit figure {params.figure} {params.inputs} --svg {output.svg} --png {output.png} > {log} 2>&1"
+            "qhyvit figure {params.figure:q} {params.inputs:q} --svg {output.svg:q} --png {output.png:q} > {log:q} 2>&1"

@@ -26,16 +26,16 @@ rule quantize_baseline:
     resources:
         mem_mb=mem_per_attempt(2000),
     params:
-        recalibration=lambda wildcards, input: f"--recalibration {input.recalibration}" if input.recalibration else "",
-        partial=lambda wildcards, input: f"--partial {input.partial}" if input.partial else "",
+        recalibration=lambda wildcards, input: ["--recalibration", input.recalibration] if input.recalibration else [],
+        partial=lambda wildcards, input: ["--partial", input.partial] if input.partial else [],
         settings=lambda wildcards: SETTINGS.methods[wildcards.method].quantizer_settings,
         runtime=runtime("quantize_baseline"),
         code=model_code("qhyvit.cli.quantize"),
         method_code=lambda wildcards: code_fingerprint(f"qhyvit.methods.{SETTINGS.methods[wildcards.method].algorithm}"),
     shell:
-        "qhyvit quantize --model {wildcards.model} --method {wildcards.method} --mode {wildcards.mode}"
-        " --bits {wildcards.bits} --images {input.images} --calibration {input.calibration} {params.recalibration}"
-        " {params.partial} --output {output.quantized} --errors {output.errors} --threads {threads} > {log} 2>&1"
+        "qhyvit quantize --model {wildcards.model:q} --method {wildcards.method:q} --mode {wildcards.mode:q}"
+        " --bits {wildcards.bits:q} --images {input.images:q} --calibration {input.calibration:q} {params.recalibration:q}"
+        " {params.partial:q} --output {output.quantized:q} --errors {output.errors:q} --threads {threads:q} > {log:q} 2>&1"
 
 
 # Q-HyViT: the same command, which reconstructs bridge blocks too.

@@ -29,4 +29,4 @@ rule report:
         texts=[(entry.title, entry.caption) for entry, _ in PAGES.values()],
         code=code_fingerprint("qhyvit.cli.report"),
     shell:
-        "qhyvit report {params.tables} --output {params.folder} > {log} 2>&1"
+        "qhyvit report {params.tables:q} --output {params.folder:q} > {log:q} 2>&1"

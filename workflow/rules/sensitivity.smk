@@ -16,5 +16,5 @@ rule sensitivity:
         runtime=runtime("sensitivity"),
         code=model_code("qhyvit.cli.sensitivity"),
     shell:
-        "qhyvit sensitivity --model {wildcards.model} --images {input.images}"
-        " --quantized {input.quantized} --output {output} --threads {threads} > {log} 2>&1"
+        "qhyvit sensitivity --model {wildcards.model:q} --images {input.images:q}"
+        " --quantized {input.quantized:q} --output {output:q} --threads {threads:q} > {log:q} 2>&1"

@@ -39,12 +39,14 @@ def sources(entry, models):
 
 def input_options(entry):
     """Return a param: the inputs as options of `qhyvit table` and `qhyvit figure`."""
-    benchmarks = [f"--input benchmarks={BENCHMARKS}"] if "benchmarks" in entry.inputs else []
-    return lambda wildcards, input: benchmarks + [
-        f"--input {kind}={path}"
-        for kind, paths in input.items()
-        for path in ([paths] if isinstance(paths, str) else paths)
-    ]
+    benchmarks = [f"benchmarks={BENCHMARKS}"] if "benchmarks" in entry.inputs else []
+    return lambda wildcards, input: repeated(
+        "--input",
+        benchmarks
+        + [
+            f"{kind}={path}" for kind, paths in input.items() for path in ([paths] if isinstance(paths, str) else paths)
+        ],
+    )
 
 
 for TABLE in EXPERIMENT_TABLES:
@@ -63,11 +65,11 @@ for TABLE in EXPERIMENT_TABLES:
         resources:
             mem_mb=1000,
         params:
-            table=f"{TABLE.name} --output {REPORTS}/{TABLE.path}",
+            table=[TABLE.name, "--output", f"{REPORTS}/{TABLE.path}"],
             inputs=input_options(TABLE),
             caption=TABLE.caption,
             methods=METHODS,
             settings=settings(EXPERIMENT.dataset if TABLE.inputs else SETTINGS),
             code=code_fingerprint("qhyvit.cli.table", TABLE.module),
         shell:
-            "qhyvit table {params.table} {params.inputs} > {log} 2>&1"
+            "qhyvit table {params.table:q} {params.inputs:q} > {log:q} 2>&1"

@@ -12,7 +12,7 @@ rule fetch_cifar10:
     params:
         code=code_fingerprint("qhyvit.data.cifar10", "qhyvit.data.cifar10_sample"),
     shell:
-        "qhyvit fetch cifar10 --output {output.full} --sample {output.sample} > {log} 2>&1"
+        "qhyvit fetch cifar10 --output {output.full:q} --sample {output.sample:q} > {log:q} 2>&1"
 
 
 rule train_weights:
@@ -33,5 +33,5 @@ rule train_weights:
         runtime=runtime("train_weights", threads=2),
         code=model_code("qhyvit.cli.train"),
     shell:
-        "qhyvit train --model {wildcards.model} --data {input}"
-        " --output {output.weights} --report {output.report} --threads {threads} > {log} 2>&1"
+        "qhyvit train --model {wildcards.model:q} --data {input:q}"
+        " --output {output.weights:q} --report {output.report:q} --threads {threads:q} > {log:q} 2>&1"

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from qhyvit.errors import InputError
 
@@ -19,6 +20,17 @@ BitWidth = Annotated[str, Field(pattern=r"^w[2-8]a[2-8]$", description="bits of 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 MethodName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+
+FOLDER_PATTERN = r"^[\w./][\w./ -]*$"  # Snakemake reads braces as wildcards, and a leading hyphen would be an option
+
+
+def _check_folder(path: Path) -> Path:
+    if not re.fullmatch(FOLDER_PATTERN, str(path)):
+        raise ValueError(f"{str(path)!r} is no plain path; use letters, digits, spaces and . _ - / alone, no hyphen first")
+    return path
+
+
+Folder = Annotated[Path, AfterValidator(_check_folder), Field(json_schema_extra={"pattern": FOLDER_PATTERN})]
 
 
 class Strict(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from qhyvit.config.base import BitWidth, Device, MethodName, Mode, Name, Strict
+from qhyvit.config.base import BitWidth, Device, Folder, MethodName, Mode, Name, Strict
 from qhyvit.config.dataset import Dataset
 from qhyvit.config.deployment import Deployment
 from qhyvit.config.training import Cycle
@@ -63,8 +63,8 @@ class Experiment(Strict):
     )
     models_file: Path = Path("config/models.yaml")
     methods_file: Path = Path("config/methods.yaml")
-    results: Path = Field(default=Path("results"), description="folder of intermediate files")
-    reports: Path = Field(  # `load_config` sets the default
+    results: Folder = Field(default=Path("results"), description="folder of intermediate files")
+    reports: Folder = Field(  # `load_config` sets the default
         default_factory=Path, description="folder of tables and figures, of this experiment only; default: reports/<name of this file>"
     )
 

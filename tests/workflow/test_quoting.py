@@ -1,0 +1,38 @@
+"""Names with characters that mean something to a shell: each stays one word of the commands of jobs."""
+
+import re
+import shlex
+import shutil
+
+EVERYTHING = {
+    "results": "my results",
+    "reports": "my reports",
+    "methods": ["minmax", "qhyvit", "percentile", "fqvit"],
+    "modes": ["partial", "full"],
+    "evaluation": {"shards": 2},
+    "calibration_sizes": [2],
+    "sensitivity": {"methods": ["minmax"], "bits": ["w4a4"], "images": 2},
+    "deployment": {
+        "openvino": {"methods": ["minmax"], "bits": ["w4a4"]},
+        "onnx": {"methods": ["minmax"], "bits": ["w4a4"]},
+        "peers": ["nncf", "onnxruntime"],
+    },
+}
+CONFIG = 'it\'s {mine} "$(touch trap)" `touch trap`; touch trap.yaml'
+
+
+def test_folder_with_a_space_is_one_word_in_every_command(fresh):
+    fresh.configure(**EVERYTHING)
+    planned = fresh.run("-m", "snakemake", "--dry-run", "--printshellcmds", "--forceall").stdout
+    commands = [shlex.split(command) for command in re.findall(r"^ *Shell command: (qhyvit .*)$", planned, flags=re.MULTILINE)]
+    assert [command for command in commands if "my" in command] == []
+    with_folder = {command[1] for command in commands if any("my results/" in word or "my reports/" in word for word in command)}
+    of_networks = {"calibrate", "recalibrate", "quantize", "predict", "evaluate", "export", "peer", "execute", "challenges", "sensitivity"}
+    assert with_folder == of_networks | {"fetch", "aggregate", "table", "figure", "report"}
+
+
+def test_name_of_the_configuration_file_runs_no_command(fresh):
+    shutil.move(fresh.root / "config/config.yaml", fresh.root / CONFIG)
+    fresh.snakemake("--configfile", CONFIG, "--until", "fetch_images")
+    assert (fresh.root / "results/tiny/images.csv").exists()
+    assert not list(fresh.root.rglob("trap"))
