@@ -1,13 +1,31 @@
 """Models file: the networks that experiments name."""
 
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from qhyvit.config.base import Name, Strict, nearest_names
+from qhyvit.config.own_modules import require_registration
 from qhyvit.errors import InputError
 from qhyvit.torchvision_compat import ensure_torchvision
+
+ConstructorName = Annotated[str, Field(pattern=r"^\w+(\.\w+)?$")]  # with the tag of its published weights behind the point
+ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+WEIGHTS_ARGUMENTS = {"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_filter_fn", "pretrained_strict"}
+OVERLAY, OVERLAY_KEYS = "pretrained_cfg_overlay", {"crop_mode", "interpolation"}
+
+
+def _check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Raise ValueError for arguments by which timm would load other weights than those whose hash is locked."""
+    overlay = arguments.get(OVERLAY, {})
+    others = [f"{OVERLAY}.{key}" for key in overlay if key not in OVERLAY_KEYS] if isinstance(overlay, dict) else [OVERLAY]
+    if refused := [*sorted(WEIGHTS_ARGUMENTS & arguments.keys()), *others]:
+        raise ValueError(f"{', '.join(refused)}: not allowed, as it may load weights; remove it, and state `weights` in the experiment")
+    return arguments
+
+
+Arguments = Annotated[dict[str, int | float | str | bool | dict[str, str]], AfterValidator(_check_arguments)]
 
 
 class Published(Strict):
@@ -27,11 +45,9 @@ class Model(Strict):
     """Network of the zoo."""
 
     family: str
-    constructor: Name = Field(description="name in timm's registry")
-    module: str | None = Field(default=None, description="module that registers the constructor, if timm itself does not")
-    arguments: dict[str, int | float | str | bool | dict[str, str]] = Field(
-        default_factory=dict, description="arguments of the constructor"
-    )
+    constructor: ConstructorName = Field(description="name in timm's registry")
+    module: ModuleName | None = Field(default=None, description="module that registers the constructor, if timm itself does not")
+    arguments: Arguments = Field(default_factory=dict, description="arguments of the constructor, none of which may load weights")
     published: Published | None = None
     source: HubSource | None = Field(default=None, description="download of missing weights that DVC does not track")
 
@@ -42,23 +58,17 @@ MODELS = TypeAdapter(dict[Name, Model])
 def find_model(name: str, known: dict[str, Model], source: Path) -> Model:
     """Return a model of the models file ``source``, which holds the ``known`` ones, or else the model of that name in timm.
 
-    Raises InputError for a name that neither has, and for an entry whose module is not installed.
+    Raises InputError for a name that neither has, and for an entry whose module is missing or registers no network.
     """
     if name not in known:
         return _timm_model(name, known, source)
     module = known[name].module
-    if module and not _is_installed(module):
-        raise InputError(
-            f"{source}: {name}: no module named {module!r}; correct the name, install the module, or add its folder to PYTHONPATH"
-        )
-    return known[name]
-
-
-def _is_installed(module: str) -> bool:
     try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package that the module is in
-        return False
+        if module:
+            require_registration(module)
+    except InputError as error:
+        raise InputError(f"{source}: {name}: {error}") from error
+    return known[name]
 
 
 def _timm_model(name: str, known: dict[str, Model], source: Path) -> Model:
