@@ -73,6 +73,10 @@ def remove_image(root):
     (root / "data/tiny/calibration/003.png").unlink()
 
 
+def lengthen_name(root):
+    (root / "data/tiny/calibration/labels.csv").write_text(f"filename,label\n{'long' * 100}.png,0\n")
+
+
 def share_image(root):
     shutil.copy(root / "data/tiny/evaluation/004.png", root / "data/tiny/calibration/003.png")
 
@@ -110,6 +114,7 @@ def pickle_weights(root):
         (truncate_image, FETCH_IMAGES, "003.png: damaged or no image (image file is truncated"),
         (truncate_image, FETCH_IMAGES, "; replace it with an intact copy, or remove it"),
         (remove_image, FETCH_IMAGES, "003.png: missing, but listed in"),
+        (lengthen_name, FETCH_IMAGES, "long.png'; correct the path"),
         (share_image, FETCH_IMAGES, "003.png: also an evaluation image (data/tiny/evaluation/004.png)"),
         (misspell_key, FETCH_IMAGES, "config.yaml: seed: unknown key; correct its spelling or remove it"),
         (name_unknown_model, FETCH_IMAGES, "unknown model 'resnet'"),

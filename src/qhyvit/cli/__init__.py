@@ -70,7 +70,9 @@ def main() -> None:
         make_app()()
     except InputError as error:
         _refuse(str(error))
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
+        if error.filename is None:
+            raise
         if _starts_a_program(error):
             _refuse(f"{error.filename}: no such program; install it, or add its folder to PATH")
         _refuse(f"{error}; correct the path, or run the command that writes the file")

@@ -85,7 +85,7 @@ def _from_npm() -> dict[str, Arrays]:
 
 
 def _sheets(sheets: list[Path], labels: Path) -> Arrays:
-    pixels = np.concatenate([np.asarray(Image.open(sheet).convert("RGB")) for sheet in sheets])
+    pixels = np.concatenate([np.asarray(Image.open(sheet, formats=["PNG"]).convert("RGB")) for sheet in sheets])
     return {
         "images": pixels.reshape(-1, 32, 32, 3),
         "labels": np.asarray(json.loads(labels.read_text()), dtype=np.int64),

@@ -17,6 +17,7 @@ from qhyvit.data.dvc import how_to_repair
 from qhyvit.errors import InputError
 
 Transform = Callable[[Image.Image], Tensor]  # from an image to the input of a network [3, H, W]
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others, such as EPS, may start programs
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,25 @@ class Entry:
     part: tuple[int, int] | None = None
 
 
+def path_below(folder: Path, filename: str, source: Path) -> Path:
+    """Return the path of a file that the list ``source`` names, in ``folder``. Raises InputError for a name that leads out of it."""
+    if Path(filename).is_absolute() or ".." in Path(filename).parts:
+        raise InputError(f"{source}: {filename!r} leads out of {folder}; name files below this folder, or put the image there")
+    return folder / filename
+
+
 def read_image(path: Path, part: tuple[int, int] | None = None) -> Image.Image:
-    """Read the image of an entry's ``path`` and ``part`` as RGB. Raises InputError if it is truncated or no image."""
+    """Read the image of an entry's ``path`` and ``part`` as RGB.
+
+    Raises InputError if it is damaged, has more pixels than Pillow allows, or is of none of `FORMATS`.
+    """
     try:
-        with path.open("rb") if part is None else _read_part(path.parent, *part) as file, Image.open(file) as image:
+        with path.open("rb") if part is None else _read_part(path.parent, *part) as file, Image.open(file, formats=FORMATS) as image:
             return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{path}: damaged or no image ({error}); {how_to_repair(path)}") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path}: damaged or no image of a format that is read ({', '.join(FORMATS)}); {how_to_repair(path)}") from error
+    except Exception as error:  # of any kind, by Pillow's decoders
+        raise InputError(f"{path}: damaged or no image ({' '.join(str(error).split())}); {how_to_repair(path)}") from error
 
 
 def _read_part(archive: Path, offset: int, size: int) -> BytesIO:

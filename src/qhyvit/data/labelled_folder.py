@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from qhyvit.data.dvc import how_to_restore
-from qhyvit.data.entries import Entry
+from qhyvit.data.entries import Entry, path_below
 from qhyvit.errors import InputError
 
 LABELS = "labels.csv"
@@ -15,8 +15,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 def read_entries(folder: Path, classes: int) -> list[Entry]:
     """List the images of a folder: with `labels.csv` sorted by file name, else by class and file name.
 
-    Raises InputError for a malformed `labels.csv`, a label outside [0, ``classes``), an image that is not there, and for folders of
-    more or fewer than ``classes`` classes.
+    Raises InputError for a malformed `labels.csv`, a label outside [0, ``classes``), an image that is missing or not below ``folder``, and
+    for folders of more or fewer than ``classes`` classes.
     """
     labels = folder / LABELS
     return _read_labels(labels, classes) if labels.exists() else _read_classes(folder, classes)
@@ -38,7 +38,7 @@ def _read_labels(source: Path, classes: int) -> list[Entry]:
     for row, (filename, label) in enumerate(table.sort_values("filename").itertuples(index=False), start=1):
         if not (label.isdecimal() and 0 <= int(label) < classes):
             raise InputError(f"{source}: label {label!r} of {filename} is outside 0..{classes - 1}; correct it or dataset.classes")
-        path = source.parent / filename
+        path = path_below(source.parent, filename, source)
         if not path.is_file():
             raise InputError(f"{path}: missing, but listed in {source} (row {row}); {how_to_restore(path)}, or delete its row")
         entries.append(Entry(path, int(label)))

@@ -8,9 +8,10 @@ import pandas as pd
 from qhyvit.config.base import Split
 from qhyvit.config.dataset import Dataset
 from qhyvit.data import imagenet, labelled_folder
-from qhyvit.data.entries import Entry, pixel_hash, read_image, sample_by_class
+from qhyvit.data.entries import Entry, path_below, pixel_hash, read_image, sample_by_class
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
+from qhyvit.own_files import written_by
 from qhyvit.progress import track
 
 COLUMNS = ["split", "filename", "label", "pixels_sha256", "offset", "size"]
@@ -36,13 +37,14 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
 
 
 def read_manifest(dataset: Dataset, path: Path, split: Split) -> list[Entry]:
-    """List the images of one split as `write_manifest` found them."""
-    table = pd.read_csv(path, dtype={"filename": "str", "offset": "Int64", "size": "Int64"})
+    """List the images of one split as `write_manifest` found them. Raises InputError for any other file."""
     place = _place(dataset, split)
-    return [
-        Entry(place / filename, label, pixels, None if pd.isna(offset) else (offset, size))
-        for _, filename, label, pixels, offset, size in table[table.split == split].itertuples(index=False)
-    ]
+    with written_by(path, "`qhyvit fetch images`"):
+        table = pd.read_csv(path, dtype={"filename": "str", "offset": "Int64", "size": "Int64"})[COLUMNS]
+        return [
+            Entry(path_below(place, filename, path), label, pixels, None if pd.isna(offset) else (offset, size))
+            for _, filename, label, pixels, offset, size in table[table.split == split].itertuples(index=False)
+        ]
 
 
 def _row(split: Split, place: Path, entry: Entry) -> tuple[Split, str, int, str, int | None, int | None]:
