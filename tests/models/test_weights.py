@@ -1,4 +1,3 @@
-import pickle
 from pathlib import Path
 
 import pytest
@@ -28,25 +27,9 @@ def test_an_unreachable_hub_is_named(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_becomes_safetensors(tmp_path):
-    torch.save({"epoch": 3, "state_dict": {"module.w": torch.arange(6.0).view(2, 3).t()}}, tmp_path / "net.pth.tar")
-    weights.convert_checkpoint(tmp_path / "net.pth.tar", tmp_path / "net.safetensors")
-    assert torch.equal(load_file(tmp_path / "net.safetensors")["w"], torch.arange(6.0).view(2, 3).t())
-
-
-class Trap:
-    def __reduce__(self):
-        return (open, ("trap-was-sprung", "w"))
-
-
-@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
-def test_a_checkpoint_with_code_in_it_is_not_opened(tmp_path, monkeypatch, save):
-    monkeypatch.chdir(tmp_path)
-    save({"state_dict": {"w": torch.ones(1)}, "args": Trap()}, tmp_path / "net.pth.tar")
-    with pytest.raises(InputError, match=r"net\.pth\.tar: cannot be opened safely"):
-        weights.convert_checkpoint(tmp_path / "net.pth.tar", tmp_path / "net.safetensors")
-    assert not (tmp_path / "trap-was-sprung").exists()
-    assert not (tmp_path / "net.safetensors").exists()
+def test_a_repository_that_cannot_be_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"net\.safetensors: \.\./\.\. could not be downloaded \(.*\); connect"):
+        weights.download(HubSource(hub="../.."), tmp_path / "net.safetensors")
 
 
 def test_weights_with_another_hash_than_recorded_are_refused(tmp_path):

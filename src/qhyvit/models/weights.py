@@ -1,14 +1,12 @@
-"""Weights that DVC does not track: download them, convert them from a checkpoint, and pin their hash."""
+"""Weights that DVC does not track: download them and pin their hash."""
 
 import shutil
 from pathlib import Path
 
-import torch
 import yaml
 from filelock import FileLock
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from safetensors.torch import save_file
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from qhyvit.config.models import HubSource
 from qhyvit.errors import InputError
@@ -20,27 +18,11 @@ def download(source: HubSource, path: Path) -> None:
     """Copy `model.safetensors` of a hub repository to ``path``. Raises InputError if that fails."""
     try:
         cached = hf_hub_download(source.hub, "model.safetensors")
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         said = " ".join(str(error).split())
         raise InputError(f"{path}: {source.hub} could not be downloaded ({said}); connect, or put the file there by hand") from error
     with atomic_write(path) as temporary:
         shutil.copyfile(cached, temporary)
-
-
-def convert_checkpoint(checkpoint: Path, path: Path) -> None:
-    """Write the state dict of a PyTorch checkpoint to ``path`` as safetensors.
-
-    Only tensors and plain containers are unpickled. Raises InputError if the checkpoint holds anything else.
-    """
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the unpickler met
-        said = " ".join(str(error).split())[:200]
-        raise InputError(f"{checkpoint}: cannot be opened safely ({said}); save its state dict alone and convert that") from error
-    state = content.get("state_dict", content)
-    tensors = {name.removeprefix("module."): tensor.contiguous() for name, tensor in state.items()}
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary)
 
 
 def pin_hash(path: Path, configured: Path, lock: Path) -> None:

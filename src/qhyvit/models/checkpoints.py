@@ -1,0 +1,59 @@
+"""Conversion of PyTorch checkpoints, as training code of many kinds writes them, to safetensors."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from timm.models import clean_state_dict
+from torch import Tensor
+
+from qhyvit.errors import InputError
+from qhyvit.files import atomic_write
+
+STATE_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")  # averaged weights come first, as timm has it
+
+
+def convert_checkpoint(checkpoint: Path, path: Path) -> str:
+    """Write the state dict of a PyTorch checkpoint to ``path`` as safetensors, and return a sentence on what was taken.
+
+    The state dict is the first of `STATE_KEYS` that is there, or the checkpoint itself, of which numbers and texts are left out. Prefixes
+    of wrappers (``module.``, ``_orig_mod.``) are removed from the names. Only tensors and plain containers are unpickled. Raises InputError
+    for a checkpoint that holds anything else or no state dict, and for a state dict that holds anything but dense tensors.
+    """
+    content = _unpickle(checkpoint)
+    if not isinstance(content, Mapping):
+        raise InputError(f"{checkpoint}: is {_kind(content)}, no state dict; save the state dict of the network and convert that")
+    key = next((key for key in STATE_KEYS if isinstance(content.get(key), Mapping)), None)
+    state = content[key] if key else {name: value for name, value in content.items() if not isinstance(value, int | float | str | None)}
+    _require_tensors(checkpoint, state)
+    tensors = clean_state_dict(state)
+    if len(tensors) < len(state):
+        raise InputError(f"{checkpoint}: has a name with and without the prefix of a wrapper; save the state dict of the network alone")
+    with atomic_write(path) as temporary:  # tied tensors share memory, which safetensors refuses
+        save_file({name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}, temporary)
+    left_out = [str(name) for name in content if name not in state and name != key]
+    return f"{len(tensors)} tensors of {key or 'the checkpoint'}" + (f", without {', '.join(left_out)}" if left_out else "")
+
+
+def _unpickle(checkpoint: Path) -> Any:
+    try:
+        return torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the unpickler met
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"{checkpoint}: cannot be opened safely ({said}); save its state dict alone and convert that") from error
+
+
+def _require_tensors(checkpoint: Path, state: Mapping[Any, Any]) -> None:
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise InputError(f"{checkpoint}: {name!r} is {_kind(value)}, no named tensor; save the state dict of the network alone")
+        if value.layout != torch.strided or value.is_quantized:
+            raise InputError(f"{checkpoint}: {name!r} is a sparse or quantized tensor; save it as a dense one")
+    if not state:
+        raise InputError(f"{checkpoint}: holds no tensors; save the state dict of the network and convert that")
+
+
+def _kind(value: object) -> str:
+    return f"of type {type(value).__name__}"
