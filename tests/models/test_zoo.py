@@ -4,6 +4,7 @@ import pytest
 import torch
 from conftest import REPOSITORY
 from safetensors.torch import save_file
+from torch import nn
 
 from qhyvit.config.dataset import Dataset
 from qhyvit.config.loading import read_yaml
@@ -37,6 +38,31 @@ def test_weights_of_another_shape_are_refused(model, tmp_path):
 def test_missing_weights_are_refused(model, tmp_path):
     with pytest.raises(InputError, match="no such weights"):
         load_weights(model, tmp_path / "weights.safetensors")
+
+
+def test_folder_is_no_file_of_weights(model, tmp_path):
+    with pytest.raises(InputError, match="a folder, no file of weights; name a safetensors file") as error:
+        load_weights(model, tmp_path)
+    assert str(error.value).startswith(f"{tmp_path}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("0.weight", torch.nan, "the parameter 0.weight holds values that are not finite"),
+        ("1.bias", torch.inf, "the parameter 1.bias holds values that are not finite"),
+        ("1.running_mean", torch.nan, "the buffer 1.running_mean holds NaN"),
+        ("1.running_var", -1e-3, "the buffer 1.running_var holds variances that are negative or infinite"),
+        ("1.running_var", torch.inf, "the buffer 1.running_var holds variances that are negative or infinite"),
+    ],
+)
+def test_values_that_no_trained_network_has_are_refused(tmp_path, name, value, said):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    state = network.state_dict()
+    state[name].view(-1)[1] = value
+    save_file(state, tmp_path / "weights.safetensors")
+    with pytest.raises(InputError, match=rf"weights\.safetensors: {said}; load or train other weights"):
+        load_weights(network, tmp_path / "weights.safetensors")
 
 
 class Trap:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from qhyvit.api.images import Images, gather
-from qhyvit.api.module import device_of, example, require_finite, require_logits, state_hash
+from qhyvit.api.module import device_of, example, require_logits, state_hash
 from qhyvit.calibration.capture import SiteStatistics, capture
 from qhyvit.calibration.output_samples import OutputCollector, OutputStatistics
 from qhyvit.graph.describe import describe
 from qhyvit.graph.traced_model import TracedModel
+from qhyvit.models.values import require_finite
 
 BATCH_SIZE = 4  # as in the embedded experiment, whose results are those of this API with the same images
 SAMPLED_POSITIONS = 64
@@ -48,7 +49,7 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
     one device or that torch.export cannot trace.
     """
     device = device_of(module)
-    require_finite(module)
+    require_finite(module, "module")
     batches = [batch.to(device) for batch in gather(images, module, seed).split(BATCH_SIZE)]
     model = TracedModel.from_module(deepcopy(module).cpu(), example(batches[0]), device)
     with torch.no_grad():

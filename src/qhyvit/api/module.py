@@ -20,16 +20,6 @@ def device_of(module: nn.Module) -> str:
     return device
 
 
-def require_finite(module: nn.Module) -> None:
-    """Raise InputError, with the name, for a parameter that is not finite and a buffer that holds NaN: masks may hold infinity."""
-    for name, parameter in module.named_parameters():
-        if not bool(parameter.isfinite().all()):
-            raise InputError(f"module: the parameter {name} holds values that are not finite; load or train other weights")
-    for name, buffer in module.named_buffers():
-        if bool(buffer.isnan().any()):
-            raise InputError(f"module: the buffer {name} holds NaN; load or train other weights")
-
-
 def require_logits(logits: object) -> None:
     """Raise InputError unless ``logits``, the result of the module, are a tensor [B, classes]."""
     if not isinstance(logits, Tensor) or logits.ndim != 2:

@@ -17,6 +17,7 @@ from qhyvit.config.models import Model
 from qhyvit.data.entries import Transform
 from qhyvit.errors import InputError
 from qhyvit.models.image_size import fit_attention_to_size, load_state
+from qhyvit.models.values import require_finite
 
 
 def build(spec: Model, classes: int, size: int | None = None) -> nn.Module:
@@ -58,8 +59,11 @@ def _size_argument(spec: Model, size: int | None) -> dict[str, int]:
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load a safetensors state dict into ``model``; all keys and shapes must fit.
 
-    Raises InputError for a missing file, a file of another format (pickles are never opened) and weights that do not fit.
+    Raises InputError for a missing file, a folder, a file of another format (pickles are never opened), weights that do not fit, and values
+    that are not finite or no variances.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, no file of weights; name a safetensors file")
     try:
         state = load_file(path)
     except FileNotFoundError as error:
@@ -74,6 +78,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise InputError(
             f"{path}: does not fit the model ({' '.join(str(error).split())}); correct `weights`, the name of the model, or dataset.classes"
         ) from error
+    require_finite(model, str(path))
 
 
 def input_shape(model: nn.Module, dataset: Dataset) -> tuple[int, int, int]:
