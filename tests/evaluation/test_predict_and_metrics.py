@@ -6,6 +6,8 @@ from torch import nn
 
 from qhyvit.evaluation.metrics import mean_kl, top1_correct
 from qhyvit.evaluation.predict import predict
+from qhyvit.graph.memory_layout import with_channels_last
+from qhyvit.graph.trace import trace
 
 
 def test_top1_against_a_loop():
@@ -42,8 +44,25 @@ def test_many_networks_share_one_reading_of_the_images():
     assert not torch.allclose(*logits, atol=1e-2)
 
 
-def test_networks_keep_their_memory_layout():
-    network = nn.Conv2d(3, 4, 3)
-    strides = network.weight.stride()
-    predict([network], [(torch.randn(3, 8, 8), 0)], batch_size=1)
-    assert network.weight.stride() == strides
+class Filtered(nn.Module):
+    """A convolution, a filter of frequencies by a complex parameter [C, H, W / 2 + 1, 2], and a product with a parameter of five axes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 5)
+        self.filter, self.scale = nn.Parameter(torch.randn(4, 8, 5, 2)), nn.Parameter(torch.randn(1, 1, 4, 1, 1))
+
+    def forward(self, x):
+        frequencies = torch.fft.rfft2(self.conv(x)) * torch.view_as_complex(self.filter)
+        return self.head((torch.fft.irfft2(frequencies, s=(8, 8))[:, None] * self.scale)[:, 0].mean((2, 3)))
+
+
+def test_weights_of_convolutions_alone_are_channels_last_in_copies():
+    network = trace(Filtered(), torch.randn(2, 3, 8, 8))
+    image = torch.randn(3, 8, 8)
+    expected, strides = network(image[None]), {name: tensor.stride() for name, tensor in network.named_parameters()}
+    (logits,), _ = predict([network], [(image, 0)], batch_size=1)
+    assert torch.allclose(logits, expected, atol=1e-5)
+    assert {name: tensor.stride() for name, tensor in network.named_parameters()} == strides
+    changed = {name: tensor.stride() for name, tensor in with_channels_last(network).named_parameters() if tensor.stride() != strides[name]}
+    assert changed == {"conv.weight": (27, 1, 9, 3)}

@@ -1,13 +1,13 @@
 """Run networks over images."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from qhyvit.data.entries import LabelledImages
+from qhyvit.graph.memory_layout import with_channels_last
 from qhyvit.progress import track
 
 
@@ -17,8 +17,7 @@ def predict(networks: Sequence[nn.Module], images: LabelledImages, batch_size: i
 
     The networks are on ``device``, and keep their memory layout, on which sums in float32 depend. Every image is read once.
     """
-    # Copies, in the faster layout for convolutions on CPUs
-    copies: list[nn.Module] = [deepcopy(network).to(memory_format=torch.channels_last) for network in networks]  # type: ignore[call-overload]
+    copies = [with_channels_last(network) for network in networks]
     logits: list[list[Tensor]] = [[] for _ in copies]
     labels = []
     for inputs, batch_labels in track(DataLoader(images, batch_size), "evaluating"):
