@@ -45,6 +45,35 @@ def test_fisher_gradients_are_of_cross_entropy_to_sampled_labels(traced):
     torch.testing.assert_close(statistics["head"].rows.gradient[0], expected)
 
 
+class Gated(nn.Module):
+    """Two sites that no gradient reaches, one detached and one of which only the largest channel counts, or all of them."""
+
+    def __init__(self, *, all_detached):
+        super().__init__()
+        self.conv, self.gate = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+        self.choice, self.head = nn.Linear(3, 4), nn.Linear(4, 5)
+        self.all_detached = all_detached
+
+    def forward(self, x):
+        chosen = F.one_hot(self.choice(x.mean((2, 3))).argmax(1), 4).to(x.dtype)
+        logits = self.head((self.conv(x) * self.gate(x).detach().sigmoid()).mean((2, 3)) * chosen)
+        return logits.detach() if self.all_detached else logits
+
+
+@pytest.mark.parametrize(
+    ("all_detached", "unreached"), [(False, {"gate", "choice"}), (True, {"conv", "gate", "choice", "head"})], ids=["some", "all"]
+)
+@pytest.mark.parametrize("inserted", [False, True], ids=["fp32", "quantized"])
+def test_errors_count_alike_at_sites_that_no_gradient_reaches(all_detached, unreached, inserted):
+    graph_module = trace(Gated(all_detached=all_detached), torch.randn(2, 3, 8, 8))
+    sites, grid = find_sites(graph_module), UniformQuantizer(8, "symmetric", torch.tensor(0.1), torch.tensor(0.0))
+    quantizers = {site.name: {"input": grid} for site in sites} if inserted else NO_QUANTIZERS
+    statistics = capture(graph_module, sites, list(torch.randn(6, 3, 8, 8).split(4)), None, 0, quantizers=quantizers)
+    constant = {name for name, found in statistics.items() if bool((found.rows.gradient == 1).all())}
+    assert constant == unreached
+    assert statistics["choice"].rows.gradient.shape == (1, 6, 4)
+
+
 def test_fisher_gradients_are_signal_where_kl_is_noise(traced):
     _, graph_module, sites = traced
     x = torch.randn(6, 3, 8, 8)

@@ -39,13 +39,17 @@ class Recorder(FakeQuantInterpreter):
             if torch.is_grad_enabled():
                 if not value.requires_grad:  # the first of its path
                     value.requires_grad_()
+                self.gradients[node] = value.new_ones(()).expand_as(value)  # kept where none arrives: all errors count alike
                 value.register_hook(partial(self.gradients.__setitem__, node))
         if node in self.kept:
             self.values[node] = value.detach().cpu() if isinstance(value, Tensor) else value
         return value
 
     def gradient(self, node: fx.Node) -> Tensor:
-        """Return the gradient at the output of a watched site's node, after the backward pass. Raises InputError when it is not finite."""
+        """Return the gradient at the output of a watched site's node, after the backward pass.
+
+        It is 1 everywhere if the loss reaches the site by no operator that has a gradient. Raises InputError when it is not finite.
+        """
         gradient = self.gradients[node]
         require_finite(self.watched[node], gradient)
         return gradient.contiguous().cpu()
@@ -76,7 +80,9 @@ def backward(
     if quantizers:
         quantized = record(quantizers)
         logits = quantized.run(images)
-    loss(logits, reference, generator).backward()
+    lost = loss(logits, reference, generator)
+    if lost.requires_grad:  # not where each path from a site to the logits is detached
+        lost.backward()
     return exact, quantized
 
 
