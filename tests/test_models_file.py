@@ -91,3 +91,12 @@ def test_entry_that_may_load_or_run_something_else_is_refused(tmp_path, changes,
 def test_interpolation_may_be_laid_over(tmp_path):
     overlay = {"pretrained_cfg_overlay": {"interpolation": "bilinear"}}
     assert Model(family="", constructor="resnet18", arguments=overlay).arguments == overlay
+
+
+def test_full_name_of_timm_is_a_model():
+    assert find_model("resnet18.a1_in1k", {}, "models.yaml") == Model(family="resnet", constructor="resnet18.a1_in1k")
+
+
+def test_unknown_name_without_a_models_file_has_advice():
+    with pytest.raises(InputError, match=r"unknown model '0'; neither models\.yaml nor timm has it: correct the name\. To add a network"):
+        find_model("0", {}, "models.yaml")

@@ -99,3 +99,25 @@ def test_the_convolutional_networks_see_images_as_in_their_training(name, interp
 def test_an_unknown_constructor_is_refused():
     with pytest.raises(InputError, match="model constructor 'mobilevit_xxxs'"):
         build(Model(family="", constructor="mobilevit_xxxs"), classes=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"act_layer": "nope"}, "KeyError: 'nope'"),
+        ({"output_stride": 5}, "AssertionError; "),
+        ({"block": "x"}, "AttributeError: 'str' object has no attribute 'expansion'"),
+        ({"num_classes": 7}, r"TypeError: .*num_classes"),
+    ],
+)
+def test_arguments_that_the_constructor_refuses_are_one_line(arguments, message):
+    with pytest.raises(InputError, match=rf"model constructor 'resnet18': {message}.*correct its entry in the models file") as error:
+        build(Model(family="", constructor="resnet18", arguments=arguments), classes=3)
+    assert "\n" not in str(error.value)
+
+
+def test_module_that_fails_is_named_with_its_error(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "failing_network.py").write_text("1 / 0")
+    with pytest.raises(InputError, match="model constructor 'own': ZeroDivisionError: division by zero; correct its entry"):
+        build(Model(family="", constructor="own", module="failing_network"), classes=3)

@@ -94,8 +94,6 @@ def _load(name: str, checkpoint: Path | None, classes: int, size: int | None) ->
         load_published_weights(network, spec)
     else:
         load_weights(network, checkpoint)
-    if size is not None:
-        network.pretrained_cfg = {**network.pretrained_cfg, "input_size": (3, size, size)}  # type: ignore[dict-item, assignment]
     return network.eval()
 
 

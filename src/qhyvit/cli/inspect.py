@@ -17,7 +17,7 @@ from qhyvit.config.models import MODELS, find_model
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.graph.describe import describe
-from qhyvit.models.zoo import build
+from qhyvit.models.zoo import build, input_shape
 from qhyvit.reporting.figures.site_graph import plot_site_graph
 
 MODELS_FILE = Path("config/models.yaml")
@@ -35,7 +35,10 @@ def inspect(
     source = models or MODELS_FILE
     known = read_yaml(source, MODELS) if models or source.exists() else {}
     network = build(find_model(model, known, source), CLASSES)
-    description = {"model": model} | describe(network, torch.zeros(2, *network.pretrained_cfg["input_size"]))  # type: ignore[index]
+    try:
+        description = {"model": model} | describe(network, torch.zeros(2, *input_shape(network)))
+    except InputError as error:
+        raise InputError(f"model {model}: {error}") from error
     if sensitivity is not None:
         _add_costs(description["sites"], sensitivity)
     if output is not None:

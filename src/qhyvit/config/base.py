@@ -51,4 +51,6 @@ def nearest_names(name: str, known: Iterable[str], others: Iterable[str] = ()) -
     """End of a message on an unknown name: the ``known`` names and ``others`` nearest to it, or all ``known`` ones if none is near."""
     names = list(known)
     nearest = get_close_matches(name, dict.fromkeys([*names, *others]), n=3)
-    return f"did you mean {' or '.join(nearest)}?" if nearest else f"choose one of {', '.join(names)}."
+    if nearest:
+        return f"did you mean {' or '.join(nearest)}?"
+    return f"choose one of {', '.join(names)}." if names else "correct the name."

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from qhyvit.errors import InputError
 from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.output_sites import OutputSite, find_output_sites
@@ -26,12 +27,16 @@ class TracedModel:
     def from_module(cls, model: nn.Module, example: Tensor, device: str = "cpu") -> "TracedModel":
         """Trace ``model`` on ``example`` [B, C, H, W], B > 1, fold its BatchNorms, and move the graph to ``device``.
 
-        Raises InputError for a model that cannot be traced (see `trace`).
+        Raises InputError for a model that cannot be traced (see `trace`) and for one without sites.
         """
         graph_module = trace(model, example)
         fold_batch_norm(graph_module)
         move_graph(graph_module, device)
-        return cls(graph_module, find_sites(graph_module), find_output_sites(graph_module))
+        sites = find_sites(graph_module)
+        if not sites:
+            said = f"{type(model).__name__}: has no product that can be quantized"
+            raise InputError(f"{said}; give a network with convolutions, linear layers or matrix products")
+        return cls(graph_module, sites, find_output_sites(graph_module))
 
     def copy_to(self, device: str) -> "TracedModel":
         """Return a copy on ``device``."""

@@ -23,19 +23,30 @@ from qhyvit.models.values import require_finite
 def build(spec: Model, classes: int, size: int | None = None) -> nn.Module:
     """Build the network of ``spec`` with random weights, for images of ``size`` pixels per side (None: the network's own size).
 
-    Raises InputError if timm does not have it.
+    Raises InputError if timm does not have it, or if its module or constructor fails.
     """
-    if spec.module:
-        import_module(spec.module)
     try:
+        if spec.module:
+            import_module(spec.module)
         model = timm.create_model(spec.constructor, num_classes=classes, exportable=True, **spec.arguments, **_size_argument(spec, size))
-    except (RuntimeError, TypeError) as error:
+    except Exception as error:  # of any kind: module and arguments are the user's
+        said = shorten(": ".join(filter(None, (type(error).__name__, str(error)))), 200)
         raise InputError(
-            f"model constructor {spec.constructor!r}: {error}; correct its entry in the models file of the experiment"
+            f"model constructor {spec.constructor!r}: {said}; correct its entry in the models file of the experiment"
         ) from error
     if size is not None:
         fit_attention_to_size(model, size)
+    _state_input(model, spec, size)
     return model
+
+
+def _state_input(model: nn.Module, spec: Model, size: int | None) -> None:
+    """State the channels and the size of images in timm's description of the model, which has those of the published weights."""
+    published: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    if "input_size" in published:
+        channels, height, width = published["input_size"]
+        side = size or spec.arguments.get("img_size")
+        model.pretrained_cfg = published | {"input_size": (spec.arguments.get("in_chans", channels), side or height, side or width)}  # type: ignore[assignment]
 
 
 def load_published_weights(model: nn.Module, spec: Model) -> None:
@@ -81,20 +92,29 @@ def load_weights(model: nn.Module, path: Path) -> None:
     require_finite(model, str(path))
 
 
-def input_shape(model: nn.Module, dataset: Dataset) -> tuple[int, int, int]:
-    """Return channels, height and width of the model's input on this image set."""
+def input_shape(model: nn.Module, dataset: Dataset | None = None) -> tuple[int, int, int]:
+    """Return channels, height and width of the model's input on an image set; None: those of its own description."""
     channels, height, width = data_config(model, dataset)["input_size"]
     return channels, height, width
 
 
 def make_transform(model: nn.Module, dataset: Dataset) -> Transform:
-    """Make timm's evaluation transform, with what the image set states itself: size, crop, interpolation, mean or std."""
+    """Make timm's evaluation transform, with what the image set states itself: size, crop, interpolation, mean or std.
+
+    Raises InputError for a model that takes no images of red, green and blue.
+    """
+    channels, *_ = input_shape(model, dataset)
+    if channels != 3:
+        raise InputError(f"takes images of {channels} channels, not of red, green and blue; remove `in_chans` from its `arguments`")
     return create_transform(**data_config(model, dataset), is_training=False)
 
 
-def data_config(model: nn.Module, dataset: Dataset) -> dict[str, Any]:
+def data_config(model: nn.Module, dataset: Dataset | None = None) -> dict[str, Any]:
     """Return timm's description of the model's input: input_size, interpolation, mean, std, crop_pct, crop_mode."""
-    size = {} if dataset.input_size is None else {"input_size": (3, dataset.input_size, dataset.input_size)}
+    own: dict[str, Any] = resolve_data_config({}, model=model)
+    if dataset is None:
+        return own
+    size = {} if dataset.input_size is None else {"input_size": (own["input_size"][0], dataset.input_size, dataset.input_size)}
     config: dict[str, Any] = resolve_data_config(dataset.preprocessing | size, model=model)
     return config
 
