@@ -184,6 +184,7 @@ EVALUATE = ("--images", "out/images.csv", "--output", "out/a.json", "--logits", 
     [
         ("quantize", ("--method", "minmax", *QUANTIZE), "--calibration", "`qhyvit calibrate`"),
         ("evaluate", EVALUATE, "--quantized", "`qhyvit quantize`, `qhyvit convert` or QuantizedModel.save"),
+        ("evaluate", EVALUATE, "--shard", "`qhyvit predict`"),
     ],
 )
 def test_file_of_another_kind_ends_with_one_line_that_names_its_writer(qhyvit, project, content, command, arguments, option, writer):
@@ -208,12 +209,12 @@ def test_missing_file_is_named_in_one_line(qhyvit, project):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("none.csv", "No such file or directory: 'none.csv'; correct the path, or run the command that writes the file"),
-        ("config", "Is a directory: 'config'; correct the path, or run the command that writes the file"),
+        ("config/config.yaml/images.csv", "File exists: 'config/config.yaml'; correct the path, or run the command that writes the file"),
+        ("config", " -> 'config'; correct the path, or run the command that writes the file"),
     ],
 )
-def test_path_that_is_no_file_is_named_in_one_line(qhyvit, path, message):
-    code, lines = qhyvit("report", f"accuracy={path}", "--output", "out")
+def test_path_that_cannot_be_written_is_named_in_one_line(qhyvit, path, message):
+    code, lines = qhyvit(*FETCH_IMAGES[:-1], path)
     assert code == 2
     (line,) = lines
     assert line.endswith(message)
@@ -282,6 +283,14 @@ def test_every_module_of_commands_is_a_command():
     packages = [(package.__path__, f"{package.__name__}.") for package in (cli, fetch)]
     modules = {module.name for path, prefix in packages for module in iter_modules(path, prefix) if not module.ispkg}
     assert modules - shared == {command.values[0].module for command in COMMANDS}
+
+
+@pytest.mark.parametrize("given", [("--simulated", "q"), ("--simulated", "q", "--checks", "c"), ("--checks", "c", "--quantized", "q")])
+def test_simulation_to_compare_with_needs_all_of_its_files(qhyvit, given):
+    run = ("--model", "mobilevit_xxs", "--method", "minmax", "--bits", "w8a8", "--seed", "0", "--images", "images.csv")
+    paths = ("--exported", "net.onnx", "--logits", "fp32.safetensors", "--output", "out/a.json")
+    code, lines = qhyvit("execute", "--config", "config/config.yaml", *run, *paths, *given)
+    assert (code, lines) == (2, ["qhyvit: --simulated needs --checks, and has to be one of --quantized; give all three or none"])
 
 
 def test_evaluate_without_an_output_per_network_is_refused(qhyvit, project):

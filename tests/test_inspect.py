@@ -71,7 +71,7 @@ def test_products_that_stay_fp32_are_shown_with_reason(description):
 
 def test_sensitivity_of_other_sites_is_refused(use, tmp_path):
     use(TinyHybrid())
-    (tmp_path / "costs.csv").write_text("site\nother\n")
+    (tmp_path / "costs.csv").write_text("site,alone_kl,alone_drop,without_kl,without_drop\nother,0,0,0,0\n")
     with pytest.raises(InputError, match="its sites are not those of this network"):
         inspect("resnet18", sensitivity=tmp_path / "costs.csv")
 

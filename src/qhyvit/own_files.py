@@ -8,6 +8,8 @@ from safetensors import SafetensorError
 
 from qhyvit.errors import InputError
 
+FAULTS = (OSError, SafetensorError, AttributeError, LookupError, TypeError, ValueError)  # by which a file shows that it is another one
+
 
 @contextmanager
 def written_by(path: Path, writer: str) -> Iterator[None]:
@@ -16,6 +18,10 @@ def written_by(path: Path, writer: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
-        said = f"{type(error).__name__}: {error}"
-        raise InputError(f"{path}: not written by {writer} ({said}); give a file that is") from error
+    except FAULTS as error:
+        raise InputError(f"{path}: not written by {writer} ({said_by(error)}); give a file that is") from error
+
+
+def said_by(error: Exception) -> str:
+    """Return the kind and the message of an error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

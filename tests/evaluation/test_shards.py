@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import REPOSITORY, TINY_EXPERIMENT, write_data, write_images
+from safetensors.torch import save
 from small_network import small_network
 
 from qhyvit.cli import calibrate, task
@@ -16,7 +17,7 @@ from qhyvit.data.entries import Entry
 from qhyvit.data.manifest import write_manifest
 from qhyvit.errors import InputError
 from qhyvit.evaluation import evaluation_set
-from qhyvit.evaluation.predictions import Predictions
+from qhyvit.evaluation.predictions import Predictions, read_reference
 from qhyvit.evaluation.shards import merge_shards, save_shard, shard_of
 
 MODEL = "mobilevit_xxs"
@@ -112,3 +113,16 @@ def test_merged_shards_have_the_bytes_of_one_job(experiment):
     assert len({whole[f"{bits}.json"] for bits in BITS}) == 2
     for shards in (1, 3, 7):
         assert result(shards) == whole
+
+
+def test_no_shard_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"--shard: none is given; give all files that `qhyvit predict` wrote"):
+        merge_shards([], [])
+
+
+@pytest.mark.parametrize("content", [b"no tensors", save({"labels": torch.zeros(2)}), None], ids=["text", "other-tensors", "missing"])
+def test_reference_of_another_writer_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "fp32.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match=r"fp32\.safetensors: not written by `qhyvit evaluate` without --quantized \("):
+        read_reference(tmp_path / "fp32.safetensors")

@@ -71,7 +71,7 @@ def main() -> None:
     except InputError as error:
         _refuse(str(error))
     except OSError as error:
-        if error.filename is None:
+        if not _concerns_a_path(error):
             raise
         if _starts_a_program(error):
             _refuse(f"{error.filename}: no such program; install it, or add its folder to PATH")
@@ -81,6 +81,10 @@ def main() -> None:
 def collect_garbage_seldom() -> None:
     """Collect garbage a hundred times less often: the objects of imports and traces live to the end, and each collection visits all."""
     gc.set_threshold(70_000)
+
+
+def _concerns_a_path(error: OSError) -> bool:
+    return error.filename is not None or isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | PermissionError)
 
 
 def _starts_a_program(error: OSError) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from qhyvit.cli import options
@@ -17,7 +17,7 @@ from qhyvit.config.loading import Config
 from qhyvit.errors import InputError
 from qhyvit.evaluation.evaluation_set import input_files, predict_images
 from qhyvit.evaluation.metrics import mean_kl, top1_correct
-from qhyvit.evaluation.predictions import Predictions
+from qhyvit.evaluation.predictions import Predictions, read_reference
 from qhyvit.evaluation.published_accuracy import check_published_accuracy
 from qhyvit.evaluation.shards import merge_shards
 from qhyvit.files import atomic_write
@@ -52,8 +52,7 @@ def evaluate(
     inputs = {"weights": settings.weights_path(model), "images": images}
     evaluated = provenance(inputs, {"preprocessing": settings.experiment.dataset.preprocessing}, predictions.device)
     if networks:
-        with written_by(logits, "`qhyvit evaluate` without --quantized"):
-            reference = load_file(logits)["logits"]
+        reference = read_reference(logits)
         for path, target, found in zip(networks, output, predictions.logits, strict=True):
             run, record = _quantized_run(settings, model, path)
             measured = _accuracy(found, predictions.labels) | {"kl": mean_kl(reference, found)}

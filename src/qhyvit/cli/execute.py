@@ -8,7 +8,6 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -25,11 +24,13 @@ from qhyvit.evaluation.agreement import agreement
 from qhyvit.evaluation.evaluation_set import BATCH_SIZE, input_files
 from qhyvit.evaluation.metrics import mean_kl, top1_correct
 from qhyvit.evaluation.predict import predict
+from qhyvit.evaluation.predictions import read_reference
 from qhyvit.evaluation.rounding_noise import DisturbedSimulation
 from qhyvit.evaluation.shards import merge_shards
 from qhyvit.files import atomic_write
 from qhyvit.models.loading import load_model
 from qhyvit.models.zoo import build, make_transform
+from qhyvit.own_files import written_by
 from qhyvit.provenance import provenance
 from qhyvit.quantizers.serialization import load_quantizers
 
@@ -56,6 +57,8 @@ def execute(
 ) -> None:
     """Measure an exported model, run by its engine: accuracy, size, share of int8 kernels, agreement with the simulation."""
     torch.set_num_threads(1)
+    if (simulated is None) != (checks is None) or simulated not in (None, *(quantized or [])):
+        raise InputError("--simulated needs --checks, and has to be one of --quantized; give all three or none")
     settings = load_experiment(config, model)
     engine = load_engine(exported, threads=1)
     name = ENGINES[exported.suffix]
@@ -74,7 +77,7 @@ def execute(
         "images": len(labels),
         "top1": 100 * float(correct.double().mean()),
         "correct": "".join(str(int(hit)) for hit in correct),
-        "kl": mean_kl(load_file(logits)["logits"], found),
+        "kl": mean_kl(read_reference(logits), found),
         "engine": name,
         "int8_share": 100 * engine.int8_share(),
         "size": engine.size,
@@ -88,7 +91,8 @@ def execute(
         expected = merge_shards(shard or [], inputs).logits[(quantized or []).index(simulated)]
         disturbed = _run_disturbed(settings, model, simulated, images)
         noise = agreement(expected[: len(disturbed)], disturbed)
-        result["site_difference"] = float(pd.read_csv(checks).difference.max())
+        with written_by(checks, "`qhyvit export`"):
+            result["site_difference"] = float(pd.read_csv(checks).difference.max())
         result |= agreement(expected, found) | {f"noise_{name}": noise[name] for name in ("agreement", "median_difference")}
     with atomic_write(output) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")

@@ -18,6 +18,7 @@ from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.graph.describe import describe
 from qhyvit.models.zoo import build, input_shape
+from qhyvit.own_files import written_by
 from qhyvit.reporting.figures.site_graph import plot_site_graph
 
 MODELS_FILE = Path("config/models.yaml")
@@ -50,11 +51,12 @@ def inspect(
 
 
 def _add_costs(sites: list[dict[str, Any]], sensitivity: Path) -> None:
-    table = pd.read_csv(sensitivity).set_index("site")
+    with written_by(sensitivity, "`qhyvit sensitivity`"):
+        table = pd.read_csv(sensitivity).set_index("site")[COSTS]
     if list(table.index) != [site["name"] for site in sites]:
         raise InputError(f"{sensitivity}: its sites are not those of this network; give the sensitivity of the same model")
     for site in sites:
-        site |= table.loc[site["name"], COSTS].to_dict()
+        site |= table.loc[site["name"]].to_dict()
 
 
 def show(description: dict[str, Any], console: Console) -> None:

@@ -9,6 +9,7 @@ import typer
 from qhyvit.cli.inputs import find_entry
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
+from qhyvit.own_files import written_by
 from qhyvit.reporting.html import page
 from qhyvit.reporting.registry import RESULTS, TABLES
 
@@ -27,6 +28,7 @@ def report(
         if not separator:
             raise InputError(f"{text}: not of the form NAME=CSV; put the name of the table before its file")
         entry = find_entry(PAGES, "table", name)
-        cells = pd.read_csv(path, dtype=str, keep_default_na=False)
+        with written_by(Path(path), "`qhyvit table` or `qhyvit aggregate`"):
+            cells = pd.read_csv(path, dtype=str, keep_default_na=False)
         with atomic_write(output / f"{name}.html") as temporary:
             temporary.write_text(page(cells, entry.title, entry.caption), encoding="utf-8")

@@ -1,8 +1,12 @@
 """Predictions of networks on images."""
 
+from pathlib import Path
 from typing import NamedTuple
 
+from safetensors.torch import load_file
 from torch import Tensor
+
+from qhyvit.own_files import written_by
 
 
 class Predictions(NamedTuple):
@@ -11,3 +15,9 @@ class Predictions(NamedTuple):
     logits: list[Tensor]
     labels: Tensor
     device: str
+
+
+def read_reference(path: Path) -> Tensor:
+    """Return the logits [N, classes] of an FP32 network, which `qhyvit evaluate` wrote. Raises InputError for any other file."""
+    with written_by(path, "`qhyvit evaluate` without --quantized"):
+        return load_file(path)["logits"]

@@ -13,6 +13,7 @@ from qhyvit.data.entries import Entry
 from qhyvit.errors import InputError
 from qhyvit.evaluation.predictions import Predictions
 from qhyvit.files import atomic_write
+from qhyvit.own_files import written_by
 from qhyvit.provenance import file_sha256
 
 
@@ -39,7 +40,9 @@ def save_shard(path: Path, predictions: Predictions, number: int, count: int, in
 
 
 def merge_shards(paths: Sequence[Path], inputs: list[Path]) -> Predictions:
-    """Join the predictions of all shards, in order. Raises InputError for a file in the wrong place or of other ``inputs``."""
+    """Join the predictions of all shards, in order. Raises InputError for a file in the wrong place, of other ``inputs`` or no shard."""
+    if not paths:
+        raise InputError("--shard: none is given; give all files that `qhyvit predict` wrote for these networks, in order")
     shards = [_load(path, _header(number, len(paths), inputs)) for number, path in enumerate(paths, start=1)]
     logits = [torch.cat(parts) for parts in zip(*(shard.logits for shard in shards), strict=True)]
     devices = sorted({shard.device for shard in shards})
@@ -47,7 +50,7 @@ def merge_shards(paths: Sequence[Path], inputs: list[Path]) -> Predictions:
 
 
 def _load(path: Path, header: dict[str, str]) -> Predictions:
-    with safe_open(path, framework="pt") as file:
+    with written_by(path, "`qhyvit predict`"), safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         if header.items() - metadata.items():
             raise InputError(f"{path}: not shard {header['shard']} of these weights, images and quantizers; run `qhyvit predict` again")

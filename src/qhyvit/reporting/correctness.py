@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qhyvit.own_files import written_by
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.runs import KEY, correct_images, in_order
 
@@ -23,9 +24,13 @@ def correct_table(results: list[dict[str, Any]], manifest: Path, methods: Method
 
 
 def images_hash(manifest: Path) -> str:
-    """Return a hash of labels and pixels of the evaluation images, in order. Runs are paired only on images of equal hash."""
-    table = pd.read_csv(manifest, dtype=str)
-    evaluated = table.loc[table.split == "evaluation", ["label", "pixels_sha256"]]
+    """Return a hash of labels and pixels of the evaluation images, in order. Runs are paired only on images of equal hash.
+
+    Raises InputError for a file that is no manifest.
+    """
+    with written_by(manifest, "`qhyvit fetch images`"):
+        table = pd.read_csv(manifest, dtype=str)
+        evaluated = table.loc[table.split == "evaluation", ["label", "pixels_sha256"]]
     return sha256(evaluated.to_csv(index=False).encode()).hexdigest()[:DIGITS]
 
 

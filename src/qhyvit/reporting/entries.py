@@ -1,6 +1,7 @@
 """Entries of the registry: one kind for tables, one for figures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import product
@@ -8,6 +9,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from qhyvit.config.loading import Config
+from qhyvit.errors import InputError
+from qhyvit.own_files import FAULTS, said_by
 from qhyvit.reporting.sources import Sources
 
 if TYPE_CHECKING:  # the workflow reads the registry at each start, and needs neither pandas nor matplotlib
@@ -51,7 +54,8 @@ class TableEntry(Entry):
 
     def make(self, sources: Sources) -> "Table":
         """Make the table. Raises InputError for inputs that are missing or invalid."""
-        table: Table = import_module(self.module).make(sources)
+        with _files_of_its_kinds(self.name, sources):
+            table: Table = import_module(self.module).make(sources)
         return table
 
 
@@ -91,8 +95,21 @@ class FigureEntry(Entry):
 
     def make(self, sources: Sources) -> "Figure":
         """Make the figure. Raises InputError for inputs that are missing or invalid."""
-        figure: Figure = import_module(self.module).make(sources)
+        with _files_of_its_kinds(self.name, sources):
+            figure: Figure = import_module(self.module).make(sources)
         return figure
+
+
+@contextmanager
+def _files_of_its_kinds(name: str, sources: Sources) -> Iterator[None]:
+    """Raise InputError for all errors in the block by which files of ``sources`` show that they are of another kind."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FAULTS as error:
+        given = ", ".join(f"{kind}={path}" for kind, paths in sources.paths.items() for path in paths[:1])
+        raise InputError(f"{name}: cannot be made from {given} ({said_by(error)}); give each kind of input its own files") from error
 
 
 def modes(config: Config) -> list[str]:
