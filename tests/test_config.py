@@ -235,7 +235,15 @@ def test_experiment_loads_and_has_reports_of_its_own(monkeypatch, name):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"a: [1,", "not YAML"), (b"a: \xff", "not YAML"), (b"", r"Input should be .* \(found None\); correct it")],
+    [
+        (b"a: [1,", r"not YAML \(.*\); correct its syntax"),
+        (b"a: 2020-13-45", r"not YAML \(month must be in 1\.\.12.*\)"),
+        (b"a: " + b"[" * 2000, r"not YAML \(maximum recursion depth exceeded"),
+        (b"a: !!timestamp x", r"not YAML \("),
+        ("# Gr\u00f6\u00dfe".encode("latin-1"), r"not UTF-8 \('utf-8' codec .*\); save it in this encoding"),
+        ("a: 1".encode("utf-16"), r"not UTF-8 \('utf-8' codec .*\); save it in this encoding"),
+        (b"", r"Input should be .* \(found None\); correct it"),
+    ],
 )
 def test_file_that_is_no_yaml_is_refused(tmp_path, content, message):
     (tmp_path / "config.yaml").write_bytes(content)

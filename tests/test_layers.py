@@ -5,7 +5,7 @@ import pytest
 from conftest import REPOSITORY
 
 LAYERS = [  # from the lowest on; the packages or modules of a line stand next to each other
-    ("errors", "processor", "torchvision_compat"),
+    ("commit", "errors", "processor", "torchvision_compat"),
     ("files", "own_files", "progress", "provenance"),
     ("config", "presets"),
     ("device",),  # the devices that an experiment may state

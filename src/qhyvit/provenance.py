@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from qhyvit.commit import git_commit
 from qhyvit.processor import processor
 
 Provenance = dict[str, Any]
@@ -37,13 +37,3 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def git_commit() -> str:
-    """Return the commit of the working tree, or "unknown" without git or outside a checkout."""
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return "unknown"
-    return result.stdout.strip() or "unknown"

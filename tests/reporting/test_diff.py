@@ -315,11 +315,18 @@ def test_reproduced_run_is_told_from_one_that_differs(reproduced, repository):
     assert "1 of 2 quantized runs are equal." in printed
 
 
-def test_nothing_to_compare_with_is_one_line(reproduced, repository):
+def test_nothing_to_compare_with_is_one_line(reproduced, repository, monkeypatch):
     git("rm", "--quiet", "--cached", "-r", "reports")
     git("commit", "--quiet", "-m", "without reports")
     assert reproduced() == "reports/results.csv: not committed, so there is nothing to compare this run with\n"
+    said = "no git checkout with a commit here, so there are no committed results to compare with ("
+    with monkeypatch.context() as without_git:
+        without_git.setenv("PATH", str(repository))
+        assert reproduced() == f"{said}there is no program git in PATH)\n"
+    with monkeypatch.context() as of_another_user:
+        of_another_user.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        assert reproduced().startswith(f"{said}fatal: detected dubious ownership")
     shutil.rmtree(repository / ".git")
-    assert reproduced() == "no git checkout with a commit here, so there are no committed results to compare with\n"
+    assert reproduced().startswith(f"{said}fatal: not a git repository")
     (repository / "reports/results.csv").unlink()
     assert reproduced().startswith("reports/results.csv: not there")

@@ -6,7 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
+from qhyvit.commit import UNKNOWN, git_commit
 from qhyvit.config.dataset import PREPROCESSING
 from qhyvit.config.deployment import PEER_BITS, PEER_FORMATS
 from qhyvit.config.environment import env_variables
@@ -78,9 +80,16 @@ def lift_default_rate():
         workflow.scheduler.job_rate_limiter = None
 
 
+def say_if_commit_is_unknown():
+    """Warn that results will not tell the commit of the code, in a copy without git: a checkout that git refuses warns itself."""
+    if git_commit() == UNKNOWN:
+        logger.warning("results record the commit as unknown, since git knows none here; they do not depend on it")
+
+
 # Snakemake has one such hook: a second one would replace it.
 onstart:
     check_run()
+    say_if_commit_is_unknown()
     lift_default_rate()
 
 

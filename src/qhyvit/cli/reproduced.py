@@ -8,7 +8,7 @@ from qhyvit.cli import options
 from qhyvit.cli.console import wide_console
 from qhyvit.config.loading import load_config
 from qhyvit.reporting.reproduction import agreement
-from qhyvit.reporting.revisions import committed_runs, is_commit, present_runs
+from qhyvit.reporting.revisions import committed_runs, present_runs, why_no_commit
 
 REVISION = "HEAD"
 
@@ -19,8 +19,8 @@ def reproduced(config: options.Config) -> None:
     console, present = wide_console(), present_runs(reports)
     if present is None:
         console.print(f"{reports / 'results.csv'}: not there, so there is nothing to compare with the committed results")
-    elif not is_commit(REVISION):
-        console.print("no git checkout with a commit here, so there are no committed results to compare with")
+    elif said := _why_nothing_is_committed():
+        console.print(f"no git checkout with a commit here, so there are no committed results to compare with ({said})")
     elif (committed := committed_runs(reports, REVISION)) is None:
         console.print(f"{reports / 'results.csv'}: not committed, so there is nothing to compare this run with")
     else:
@@ -32,6 +32,13 @@ def reproduced(config: options.Config) -> None:
         )
     if (page := reports / "report.html").exists():
         console.print(f"The report is {page}.")
+
+
+def _why_nothing_is_committed() -> str | None:
+    try:
+        return why_no_commit(REVISION)
+    except FileNotFoundError:
+        return "there is no program git in PATH"
 
 
 def _shown(counts: pd.DataFrame, title: str) -> Table:

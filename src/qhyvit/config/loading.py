@@ -105,10 +105,12 @@ def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> Any:
 
 def _parsed(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a configuration file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error}); save it in this encoding") from error
+    except Exception as error:  # of any kind: PyYAML converts dates and numbers by functions that raise their own
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())}); correct its syntax") from error
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from qhyvit.commit import is_checkout
 from qhyvit.errors import InputError
 
 DVC_FILE = Path("data.dvc")
@@ -31,12 +32,19 @@ def how_to_repair(path: Path) -> str:
 
 
 def pull(target: Path) -> None:
-    """Get one target with `dvc pull`. Raises InputError, with what DVC said, if the remote cannot deliver it intact."""
+    """Get one target with `dvc pull`, for which a copy without git will do.
+
+    Raises InputError, with what DVC said, if the remote cannot deliver it intact.
+    """
+    has_git = is_checkout(Path.cwd())
+    if not has_git:  # DVC asks for git unless its configuration, here that of this folder alone, says otherwise
+        subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"], capture_output=True, check=False)
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "pull", "--quiet", str(target)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         said = " ".join(result.stderr.split()) or f"exit code {result.returncode}"
+        restore = "`git checkout -- dvc-store`" if has_git else "unpack dvc-store again"
         raise InputError(
-            f"{target}: `dvc pull` failed: {said} Either the DVC remote lacks an object or holds a corrupted one (fix: `git checkout"
-            f" -- dvc-store`, or `dvc push` from an intact copy), or {target} was changed here (to keep the change: `dvc commit data.dvc`)"
+            f"{target}: `dvc pull` failed: {said} Either the DVC remote lacks an object or holds a corrupted one (fix: {restore}, or"
+            f" `dvc push` from an intact copy), or {target} was changed here (to keep the change: `dvc commit data.dvc`)"
         )

@@ -12,17 +12,18 @@ from qhyvit.reporting.diff import with_correct
 from qhyvit.reporting.runs import COLUMNS, read_results
 
 
-def is_commit(revision: str) -> bool:
-    """Check that ``revision`` names a commit of a git checkout here."""
-    return not _git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").returncode
+def why_no_commit(revision: str) -> str | None:
+    """Return, in git's words, why ``revision`` names no commit of a git checkout here; None if it does."""
+    result = _git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    return " ".join(result.stderr.split()) if result.returncode else None
 
 
 def require_commit(revision: str) -> None:
-    """Raise InputError unless `is_commit`."""
-    if not is_commit(revision):
+    """Raise InputError unless ``revision`` names a commit of a git checkout here."""
+    if said := why_no_commit(revision):
         raise InputError(
-            f"{revision}: no such commit here; `git log --oneline` lists the commits, and in a shallow clone `git fetch --unshallow` gets"
-            " the others"
+            f"{revision}: no such commit here ({said}); `git log --oneline` lists the commits, and in a shallow clone"
+            " `git fetch --unshallow` gets the others"
         )
 
 
