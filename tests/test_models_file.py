@@ -97,6 +97,12 @@ def test_full_name_of_timm_is_a_model():
     assert find_model("resnet18.a1_in1k", {}, "models.yaml") == Model(family="resnet", constructor="resnet18.a1_in1k")
 
 
+@pytest.mark.parametrize("name", ["resnet18.", "resnet18.a.b", "resnet18.a-b", "hf-hub:timm/resnet18", "local-dir:net", ""])
+def test_other_names_of_timm_are_no_models(name):
+    with pytest.raises(InputError, match=rf"unknown model '{name}'; neither models\.yaml nor timm has it"):
+        find_model(name, {}, "models.yaml")
+
+
 def test_unknown_name_without_a_models_file_has_advice():
     with pytest.raises(InputError, match=r"unknown model '0'; neither models\.yaml nor timm has it: correct the name\. To add a network"):
         find_model("0", {}, "models.yaml")

@@ -4,6 +4,8 @@ import re
 import shlex
 import shutil
 
+from conftest import TINY_EXPERIMENT
+
 EVERYTHING = {
     "results": "my results",
     "reports": "my reports",
@@ -36,3 +38,12 @@ def test_name_of_the_configuration_file_runs_no_command(fresh):
     fresh.snakemake("--configfile", CONFIG, "--until", "fetch_images")
     assert (fresh.root / "results/tiny/images.csv").exists()
     assert not list(fresh.root.rglob("trap"))
+
+
+def test_braces_in_the_name_of_a_class_are_named(fresh):
+    for split in ("train", "val"):
+        (fresh.root / "mine" / split / "a{b}").mkdir(parents=True)
+    fresh.configure(dataset=TINY_EXPERIMENT["dataset"] | {"calibration": "mine/train", "evaluation": "mine/val"})
+    planned = fresh.run("-m", "snakemake", "--dry-run", check=False)
+    assert planned.returncode == 1
+    assert "mine/train/a{b}: Snakemake reads the braces in this name as a wildcard; rename it" in planned.stdout

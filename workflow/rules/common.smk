@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import contains_wildcard
 from snakemake.logging import logger
 
 from qhyvit.commit import UNKNOWN, git_commit
@@ -163,9 +164,13 @@ def repeated(option, values):
 def untracked_inputs(*paths):
     """Return the existing paths that DVC does not track, for Snakemake to watch their time stamps.
 
-    Paths with a variable of the environment are left out, since they may move; missing ones too, since a plan does without them.
+    Paths with a variable of the environment are left out, since they may move; missing ones too, since a plan does without them. Raises
+    WorkflowError for a name that Snakemake would read as a pattern.
     """
-    return [str(path) for path in paths if tracked_hash(path) is None and not env_variables(path) and path.exists()]
+    watched = [str(path) for path in paths if tracked_hash(path) is None and not env_variables(path) and path.exists()]
+    for path in filter(contains_wildcard, watched):
+        raise WorkflowError(f"{path}: Snakemake reads the braces in this name as a wildcard; rename it")
+    return watched
 
 
 def reconstructs(method):

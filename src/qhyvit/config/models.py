@@ -1,5 +1,6 @@
 """Models file: the networks that experiments name."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,8 @@ from qhyvit.config.own_modules import require_registration
 from qhyvit.errors import InputError
 from qhyvit.torchvision_compat import ensure_torchvision
 
-ConstructorName = Annotated[str, Field(pattern=r"^\w+(\.\w+)?$")]  # with the tag of its published weights behind the point
+CONSTRUCTOR_PATTERN = r"^\w+(\.\w+)?$"  # with the tag of its published weights behind the point
+ConstructorName = Annotated[str, Field(pattern=CONSTRUCTOR_PATTERN)]
 ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 WEIGHTS_ARGUMENTS = {"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_filter_fn", "pretrained_strict"}
 OVERLAY, OVERLAY_KEYS = "pretrained_cfg_overlay", {"crop_mode", "interpolation"}
@@ -75,7 +77,7 @@ def _timm_model(name: str, known: dict[str, Model], source: Path) -> Model:
     ensure_torchvision()
     import timm  # not at the top: it takes seconds, and most experiments name no such model
 
-    if not timm.is_model(name):
+    if not re.fullmatch(CONSTRUCTOR_PATTERN, name) or not timm.is_model(name):
         raise InputError(
             f"unknown model {name!r}; neither {source} nor timm has it: {nearest_names(name, known, timm.list_models())}"
             f" To add a network of your own, add an entry to {source} with its `constructor` and the `module` that registers it in timm"
