@@ -76,6 +76,14 @@ def test_sensitivity_of_other_sites_is_refused(use, tmp_path):
         inspect("resnet18", sensitivity=tmp_path / "costs.csv")
 
 
+def test_model_that_states_no_input_is_shown_at_the_size_of_imagenet(use, tmp_path):
+    network = TinyHybrid()
+    use(network)
+    del network.pretrained_cfg
+    inspect("resnet18", output=tmp_path / "sites.json")
+    assert json.loads((tmp_path / "sites.json").read_text())["input"] == [3, 224, 224]
+
+
 def test_untraceable_model_is_one_line(use, capfd):
     use(Branch())
     with pytest.raises(InputError, match=r"^model resnet18: Branch: torch\.export cannot trace it") as refused:

@@ -3,8 +3,10 @@
 import re
 import shlex
 import shutil
+import subprocess
 
-from conftest import TINY_EXPERIMENT
+import pytest
+from conftest import REPOSITORY, TINY_EXPERIMENT
 
 EVERYTHING = {
     "results": "my results",
@@ -47,3 +49,11 @@ def test_braces_in_the_name_of_a_class_are_named(fresh):
     planned = fresh.run("-m", "snakemake", "--dry-run", check=False)
     assert planned.returncode == 1
     assert "mine/train/a{b}: Snakemake reads the braces in this name as a wildcard; rename it" in planned.stdout
+
+
+@pytest.mark.parametrize("target", ["reproduce", "diff", "images"])
+def test_name_of_the_configuration_file_is_no_part_of_a_recipe(target):
+    command = ["make", "--dry-run", target, "CONFIG=a; touch trap", "REV=a; touch trap"]
+    printed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert '"$CONFIG"' in printed
+    assert "trap" not in printed
