@@ -66,6 +66,24 @@ def test_trained_network_classifies_its_images(tmp_path):
     assert float((predicted == labels).double().mean()) > 0.9
 
 
+class Scaled(nn.Module):
+    """A scale with five axes, which has no channels-last layout."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, 1, 8, 1, 1))
+
+    def forward(self, x):
+        return (x[:, None] * self.scale)[:, 0]
+
+
+def test_network_with_a_parameter_of_five_axes_is_trained(tmp_path):
+    network = small_network().insert(1, Scaled())
+    training.train_cycle(network, *bright_or_dark(), SETTINGS, CYCLE, tmp_path / "state", torch.device("cpu"))
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert not torch.equal(network[1].scale, torch.ones_like(network[1].scale))
+
+
 def test_images_are_normalized_as_by_the_evaluation_transform():
     model = build(Model(family="", constructor="efficientformerv2_s0"), classes=10)
     dataset = Dataset(name="x", classes=10, calibration="c", evaluation="e", input_size=128, crop_pct=1.0)

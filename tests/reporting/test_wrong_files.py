@@ -62,6 +62,8 @@ def test_manifest_of_another_writer_has_no_hash(path):
         images_hash(path)
 
 
-def test_sensitivity_of_another_writer_is_refused(path):
+def test_sensitivity_of_another_writer_is_refused(tmp_path):
+    path = tmp_path / "wrong.csv"
+    path.write_bytes(CONTENTS["other-table"])
     with pytest.raises(InputError, match=r"wrong\.csv: not written by `qhyvit sensitivity` \("):
         inspect("resnet10t", sensitivity=path)

@@ -96,7 +96,9 @@ def train_cycle(
     ``settings`` holds the mean and std of the model's input.
     """
     torch.set_flush_denormal(True)
-    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in model.to(device).modules():
+        if isinstance(module, nn.Conv2d):  # other parameters may have no other layout
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sizes = cycle.epoch_sizes
     steps = len(images) // cycle.batch_size
     optimizer = torch.optim.AdamW(_parameter_groups(model, cycle.weight_decay), lr=cycle.learning_rate, fused=True)
