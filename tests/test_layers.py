@@ -18,6 +18,7 @@ LAYERS = [  # from the lowest on; the packages or modules of a line stand next t
     ("calibration",),
     ("search",),
     ("methods",),
+    ("tuning",),
     ("analysis", "evaluation"),
     ("reporting",),
     ("api",),

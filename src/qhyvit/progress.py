@@ -1,6 +1,7 @@
 """Progress bars."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich import progress
@@ -13,3 +14,13 @@ def track(items: Sequence[T] | Iterable[T], description: str) -> Iterable[T]:
     """Yield ``items``, with a progress bar on stderr if that is a terminal, and silently otherwise."""
     console = Console(stderr=True)
     return progress.track(items, description, console=console, disable=not console.is_terminal)
+
+
+@contextmanager
+def steps_with_note(total: int, description: str) -> Iterator[Callable[[str], None]]:
+    """Yield a function that ends a step and shows a note, on a progress bar as that of `track`."""
+    console = Console(stderr=True)
+    columns = (*progress.Progress.get_default_columns(), progress.TextColumn("{task.fields[note]}"))
+    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(description, total=total, note="")
+        yield lambda note: bar.update(task, advance=1, note=note)

@@ -45,8 +45,10 @@ def config(tmp_path, monkeypatch):
     write_manifest(loaded.experiment.dataset, Path("images.csv"))
     network = DividesByMean()
     traced = SimpleNamespace(graph_module=network, sites=[], output_sites=[], with_quantizers=lambda _: network)
+    traced.with_parameters = lambda _: traced
     monkeypatch.setattr(evaluation_set, "load_model", lambda *_: SimpleNamespace(traced=traced, transform=to_tensor))
     monkeypatch.setattr(evaluation_set, "load_quantizers", lambda *_: ({}, {}))
+    monkeypatch.setattr(evaluation_set, "load_parameters", lambda *_: {})
     return loaded
 
 

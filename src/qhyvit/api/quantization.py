@@ -9,9 +9,9 @@ from qhyvit.api.module import state_hash
 from qhyvit.api.quantized_model import QuantizedModel
 from qhyvit.config.base import Mode, parse_bits
 from qhyvit.errors import InputError
-from qhyvit.methods import find_quantizers
 from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.presets import load_preset
+from qhyvit.tuning import find_quantization
 
 
 def quantize(
@@ -55,7 +55,7 @@ def quantize(
         "input": list(calibration.batches[0].shape[1:]),
         **settings.model_dump(mode="json"),
     }
-    quantizers = find_quantizers(task, mode)
-    table = site_errors(task, quantizers)
+    quantizers, changed = find_quantization(task, mode)
+    table = site_errors(task, quantizers, changed)
     errors = dict(zip(table.site, table.relative_error, strict=True))
-    return QuantizedModel(calibration.model, quantizers, recorded, errors, calibration.batches[0][:1])
+    return QuantizedModel(calibration.model, quantizers, changed, recorded, errors, calibration.batches[0][:1])

@@ -16,9 +16,9 @@ from qhyvit.graph.traced_model import TracedModel
 from qhyvit.graph.unquantized_products import find_unquantized_products
 from qhyvit.own_files import written_by
 from qhyvit.provenance import provenance
-from qhyvit.quantizers.base import Quantizers, on_device
+from qhyvit.quantizers.base import Parameters, Quantizers, on_device, parameters_on_device
 from qhyvit.quantizers.floating_point import FP32_BITS
-from qhyvit.quantizers.serialization import load_quantizers, save_quantizers
+from qhyvit.quantizers.serialization import load_parameters, load_quantizers, save_quantizers
 
 COLUMNS = ["site", "kind", "first_operand", "first_bits", "second_operand", "second_bits", "relative_error", "stays_fp32"]
 
@@ -26,14 +26,22 @@ COLUMNS = ["site", "kind", "first_operand", "first_bits", "second_operand", "sec
 class QuantizedModel(nn.Module):
     """A module with fake-quantized weights and activations, called like the original.
 
-    ``quantizers`` has the quantizer of each operand by site, ``settings`` the method, mode, bits and seed that made them, and ``traced``
-    the traced original.
+    ``quantizers`` has the quantizer of each operand by site, ``changed`` the parameters that tuning has changed, ``settings`` the method,
+    mode, bits and seed that made them, and ``traced`` the traced original.
     """
 
     def __init__(
-        self, model: TracedModel, quantizers: Quantizers, settings: dict[str, Any], site_errors: dict[str, float], image: Tensor
+        self,
+        model: TracedModel,
+        quantizers: Quantizers,
+        changed: Parameters,
+        settings: dict[str, Any],
+        site_errors: dict[str, float],
+        image: Tensor,
     ) -> None:
-        """``model`` is the traced original, which stays as it is; ``site_errors`` has the relative error of each site.
+        """``model`` is the traced original, which stays as it is; ``changed`` has new values of its parameters, by name.
+
+        ``site_errors`` has the relative error of each site.
 
         Sites of exported files are checked on ``image`` [1, C, H, W].
         """
@@ -41,7 +49,8 @@ class QuantizedModel(nn.Module):
         self.quantizers = quantizers
         self.settings = settings
         self.site_errors = site_errors
-        self.graph_module = model.with_quantizers(quantizers)
+        self.changed = changed
+        self.graph_module = model.with_parameters(changed).with_quantizers(quantizers)
         self.traced = model
         self._image = image
 
@@ -79,12 +88,13 @@ class QuantizedModel(nn.Module):
         The sites ``keep`` stay FP32. Raises InputError for another ending, for a missing package of the extra `deploy`, and for quantizers
         that the engine cannot execute, with the first site and the reason.
         """
-        return export(self.traced.copy_to("cpu"), on_device(self.quantizers, "cpu"), self._image.cpu(), Path(path), keep)
+        model = self.traced.copy_to("cpu").with_parameters(parameters_on_device(self.changed, "cpu"))
+        return export(model, on_device(self.quantizers, "cpu"), self._image.cpu(), Path(path), keep)
 
     def save(self, path: Path | str) -> None:
         """Write quantizers and settings to a safetensors file, whole or not at all; `load` needs the original module next to it."""
         record = {"weights_sha256": state_hash(self.traced.graph_module), "site_errors": self.site_errors}
-        save_quantizers(Path(path), self.quantizers, provenance({}, self.settings) | record)
+        save_quantizers(Path(path), self.quantizers, provenance({}, self.settings) | record, self.changed)
 
 
 def load(path: Path | str, module: nn.Module) -> QuantizedModel:
@@ -95,9 +105,10 @@ def load(path: Path | str, module: nn.Module) -> QuantizedModel:
     device = device_of(module)
     with written_by(Path(path), "QuantizedModel.save"):
         quantizers, record = load_quantizers(Path(path), device)
+        changed = load_parameters(Path(path), device)
         settings, weights, site_errors = record["settings"], record["weights_sha256"], record["site_errors"]
     model = TracedModel.from_module(deepcopy(module).cpu(), torch.zeros(2, *settings["input"]), device)
     if state_hash(model.graph_module) != weights:
         raise InputError(f"{path}: was made from other weights than those of this module; load the weights that it was quantized with")
     noise = torch.randn(1, *settings["input"], generator=torch.Generator().manual_seed(0))
-    return QuantizedModel(model, quantizers, settings, site_errors, noise)
+    return QuantizedModel(model, quantizers, changed, settings, site_errors, noise)

@@ -32,7 +32,7 @@ from qhyvit.models.loading import load_model
 from qhyvit.models.zoo import build, make_transform
 from qhyvit.own_files import written_by
 from qhyvit.provenance import provenance
-from qhyvit.quantizers.serialization import load_quantizers
+from qhyvit.quantizers.serialization import load_parameters, load_quantizers
 
 DISTURBED_IMAGES = 500
 
@@ -102,7 +102,8 @@ def _run_disturbed(settings: Config, model: str, quantized: Path, images: Path) 
     """Return the logits of the disturbed simulation of the first evaluation images."""
     loaded, (quantizers, _) = load_model(settings, model), load_quantizers(quantized)
     entries = read_manifest(settings.experiment.dataset, images, "evaluation")[:DISTURBED_IMAGES]
-    (logits,), _ = predict([DisturbedSimulation(loaded.traced, quantizers)], LabelledImages(entries, loaded.transform), BATCH_SIZE)
+    simulation = DisturbedSimulation(loaded.traced.with_parameters(load_parameters(quantized)), quantizers)
+    (logits,), _ = predict([simulation], LabelledImages(entries, loaded.transform), BATCH_SIZE)
     return logits
 
 

@@ -14,7 +14,7 @@ from qhyvit.deploy.exporting import export as write
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.models.loading import load_model
-from qhyvit.quantizers.serialization import load_quantizers
+from qhyvit.quantizers.serialization import load_parameters, load_quantizers
 
 
 def export(
@@ -37,7 +37,7 @@ def export(
     if not quantizers.keys() <= {site.name for site in loaded.traced.sites} | {site.name for site in loaded.traced.output_sites}:
         raise InputError(f"{quantized}: its sites are not those of {model}; give quantizers of this model")
     (example,) = load_batches(settings.experiment, calibration_entries(settings.experiment, images, 0, 1), loaded.transform)
-    exported = write(loaded.traced, quantizers, example, output, keep or [])
+    exported = write(loaded.traced.with_parameters(load_parameters(quantized)), quantizers, example, output, keep or [])
     if checks is not None:
         with atomic_write(checks) as temporary:
             pd.DataFrame(exported.checks).to_csv(temporary, index=False)

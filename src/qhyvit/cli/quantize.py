@@ -15,10 +15,10 @@ from qhyvit.cli.experiment import load_experiment
 from qhyvit.cli.task import load_task
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
-from qhyvit.methods import find_quantizers
 from qhyvit.provenance import Provenance, provenance
 from qhyvit.quantizers.base import Quantizers
 from qhyvit.quantizers.serialization import load_quantizers, save_quantizers
+from qhyvit.tuning import find_quantization
 
 
 def quantize(
@@ -49,10 +49,10 @@ def quantize(
     operands = None if partial is None else _operands(partial, record)
     if recalibration is not None:
         task = replace(task, recalibration=_recalibration(recalibration, record, task.method.recalibration_key))
-    quantizers = find_quantizers(task, mode, operands)
+    quantizers, changed = find_quantization(task, mode, operands)
     with atomic_write(errors) as temporary:
-        site_errors(task, quantizers).to_csv(temporary, index=False, float_format="%.6g")
-    save_quantizers(output, quantizers, record)
+        site_errors(task, quantizers, changed).to_csv(temporary, index=False, float_format="%.6g")
+    save_quantizers(output, quantizers, record, changed)
 
 
 def _operands(path: Path, record: Provenance) -> Quantizers:

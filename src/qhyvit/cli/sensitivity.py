@@ -15,7 +15,7 @@ from qhyvit.data.manifest import read_manifest
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.models.loading import load_model
-from qhyvit.quantizers.serialization import load_quantizers
+from qhyvit.quantizers.serialization import load_parameters, load_quantizers
 
 
 def sensitivity(
@@ -43,5 +43,6 @@ def sensitivity(
     held_out = LabelledImages(sample_entries(others, experiment.sensitivity.images, seed), loaded.transform)
     inputs, labels = zip(*(held_out[index] for index in range(len(held_out))), strict=True)
     with atomic_write(output) as path:
-        table = site_sensitivity(loaded.traced, quantizers, torch.stack(inputs), torch.tensor(labels))
+        traced = loaded.traced.with_parameters(load_parameters(quantized))
+        table = site_sensitivity(traced, quantizers, torch.stack(inputs), torch.tensor(labels))
         table.to_csv(path, index=False, float_format="%.6g")

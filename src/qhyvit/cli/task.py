@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from qhyvit.calibration.serialization import load_output_statistics, load_statistics
 from qhyvit.config.base import parse_bits
 from qhyvit.config.loading import Config
 from qhyvit.data.calibration_set import calibration_entries, load_batches
+from qhyvit.data.manifest import read_manifest
 from qhyvit.errors import InputError
 from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.models.loading import load_model
@@ -30,6 +32,11 @@ def load_task(config: Config, model: str, method: str, bits: str, images: Path, 
         entries = calibration_entries(config.experiment, images, used["seed"], len(used["images"]))
         return load_batches(config.experiment, entries, loaded.transform)
 
-    source = CalibrationImages(read_batches, used["sampled_positions"], used["seed"])
+    def read_more(count: int) -> Tensor:
+        there = len(read_manifest(config.experiment.dataset, images, "calibration"))
+        entries = calibration_entries(config.experiment, images, used["seed"], min(count, there))
+        return torch.cat(load_batches(config.experiment, entries, loaded.transform))
+
+    source = CalibrationImages(read_batches, used["sampled_positions"], used["seed"], read_more)
     outputs = load_output_statistics(calibration)
     return Task(loaded.traced, statistics, outputs, source, config.methods[method], weight_bits, activation_bits), calibrated

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from qhyvit.config.base import Granularity, MethodName, Mode, Scheme, Strict, ZeroPoint, nearest_names
 from qhyvit.config.targets import TargetName, load_target
+from qhyvit.config.tuning import TuningSettings
 from qhyvit.errors import InputError
 
 
@@ -40,6 +41,14 @@ class MethodSettings(Strict):
         " null: the method has no full mode",
     )
 
+    tuning: TuningSettings | None = Field(default=None, description="how to tune what the method finds; null: it is left as it is")
+
+    @model_validator(mode="after")
+    def _check_tuning(self) -> Self:
+        if self.tuning and self.output_scale:
+            raise ValueError("tuning: mode full is not tuned, so that output_scale must be null")
+        return self
+
     @property
     def modes(self) -> list[Mode]:
         """Modes that the method defines."""
@@ -53,7 +62,8 @@ class MethodSettings(Strict):
     @property
     def quantizer_settings(self) -> dict[str, Any]:
         """Settings that decide the quantizers, as plain data: all but names and labels."""
-        return self.model_dump(mode="json", exclude={"label", "published_as", "ablation_of", "ablation_label"})
+        settings = self.model_dump(mode="json", exclude={"label", "published_as", "ablation_of", "ablation_label", "tuning"})
+        return settings | ({"tuning": self.tuning.model_dump(mode="json")} if self.tuning else {})
 
 
 class MinmaxMethod(MethodSettings):

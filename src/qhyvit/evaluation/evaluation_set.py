@@ -16,7 +16,7 @@ from qhyvit.evaluation.shards import shard_of
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.models.loading import load_model
 from qhyvit.quantizers.base import Quantizers
-from qhyvit.quantizers.serialization import load_quantizers
+from qhyvit.quantizers.serialization import load_parameters, load_quantizers
 
 BATCH_SIZE = 25
 
@@ -32,7 +32,9 @@ def predict_images(config: Config, model: str, images: Path, quantized: list[Pat
     loaded = load_model(config, model, device)
     traced = loaded.traced
     _check_sites(found, traced, model)
-    networks = [traced.with_quantizers(quantizers) for quantizers in found.values()] or [traced.graph_module]
+    networks = [
+        traced.with_parameters(load_parameters(path, device)).with_quantizers(quantizers) for path, quantizers in found.items()
+    ] or [traced.graph_module]
     entries = read_manifest(config.experiment.dataset, images, "evaluation")
     if shard is not None:
         entries = shard_of(entries, shard, config.experiment.evaluation.shards, BATCH_SIZE)

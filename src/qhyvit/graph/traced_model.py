@@ -12,7 +12,7 @@ from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.output_sites import OutputSite, find_output_sites
 from qhyvit.graph.sites import Site, find_sites
 from qhyvit.graph.trace import trace
-from qhyvit.quantizers.base import Quantizers
+from qhyvit.quantizers.base import Parameters, Quantizers
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,15 @@ class TracedModel:
         """Return a copy on ``device``."""
         copy = deepcopy(self.graph_module)
         move_graph(copy, device)
+        return TracedModel(copy, find_sites(copy), find_output_sites(copy))
+
+    def with_parameters(self, changed: Parameters) -> "TracedModel":
+        """Return a copy with other values of the parameters that ``changed`` names; this model if there are none."""
+        if not changed:
+            return self
+        copy = deepcopy(self.graph_module)
+        for name, value in changed.items():
+            copy.get_parameter(name).data = value.clone()
         return TracedModel(copy, find_sites(copy), find_output_sites(copy))
 
     def with_quantizers(self, quantizers: Quantizers) -> GraphModule:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from qhyvit.calibration.capture import SiteStatistics
@@ -21,11 +22,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """Calibration images, for methods that need further passes over them, and the settings with which rows were sampled."""
+    """Calibration images, for methods that need further passes over them, and the settings with which rows were sampled.
+
+    ``read_more`` returns the first images [N, C, H, W] of a larger draw, at most so many; None if there are no more.
+    """
 
     read_batches: Callable[[], list[Tensor]]
     positions: int | None
     seed: int
+    read_more: Callable[[int], Tensor] | None = None
+
+    def read(self, count: int) -> Tensor:
+        """Return at most ``count`` images [N, C, H, W]."""
+        return self.read_more(count) if self.read_more else torch.cat(self.read_batches())[:count]
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ class Quantizer(ABC):
 
 Quantizers = Mapping[str, Mapping[str, Quantizer]]  # site -> operand -> quantizer
 NO_QUANTIZERS: Quantizers = MappingProxyType({})
+Parameters = Mapping[str, Tensor]  # new values of parameters of a network, by their names in its graph
+NO_PARAMETERS: Parameters = MappingProxyType({})
 
 
 def parameters(quantizer: Quantizer) -> dict[str, Any]:
@@ -52,6 +54,11 @@ def on_device(quantizers: Quantizers, device: str) -> Quantizers:
         return replace(quantizer, **tensors)  # type: ignore[type-var]
 
     return {site: {name: moved(quantizer) for name, quantizer in operands.items()} for site, operands in quantizers.items()}
+
+
+def parameters_on_device(parameters: Parameters, device: str) -> Parameters:
+    """Return copies of the parameters on ``device``."""
+    return {name: value.to(device) for name, value in parameters.items()}
 
 
 def same_quantizer(one: Quantizer, other: Quantizer) -> bool:

@@ -37,6 +37,11 @@ class RescaledWeightQuantizer(Quantizer):
         """Name the kind, with granularity and scheme."""
         return f"rescaled {self._uniform.describe()}"
 
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest integer of the grid."""
+        return self._uniform.limits
+
     def quantize(self, weight: Tensor) -> Tensor:
         """Return the integers that represent ``weight``, as floats of the same shape."""
         return self._uniform.quantize(weight * self._spread(weight))

@@ -1,4 +1,4 @@
-"""Files of quantized models: the quantizers of every site and the provenance, in safetensors."""
+"""Files of quantized models: the quantizers of every site, the parameters that a method changed, and the provenance, in safetensors."""
 
 import json
 from dataclasses import fields
@@ -12,7 +12,7 @@ from torch import Tensor
 from qhyvit.files import atomic_write
 from qhyvit.own_files import written_by
 from qhyvit.provenance import Provenance
-from qhyvit.quantizers.base import Quantizer, Quantizers, parameters
+from qhyvit.quantizers.base import NO_PARAMETERS, Parameters, Quantizer, Quantizers, parameters
 from qhyvit.quantizers.floating_point import FloatingPoint
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
@@ -26,9 +26,15 @@ KINDS: dict[str, type[Quantizer]] = {
 }
 
 
-def save_quantizers(path: Path, quantizers: Quantizers, provenance: Provenance) -> None:
-    """Write the tensors of each quantizer as ``<site>/<operand>/<field>``; the header has its kind, its other fields and the provenance."""
-    tensors: dict[str, Tensor] = {}
+PREFIX = "parameters//"  # of the names of changed parameters; names of sites do not end in a slash
+
+
+def save_quantizers(path: Path, quantizers: Quantizers, provenance: Provenance, changed: Parameters = NO_PARAMETERS) -> None:
+    """Write the tensors of each quantizer as ``<site>/<operand>/<field>``; the header has its kind, its other fields and the provenance.
+
+    ``changed`` parameters of the network are written as ``parameters//<name>``.
+    """
+    tensors = {PREFIX + name: value.contiguous() for name, value in changed.items()}
     settings: dict[str, dict[str, object]] = {}
     for site, operands in quantizers.items():
         for operand, quantizer in operands.items():
@@ -42,6 +48,12 @@ def save_quantizers(path: Path, quantizers: Quantizers, provenance: Provenance) 
     header = {"header": json.dumps({"quantizers": settings, "provenance": provenance}, sort_keys=True)}
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata=header)
+
+
+def load_parameters(path: Path, device: str = "cpu") -> Parameters:
+    """Read the changed parameters that `save_quantizers` wrote, on ``device``. Raises InputError for any other file."""
+    with written_by(path, WRITERS), safe_open(path, framework="pt", device=device) as file:
+        return {name.removeprefix(PREFIX): file.get_tensor(name) for name in file.keys() if name.startswith(PREFIX)}  # noqa: SIM118
 
 
 def load_quantizers(path: Path, device: str = "cpu") -> tuple[Quantizers, Provenance]:

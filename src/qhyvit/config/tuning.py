@@ -1,0 +1,26 @@
+"""Key `tuning` of a method."""
+
+from pydantic import Field
+
+from qhyvit.config.base import Strict
+
+
+class LearningRates(Strict):
+    """Initial learning rates of Adam; all fall to 0 as a cosine."""
+
+    activation_scales: float = Field(gt=0, description="of the logarithms of activation scales")
+    weight_scales: float = Field(gt=0, description="of the logarithms of weight scales")
+    biases: float = Field(gt=0, description="of biases and of the parameters of norms")
+    weights: float = Field(gt=0, description="of weights, where these are tuned")
+
+
+class TuningSettings(Strict):
+    """Distillation of the FP32 network into the quantized one, without labels."""
+
+    images: int = Field(
+        ge=10, description="calibration images, of which a tenth is held out to choose the step; all that there are if these are fewer"
+    )
+    steps: int = Field(ge=1, description="steps of Adam")
+    batch_size: int = Field(ge=1, description="images per step; each is mirrored or not, by chance")
+    weight_bits: int = Field(ge=0, le=8, description="weights themselves are tuned if they have so many bits or fewer")
+    learning_rates: LearningRates

@@ -1,0 +1,85 @@
+"""Tune a quantized network so that its logits are those of the FP32 network, without labels.
+
+The loss is the Kullback-Leibler divergence from the FP32 softmax (Hinton et al., arXiv 1503.02531), over calibration images and their
+mirror images. Everything that is learnt is learnt at once, by Adam. A tenth of the images is held out, and the step with the least
+divergence there is taken; the start is one of them.
+"""
+
+import torch
+from torch import Tensor
+
+from qhyvit.calibration.losses import kl_loss
+from qhyvit.config.tuning import TuningSettings
+from qhyvit.methods.task import Task
+from qhyvit.progress import steps_with_note
+from qhyvit.quantizers.base import NO_PARAMETERS, Parameters, Quantizers
+from qhyvit.tuning.learnt_network import LearntNetwork
+
+HELD_OUT = 10  # one of so many images
+CHECKS = 16  # divergences of the held-out images that are measured, at equal distances
+
+
+def distill(task: Task, start: Quantizers, settings: TuningSettings) -> tuple[Quantizers, Parameters]:
+    """Return the quantizers with tuned scales, and the parameters of the network that were tuned.
+
+    Raises InputError if an operand has no uniform quantizer.
+    """
+    generator = torch.Generator().manual_seed(task.calibration.seed)
+    seen, held_out = _split(task.calibration.read(settings.images), generator)
+    targets, expected = (_logits(task.model.graph_module, images, settings.batch_size) for images in (seen, held_out))
+    network = LearntNetwork(task.model, start, learns_weights=task.weight_bits <= settings.weight_bits)
+
+    def divergence() -> float:
+        return float(kl_loss(_logits(network, held_out, settings.batch_size), expected, generator))
+
+    best: tuple[Quantizers, Parameters] = start, NO_PARAMETERS
+    least = divergence()
+    optimizer = _optimizer(network, settings)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+    with steps_with_note(settings.steps, "tuning") as end_step:
+        for step, batch in enumerate(_batches(len(seen), settings.batch_size, settings.steps, generator), 1):
+            loss = kl_loss(network(seen[batch]), targets[batch], generator)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if (step % max(1, settings.steps // CHECKS) == 0 or step == settings.steps) and (found := divergence()) < least:
+                best, least = (network.quantizers(), network.parameters_changed()), found
+            end_step(f"KL {loss.detach():.4f}, held out {least:.4f}")
+    return best
+
+
+def _split(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the images to learn from, with their mirror images, and those that are held out."""
+    order = torch.randperm(len(images), generator=generator)
+    count = max(1, len(images) // HELD_OUT)
+    seen = images[order[count:]]
+    return torch.cat([seen, seen.flip(-1)]), images[order[:count]]
+
+
+def _optimizer(network: LearntNetwork, settings: TuningSettings) -> torch.optim.Adam:
+    rates = settings.learning_rates
+    groups = [
+        (network.scales(of_weights=False), rates.activation_scales),
+        (network.scales(of_weights=True), rates.weight_scales),
+        (network.vectors(), rates.biases),
+        (network.weight_values(), rates.weights),
+    ]
+    for parameters, _ in groups:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+    return torch.optim.Adam([{"params": parameters, "lr": rate} for parameters, rate in groups if parameters])
+
+
+def _batches(count: int, size: int, steps: int, generator: torch.Generator) -> list[Tensor]:
+    """Return the numbers of the images of each step: all are drawn once before any is drawn again, and each step has as many."""
+    size = min(size, count)
+    batches: list[Tensor] = []
+    while len(batches) < steps:
+        batches += torch.randperm(count, generator=generator)[: count // size * size].split(size)
+    return batches[:steps]
+
+
+@torch.no_grad()
+def _logits(network: torch.nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    return torch.cat([network(batch) for batch in images.split(batch_size)])

@@ -1,0 +1,85 @@
+"""Quantized network of which scales, biases, parameters of norms and, if asked for, weights are learnt."""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+
+from torch import Tensor, nn
+
+from qhyvit.errors import InputError
+from qhyvit.graph.sites import Site, find_sites
+from qhyvit.graph.traced_model import TracedModel
+from qhyvit.quantizers.base import Parameters, Quantizer, Quantizers
+from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
+from qhyvit.quantizers.uniform import UniformQuantizer
+from qhyvit.tuning.learnt_quantizer import LearntQuantizer
+
+
+class LearntNetwork(nn.Module):
+    """Copy of a model with a learnt quantizer per operand. Raises InputError for an operand without a uniform quantizer.
+
+    An input whose scales per channel the weight has absorbed keeps their ratios: only a common factor is learnt.
+    """
+
+    def __init__(self, model: TracedModel, quantizers: Quantizers, *, learns_weights: bool) -> None:
+        super().__init__()
+        self.graph_module = deepcopy(model.graph_module)
+        self.learnt: dict[tuple[str, str], LearntQuantizer] = {}
+        sites = [site for site in find_sites(self.graph_module) if site.name in quantizers]
+        self.weights = {(site.name, "weight"): str(site.node.args[1].target) for site in sites if site.kind != "matmul"}  # type: ignore[union-attr]
+        for site in sites:
+            for position, operand in enumerate(site.operands):
+                self._insert(site, position, quantizers[site.name], operand)
+        self.graph_module.recompile()
+        self.learns_weights = learns_weights
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits [B, classes] of images [B, C, H, W]."""
+        logits = self.graph_module(images)
+        assert isinstance(logits, Tensor)
+        return logits
+
+    def scales(self, *, of_weights: bool) -> list[nn.Parameter]:
+        """Return the learnt logarithms of scales of weights, or of all other operands."""
+        return [learnt.log_multiplier for (_, operand), learnt in self.learnt.items() if (operand == "weight") == of_weights]
+
+    def weight_values(self) -> list[nn.Parameter]:
+        """Return the weights of sites, each once; none if they are not learnt."""
+        names = dict.fromkeys(self.weights.values()) if self.learns_weights else []
+        return [self.graph_module.get_parameter(name) for name in names]
+
+    def vectors(self) -> list[nn.Parameter]:
+        """Return biases and the parameters of norms."""
+        return [parameter for _, parameter in self._vectors()]
+
+    def quantizers(self) -> Quantizers:
+        """Return the quantizers with the scales learnt so far."""
+        found: dict[str, dict[str, Quantizer]] = {}
+        for (site, operand), learnt in self.learnt.items():
+            found.setdefault(site, {})[operand] = learnt.quantizer()
+        return found
+
+    def parameters_changed(self) -> Parameters:
+        """Return the learnt biases, parameters of norms, and weights, these on the grids of their quantizers."""
+        changed = {name: parameter.detach().clone() for name, parameter in self._vectors()}
+        if self.learns_weights:
+            for place, name in self.weights.items():
+                changed[name] = self.learnt[place].quantizer().fake_quantize(self.graph_module.get_parameter(name).detach())
+        return changed
+
+    def _vectors(self) -> Iterator[tuple[str, nn.Parameter]]:
+        learnt, weights = {id(scale) for each in self.learnt.values() for scale in each.parameters()}, {*self.weights.values()}
+        for name, parameter in self.graph_module.named_parameters():
+            if parameter.ndim == 1 and parameter.is_floating_point() and name not in weights and id(parameter) not in learnt:
+                yield name, parameter
+
+    def _insert(self, site: Site, position: int, operands: Mapping[str, Quantizer], operand: str) -> None:
+        quantizer = operands[operand]
+        if not isinstance(quantizer, UniformQuantizer | RescaledWeightQuantizer):
+            raise InputError(f"{site.name}: its {operand} has no uniform quantizer, and only these are tuned; state another method")
+        absorbed = operand == "input" and isinstance(operands["weight"], RescaledWeightQuantizer)
+        learnt = self.learnt[site.name, operand] = LearntQuantizer(quantizer, common=absorbed)
+        attribute = f"learnt_{site.node.name}_{operand}"
+        self.graph_module.add_submodule(attribute, learnt)
+        with self.graph_module.graph.inserting_before(site.node):
+            replacement = self.graph_module.graph.call_module(attribute, (site.node.args[position],))
+        site.node.update_arg(position, replacement)

@@ -1,0 +1,121 @@
+"""Tuning of a small hybrid network towards its FP32 logits."""
+
+import pytest
+import torch
+from tiny_hybrid import TinyHybrid
+
+import qhyvit
+from qhyvit.calibration.losses import kl_loss
+from qhyvit.config.targets import load_target
+from qhyvit.deploy.executable import require_executable
+from qhyvit.errors import InputError
+from qhyvit.presets import load_preset
+from qhyvit.quantizers.base import same_quantizer
+from qhyvit.quantizers.serialization import load_parameters
+from qhyvit.tuning import distillation
+from qhyvit.tuning.learnt_network import LearntNetwork
+
+FEW_STEPS = {"steps": 48, "batch_size": 16}
+
+
+@pytest.fixture(scope="module")
+def module():
+    """A network with logits that differ much between images."""
+    torch.manual_seed(0)
+    network = TinyHybrid().eval()
+    network.head.weight.data *= 50
+    return network
+
+
+@pytest.fixture(scope="module")
+def calibration(module):
+    return qhyvit.calibrate(module, torch.randn(160, 3, 16, 16, generator=torch.Generator().manual_seed(1)))
+
+
+@pytest.fixture
+def quantize(module, calibration, monkeypatch):
+    """Quantize with a method at 3 bits and tune the result, with other settings of the tuning."""
+
+    def run(method="minmax", images=calibration, bits="w3a3", **changes):
+        tuning = load_preset("qhyvit-tuned").tuning.model_copy(update=FEW_STEPS | changes)
+        settings = load_preset(method).model_copy(update={"tuning": tuning})
+        monkeypatch.setattr("qhyvit.api.quantization.load_preset", lambda _: settings)
+        return qhyvit.quantize(module, images, method, bits)
+
+    return run
+
+
+def divergence(module, quantized):
+    """From FP32 on images that neither calibration nor tuning has seen."""
+    images = torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        return float(kl_loss(quantized(images), module(images), torch.Generator()))
+
+
+@pytest.mark.parametrize("start", ["minmax", "qhyvit", "qhyvit-integer"])
+def test_tuning_lowers_the_divergence_on_unseen_images(module, calibration, quantize, start):
+    before = qhyvit.quantize(module, calibration, start, "w3a3")
+    assert divergence(module, quantize(start)) < 0.7 * divergence(module, before)
+
+
+def test_learnt_network_starts_as_the_quantized_network(module, calibration):
+    quantized = qhyvit.quantize(module, calibration, "qhyvit-integer", "w4a4")
+    learnt = LearntNetwork(calibration.model, quantized.quantizers, learns_weights=True)
+    images = calibration.batches[0]
+    torch.testing.assert_close(learnt(images), quantized(images))
+    for site, operands in learnt.quantizers().items():
+        assert all(same_quantizer(operands[name], quantized.quantizers[site][name]) for name in operands)
+
+
+def test_integer_kernels_execute_what_is_tuned(calibration, quantize):
+    quantized = quantize("qhyvit-integer")
+    require_executable(calibration.model.with_parameters(quantized.changed), quantized.quantizers, load_target("openvino-cpu"))
+
+
+def test_weights_are_tuned_at_few_bits_alone_and_lie_on_their_grids(calibration, quantize):
+    weights = {site.node.args[1].target: site.name for site in calibration.model.sites if site.kind != "matmul"}
+    assert not weights.keys() & quantize(bits="w6a6").changed.keys()
+    quantized = quantize()
+    assert weights.keys() <= quantized.changed.keys()
+    for name, site in weights.items():
+        quantizer = quantized.quantizers[site]["weight"]
+        integers = quantizer.quantize(quantized.changed[name])
+        torch.testing.assert_close(quantizer.dequantize(integers), quantized.changed[name])
+
+
+def test_file_holds_all_that_is_tuned_and_its_bytes_repeat(module, quantize, tmp_path):
+    quantized, images = quantize(), torch.rand(2, 3, 16, 16)
+    quantized.save(tmp_path / "one")
+    loaded = qhyvit.load(tmp_path / "one", module)
+    assert torch.equal(loaded(images), quantized(images))
+    loaded.save(tmp_path / "two")
+    quantize().save(tmp_path / "again")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes() == (tmp_path / "again").read_bytes()
+    assert load_parameters(tmp_path / "one").keys() == quantized.changed.keys()
+
+
+def test_labels_are_not_read(module, calibration, quantize, tmp_path):
+    images = torch.cat(calibration.batches)
+    wrong = [(images, torch.full((len(images),), 99))]
+    quantize(images=wrong).save(tmp_path / "wrong")
+    quantize(images=images).save(tmp_path / "none")
+    assert (tmp_path / "wrong").read_bytes() == (tmp_path / "none").read_bytes()
+
+
+def test_step_with_the_least_divergence_of_held_out_images_is_taken(calibration, quantize, monkeypatch):
+    """Learning rates that destroy the network leave the start."""
+    rates = load_preset("qhyvit-tuned").tuning.learning_rates
+    quantized = quantize(bits="w8a8", learning_rates=rates.model_copy(update={"activation_scales": 5.0, "weight_scales": 5.0}))
+    assert quantized.changed == {}
+
+
+def test_every_image_is_seen_before_any_is_seen_again():
+    batches = distillation._batches(10, 4, 5, torch.Generator().manual_seed(0))
+    assert [len(batch) for batch in batches] == [4] * 5
+    assert len(set(torch.cat(batches[:2]).tolist())) == len(set(torch.cat(batches[2:4]).tolist())) == 8
+
+
+def test_operand_without_a_uniform_quantizer_is_named(calibration):
+    quantized = {"matmul2": qhyvit.quantize(TinyHybrid().eval(), torch.rand(8, 3, 16, 16), "fqvit").quantizers["matmul2"]}
+    with pytest.raises(InputError, match="matmul2: its left has no uniform quantizer"):
+        LearntNetwork(calibration.model, quantized, learns_weights=False)
