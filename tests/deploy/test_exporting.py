@@ -59,25 +59,29 @@ def test_openvino_reads_an_onnx_file_back(model, tmp_path):
     assert largest_difference(found, model.with_quantizers(quantizers)(ONE)) < 1e-5
 
 
-class MeanOfTokens(nn.Module):
-    """Two layers with factors per channel that read the mean of all tokens, as the heads of EfficientFormer do."""
+class MeanOf(nn.Module):
+    """Two layers with factors per channel that read a mean of tokens, as the heads of EfficientFormer do, or of pixels."""
 
-    def __init__(self):
+    def __init__(self, *axes):
         super().__init__()
+        self.axes = axes
         self.embed = nn.Conv2d(3, 64, 4, stride=4)
         self.norm = nn.LayerNorm(64)
         self.heads = nn.ModuleList(nn.Linear(64, 10) for _ in range(2))
 
     def forward(self, x):
-        pooled = self.norm(self.embed(x).flatten(2).transpose(1, 2)).mean(1)
+        x = self.norm(self.embed(x).movedim(1, -1))
+        pooled = (x.flatten(1, 2) if len(self.axes) == 1 else x).mean(self.axes)
         return sum(head(pooled) for head in self.heads) / 2
 
 
-def test_factors_behind_a_mean_of_tokens_stay_with_their_channels(tmp_path):
+@pytest.mark.parametrize("suffix", [".xml", ".onnx"])
+@pytest.mark.parametrize("axes", [(1,), (1, 2), (-2, -3)], ids=str)
+def test_factors_behind_a_mean_stay_with_their_channels(tmp_path, axes, suffix):
     torch.manual_seed(0)
-    model = TracedModel.from_module(MeanOfTokens().eval(), torch.zeros(2, 3, 16, 16))
+    model = TracedModel.from_module(MeanOf(*axes).eval(), torch.zeros(2, 3, 16, 16))
     quantizers = quantizers_of(model, IMAGES, 4, 8, rescaled=True)
-    exported = export(model, quantizers, ONE, tmp_path / "model.xml")
+    exported = export(model, quantizers, ONE, tmp_path / f"model{suffix}")
     assert exported.difference < 1e-5
 
 

@@ -1,7 +1,10 @@
 import pytest
 import torch
+from small_network import small_network
 from torch import nn
+from torch.utils.data import TensorDataset
 
+from qhyvit.evaluation.predict import predict
 from qhyvit.evaluation.rounding_noise import NOISE, DisturbedSimulation
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.quantizers.uniform import UniformQuantizer
@@ -30,6 +33,15 @@ def test_only_a_value_on_a_tie_is_moved_by_a_step(value, is_tie):
     images = torch.full((500, 4), value)
     moved = simulation(images) - MODEL.with_quantizers({"linear": {"input": STEPS}})(images)
     assert set(moved.flatten().tolist()) == ({-4.0, -3.0, -2.0, -1.0, 0.0} if is_tie else {0.0})
+
+
+def test_simulation_can_be_evaluated_like_any_network():
+    small = small_network().traced
+    quantizers = {site.name: dict.fromkeys(site.operands, STEPS) for site in small.sites}
+    images = TensorDataset(torch.rand(4, 3, 16, 16), torch.zeros(4, dtype=torch.int64))
+    simulation = DisturbedSimulation(small, quantizers)
+    (logits,), _ = predict([simulation], images, batch_size=4)
+    torch.testing.assert_close(logits, simulation(images.tensors[0]))
 
 
 def test_noise_is_no_larger_than_a_rounding_error():

@@ -117,7 +117,9 @@ def _keep_axes_of_means(graph_module: GraphModule) -> None:
         readers, (source, axes, *keep) = list(node.users), node.args
         if axes and not any(keep):
             node.args = (source, axes, True)
-            removed = Writer(graph_module, node.next, node.name).call(aten.squeeze.dims, node, axes)
+            writer, removed = Writer(graph_module, node.next, node.name), node
+            for axis in sorted((axis % len(shape_of(source)) for axis in axes), reverse=True):  # the exporter to ONNX lacks several at once
+                removed = writer.call(aten.squeeze.dim, removed, axis)
             for reader in readers:
                 reader.replace_input_with(node, removed)
 

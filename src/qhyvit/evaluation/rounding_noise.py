@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 
 from qhyvit.graph.interpreter import FakeQuantInterpreter
+from qhyvit.graph.sites import find_sites
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.quantizers.base import Quantizers
 
@@ -20,8 +21,8 @@ NOISE = 3e-7  # largest disturbance, in parts of the largest activation: FP32 ne
 class _Disturbed(FakeQuantInterpreter):
     """Interpreter that adds uniform noise to the activations of a site before they are rounded."""
 
-    def __init__(self, model: TracedModel, quantizers: Quantizers) -> None:
-        super().__init__(model.graph_module, model.sites, quantizers)
+    def __init__(self, graph_module: GraphModule, quantizers: Quantizers) -> None:
+        super().__init__(graph_module, find_sites(graph_module), quantizers)
         self.generator = torch.Generator().manual_seed(0)
 
     def run_node(self, node: Node) -> Any:
@@ -39,14 +40,17 @@ class _Disturbed(FakeQuantInterpreter):
 
 
 class DisturbedSimulation(nn.Module):
-    """Quantized network whose activations are disturbed, each by the same noise in every call."""
+    """Quantized network whose activations are disturbed, each by the same noise in every call.
+
+    It can be copied, which the nodes of sites cannot, so that sites are found in each call.
+    """
 
     def __init__(self, model: TracedModel, quantizers: Quantizers) -> None:
         super().__init__()
-        self.model, self.quantizers = model, quantizers
+        self.graph_module, self.quantizers = model.graph_module, quantizers
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [N, classes] of images [N, C, H, W]."""
-        logits = _Disturbed(self.model, self.quantizers).run(images)
+        logits = _Disturbed(self.graph_module, self.quantizers).run(images)
         assert isinstance(logits, Tensor)
         return logits
