@@ -114,8 +114,8 @@ def _notes(table: pd.DataFrame) -> str:
     return (
         f"Each method at {BITS.upper()} as this project has it, and with one part as in its source;"
         f" {table.images.iloc[0]:,} images, seed {SEED}."
-        " The cost is how many points of top-1 the project's form loses to the source's, with its paired interval over images;"
-        " the KL ratio that of the divergences from FP32, the project's form over the source's."
+        " The cost is how many points of top-1 the project's form loses to the source's, with its paired interval over images."
+        " The KL ratio is the divergence from FP32 of the project's form over that of the source's."
     )
 
 
