@@ -173,6 +173,12 @@ def untracked_inputs(*paths):
     return watched
 
 
+def method_modules(method):
+    """Return the modules that compute what a method finds."""
+    settings = SETTINGS.methods[method]
+    return [f"qhyvit.methods.{settings.algorithm}", *(["qhyvit.tuning.distillation"] if settings.tuning else [])]
+
+
 def reconstructs(method):
     """Tell if a method reconstructs bridge blocks."""
     return SETTINGS.methods[method].algorithm == "qhyvit"
