@@ -90,9 +90,15 @@ def test_module_on_a_gpu_is_quantized_there(images, tmp_path):
 PRESETS = [line.partition(":")[0] for line in METHODS_FILE.read_text().splitlines() if line[:1].isalpha()]
 
 
-@pytest.mark.parametrize("method", PRESETS)
+@pytest.mark.parametrize("method", [name for name in PRESETS if not load_preset(name).tuning])
 def test_one_image_suffices(images, method):
     assert qhyvit.quantize(Classifier(), images[:1], method=method, mode=load_preset(method).modes[-1])(images).isfinite().all()
+
+
+def test_tuning_needs_two_images(images):
+    with pytest.raises(qhyvit.InputError, match="images: tuning learns from some and holds others out, but there is one; give"):
+        qhyvit.quantize(Classifier(), images[:1], method="qhyvit-tuned")
+    assert qhyvit.quantize(Classifier(), images[:2], method="qhyvit-tuned")(images).isfinite().all()
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 9, 9), (2, 1, 8, 8), (3, 8, 8)])

@@ -16,8 +16,9 @@ def load_preset(name: str) -> Method:
 
 
 def methods_for(target: TargetName) -> list[str]:
-    """Return the names of the methods that find quantizers for ``target``."""
-    return [name for name, method in _read_presets().items() if isinstance(method, QhyvitIntegerMethod) and method.target == target]
+    """Return the names of the methods that find quantizers for ``target``, without those that tune what another one finds."""
+    methods = {name: method for name, method in _read_presets().items() if isinstance(method, QhyvitIntegerMethod) and not method.tuning}
+    return [name for name, method in methods.items() if method.target == target]
 
 
 @cache

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from qhyvit.calibration.losses import kl_loss
 from qhyvit.config.tuning import TuningSettings
+from qhyvit.errors import InputError
 from qhyvit.methods.task import Task
 from qhyvit.progress import steps_with_note
 from qhyvit.quantizers.base import NO_PARAMETERS, Parameters, Quantizers
@@ -22,7 +23,7 @@ CHECKS = 16  # divergences of the held-out images that are measured, at equal di
 def distill(task: Task, start: Quantizers, settings: TuningSettings) -> tuple[Quantizers, Parameters]:
     """Return the quantizers with tuned scales, and the parameters of the network that were tuned.
 
-    Raises InputError if an operand has no uniform quantizer.
+    Raises InputError if an operand has no uniform quantizer, and for a single image.
     """
     generator = torch.Generator().manual_seed(task.calibration.seed)
     seen, held_out = _split(task.calibration.read(settings.images), generator)
@@ -50,7 +51,9 @@ def distill(task: Task, start: Quantizers, settings: TuningSettings) -> tuple[Qu
 
 
 def _split(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the images to learn from, with their mirror images, and those that are held out."""
+    """Return the images to learn from, with their mirror images, and those that are held out. Raises InputError for one image."""
+    if len(images) < 2:
+        raise InputError("images: tuning learns from some and holds others out, but there is one; give 32 to 256, or take another method")
     order = torch.randperm(len(images), generator=generator)
     count = max(1, len(images) // HELD_OUT)
     seen = images[order[count:]]

@@ -19,7 +19,7 @@ from qhyvit.reporting.catalog import MethodCatalog
 # Okabe and Ito, "Color Universal Design", 2008.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-MORE_MARKERS = ("<", ">", "p", "h", "d"), ("H", "8")
+MORE_MARKERS = ("<", ">", "p", "h", "d"), ("H", "8", (4, 1, 0), (6, 1, 0))  # the last two are stars
 SHAPES = [(marker, filled) for group in (MARKERS, *MORE_MARKERS) for filled in (True, False) for marker in group]
 SHIFT = 4  # of the colours when the markers repeat: the main methods then have different ones
 BRIDGE, OTHER, HATCH = "#D55E00", "#56B4E9", "////"  # sites of bridge blocks, also hatched, and all others
@@ -63,7 +63,7 @@ def method_styles(names: Iterable[str], methods: MethodCatalog) -> dict[str, dic
 
 
 def _look(place: int) -> dict[str, Any]:
-    """Return a style; the shape of the marker and whether it is filled tell 26 places apart without the colour."""
+    """Return a style; the shape of the marker and whether it is filled tell 34 places apart without the colour."""
     colour = COLOURS[(place + SHIFT * (place // len(MARKERS))) % len(COLOURS)]
     marker, filled = SHAPES[place % len(SHAPES)]
     face = colour if filled else "white"
