@@ -59,6 +59,29 @@ def test_openvino_reads_an_onnx_file_back(model, tmp_path):
     assert largest_difference(found, model.with_quantizers(quantizers)(ONE)) < 1e-5
 
 
+class Perceptron(nn.Module):
+    """Linear layers on the mean of all pixels, as those of Mobile-Former's dynamic activations, and one on all pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.mix = nn.Conv2d(3, 128, 4, stride=4), nn.Linear(128, 128)
+        self.squeeze, self.excite, self.head = nn.Linear(128, 32), nn.Linear(32, 128), nn.Conv2d(128, 10, 1)
+
+    def forward(self, x):
+        x = self.mix(self.embed(x).flatten(2).transpose(1, 2))
+        scales = nn.functional.hardsigmoid(self.excite(self.squeeze(x.mean(1)).relu())) * 2 - 1
+        return self.head((x * scales[:, None]).transpose(1, 2).unflatten(2, (4, 4))).mean((2, 3))
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".onnx"])
+def test_linear_layers_that_openvino_fuses_are_multiplied_in_floating_point(tmp_path, suffix):
+    torch.manual_seed(0)
+    model = TracedModel.from_module(Perceptron().eval(), torch.zeros(2, 3, 16, 16))
+    exported = export(model, quantizers_of(model, IMAGES, 7, 8), ONE, tmp_path / f"model{suffix}")
+    assert exported.in_floating_point == (["squeeze", "excite"] if suffix == ".xml" else [])
+    assert exported.difference < 1e-3
+
+
 class MeanOf(nn.Module):
     """Two layers with factors per channel that read a mean of tokens, as the heads of EfficientFormer do, or of pixels."""
 
@@ -122,6 +145,7 @@ def test_kept_site_stays_fp32_and_is_named(model, tmp_path):
 class Faulty:
     """An engine that is PyTorch, except for the first site, which it computes wrongly with integers."""
 
+    fused_wrongly = staticmethod(openvino.fused_wrongly)
     FIRST_FORM = "integer"
 
     @staticmethod

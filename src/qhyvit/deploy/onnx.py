@@ -17,6 +17,7 @@ from qhyvit.deploy.lowering import Form
 from qhyvit.deploy.openvino import Called
 from qhyvit.files import atomic_write
 from qhyvit.graph.operators import aten
+from qhyvit.graph.sites import Site
 
 FIRST_FORM: Form = "shifted"  # ONNX Runtime takes one zero point per tensor
 OPSET = 17
@@ -87,6 +88,11 @@ def run(compiled: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
 def input_shape(compiled: Any) -> list[int]:
     """Return the shape of the images that a session takes."""
     return list(compiled.get_inputs()[0].shape)
+
+
+def fused_wrongly(sites: Sequence[Site]) -> set[str]:
+    """Return the names of sites that ONNX Runtime fuses with others and then computes wrongly: none."""
+    return set()
 
 
 def save(model: Any, path: Path) -> None:

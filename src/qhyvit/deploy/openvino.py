@@ -12,6 +12,8 @@ from torch.fx import GraphModule
 
 from qhyvit.deploy.extra import convertible, import_extra
 from qhyvit.deploy.lowering import Form
+from qhyvit.graph.nodes import is_batched, shape_of
+from qhyvit.graph.sites import Site
 
 # One stream, as for images that come one by one; and what is on no grid is computed in float32, as by the simulator.
 SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
@@ -74,6 +76,23 @@ def run(compiled: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
 def input_shape(compiled: Any) -> list[int]:
     """Return the shape of the images that a compiled model takes."""
     return list(compiled.input(0).shape)
+
+
+def fused_wrongly(sites: Sequence[Site]) -> set[str]:
+    """Return the names of linear layers that follow each other on one vector per image.
+
+    Where there is VNNI, OpenVINO 2026.4 makes one kernel of them, which computes 8-bit products wrongly.
+    """
+    flat = {site.node: site.name for site in sites if site.kind == "linear" and len(shape_of(site.operand_nodes[0])) == 2}
+    found = set()
+    for node, name in flat.items():
+        source = node
+        while len(inputs := [other for other in source.all_input_nodes if is_batched(other)]) == 1:
+            (source,) = inputs
+            if source in flat:
+                found |= {name, flat[source]}
+                break
+    return found
 
 
 def save(model: Any, path: Path) -> None:
