@@ -53,8 +53,8 @@ def check_sites(model: TracedModel, quantizers: Quantizers, example: Tensor, eng
     fused = engine.fused_wrongly(sites)
     checks: dict[str, SiteCheck] = {}
     for form in FORMS[FORMS.index(engine.FIRST_FORM) :]:
-        open_ones = [site for site in sites if site.name not in checks or not (checks[site.name].agrees or checks[site.name].saturates)]
-        tried = [site for site in open_ones if form == "float" or site.name not in fused]
+        unsettled = [site for site in sites if site.name not in checks or not (checks[site.name].agrees or checks[site.name].saturates)]
+        tried = [site for site in unsettled if form == "float" or site.name not in fused]
         checks |= {check.site: check for check in _check(model, tried, quantizers, inputs, form, engine)}
     return [checks[site.name] for site in sites]
 

@@ -1,7 +1,7 @@
 """Entries of the registry: one kind for tables, one for figures."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import product
@@ -9,8 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from qhyvit.config.loading import Config
-from qhyvit.errors import InputError
-from qhyvit.own_files import FAULTS, said_by
+from qhyvit.own_files import of_another_kind
 from qhyvit.reporting.sources import Sources
 
 if TYPE_CHECKING:  # the workflow reads the registry at each start, and needs neither pandas nor matplotlib
@@ -100,16 +99,10 @@ class FigureEntry(Entry):
         return figure
 
 
-@contextmanager
-def _files_of_its_kinds(name: str, sources: Sources) -> Iterator[None]:
+def _files_of_its_kinds(name: str, sources: Sources) -> AbstractContextManager[None]:
     """Raise InputError for all errors in the block by which files of ``sources`` show that they are of another kind."""
-    try:
-        yield
-    except InputError:
-        raise
-    except FAULTS as error:
-        given = ", ".join(f"{kind}={path}" for kind, paths in sources.paths.items() for path in paths[:1])
-        raise InputError(f"{name}: cannot be made from {given} ({said_by(error)}); give each kind of input its own files") from error
+    given = ", ".join(f"{kind}={path}" for kind, paths in sources.paths.items() for path in paths[:1])
+    return of_another_kind(lambda said: f"{name}: cannot be made from {given} ({said}); give each kind of input its own files")
 
 
 def modes(config: Config) -> list[str]:
