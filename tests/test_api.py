@@ -86,6 +86,14 @@ def test_calibration_is_shared_by_methods_and_bits(images):
         assert shared.settings["seed"] == 3
 
 
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_quantization_needs_no_gradients_of_the_caller(images, context):
+    module = Classifier().eval()
+    expected = qhyvit.quantize(module, images)(images)
+    with context():
+        assert torch.equal(qhyvit.quantize(module, images)(images), expected)
+
+
 def test_error_falls_with_the_bits(images):
     module = Classifier().eval()
     calibration = qhyvit.calibrate(module, images)

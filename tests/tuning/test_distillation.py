@@ -9,10 +9,14 @@ from qhyvit.calibration.losses import kl_loss
 from qhyvit.config.targets import load_target
 from qhyvit.deploy.executable import require_executable
 from qhyvit.errors import InputError
+from qhyvit.methods import find_quantizers
+from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.presets import load_preset
 from qhyvit.quantizers.base import same_quantizer
-from qhyvit.quantizers.serialization import load_parameters
+from qhyvit.quantizers.serialization import load_parameters, save_quantizers
 from qhyvit.tuning import distillation
+from qhyvit.tuning.checkpoint import Checkpoint, Progress
+from qhyvit.tuning.distillation import distill
 from qhyvit.tuning.learnt_network import LearntNetwork
 
 FEW_STEPS = {"steps": 48, "batch_size": 16}
@@ -60,7 +64,7 @@ def test_tuning_lowers_the_divergence_on_unseen_images(module, calibration, quan
 
 def test_learnt_network_starts_as_the_quantized_network(module, calibration):
     quantized = qhyvit.quantize(module, calibration, "qhyvit-integer", "w4a4")
-    learnt = LearntNetwork(calibration.model, quantized.quantizers, learns_weights=True)
+    learnt = LearntNetwork(calibration.model, quantized.quantizers, quantized.changed, learns_weights=True)
     images = calibration.batches[0]
     torch.testing.assert_close(learnt(images), quantized(images))
     for site, operands in learnt.quantizers().items():
@@ -118,4 +122,44 @@ def test_every_image_is_seen_before_any_is_seen_again():
 def test_operand_without_a_uniform_quantizer_is_named(calibration):
     quantized = {"matmul2": qhyvit.quantize(TinyHybrid().eval(), torch.rand(8, 3, 16, 16), "fqvit").quantizers["matmul2"]}
     with pytest.raises(InputError, match="matmul2: its left has no uniform quantizer"):
-        LearntNetwork(calibration.model, quantized, learns_weights=False)
+        LearntNetwork(calibration.model, quantized, {}, learns_weights=False)
+
+
+@pytest.mark.parametrize("weight_bits", [3, 6])
+def test_tuning_that_was_stopped_goes_on_to_the_same_bytes(calibration, tmp_path, monkeypatch, weight_bits):
+    images = CalibrationImages(lambda: calibration.batches, None, 0)
+    task = Task(calibration.model, calibration.statistics, {}, images, load_preset("minmax"), weight_bits, 3)
+    start, settings = find_quantizers(task, "partial"), load_preset("qhyvit-tuned").tuning.model_copy(update=FEW_STEPS)
+    checkpoint, losses = Checkpoint(tmp_path / "checkpoint", "key"), []
+
+    def loss(*arguments):
+        losses.append(kl_loss(*arguments))
+        if len(losses) == stop:
+            raise KeyboardInterrupt
+        return losses[-1]
+
+    monkeypatch.setattr(distillation, "kl_loss", loss)
+    stop = None
+    whole = distill(task, start, {}, settings)
+    of_whole = len(losses)
+    stop = of_whole + 30
+    with pytest.raises(KeyboardInterrupt):
+        distill(task, start, {}, settings, checkpoint)
+    losses, stop = [], None
+    resumed = distill(task, start, {}, settings, checkpoint)
+    for name, (quantizers, changed) in {"whole": whole, "resumed": resumed}.items():
+        save_quantizers(tmp_path / name, quantizers, {}, changed)
+    assert (tmp_path / "resumed").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert 0 < len(losses) < of_whole - 20
+
+
+def test_checkpoint_of_other_settings_counts_as_none(tmp_path):
+    learnt = {"scale": torch.nn.Parameter(torch.ones(2))}
+    optimizer = torch.optim.Adam(learnt.values())
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4)
+    Checkpoint(tmp_path / "file", "one").save(Progress(2, 0.5), learnt, optimizer, schedule)
+    assert Checkpoint(tmp_path / "file", "other").restore(learnt, optimizer, schedule) is None
+    assert Checkpoint(tmp_path / "file", "one").restore(learnt, optimizer, schedule) == Progress(2, 0.5)
+    (tmp_path / "file").write_bytes(b"something else")
+    with pytest.raises(InputError, match="file: not written by `qhyvit quantize`"):
+        Checkpoint(tmp_path / "file", "one").restore(learnt, optimizer, schedule)

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+pytestmark = pytest.mark.slow
 FETCH = ("-m", "qhyvit", "fetch", "weights", "--config", "config/config.yaml", "--model", "tiny_hybrid", "--output", "weights.json")
 
 

@@ -176,7 +176,8 @@ def untracked_inputs(*paths):
 def method_modules(method):
     """Return the modules that compute what a method finds."""
     settings = SETTINGS.methods[method]
-    return [f"qhyvit.methods.{settings.algorithm}", *(["qhyvit.tuning.distillation"] if settings.tuning else [])]
+    changes = {"qhyvit.tuning.correction": settings.correction, "qhyvit.tuning.distillation": settings.tuning}
+    return [f"qhyvit.methods.{settings.algorithm}", *(module for module, stated in changes.items() if stated)]
 
 
 def reconstructs(method):

@@ -35,6 +35,8 @@ class Calibration:
     state_sha256: str
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibration:
     """Collect ranges, sampled rows and Fisher gradients of every quantization site of ``module`` over ``images``.
 

@@ -1,5 +1,6 @@
 """Quantization of a module."""
 
+import torch
 from torch import nn
 
 from qhyvit.analysis.site_errors import site_errors
@@ -14,6 +15,8 @@ from qhyvit.presets import load_preset
 from qhyvit.tuning import find_quantization
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def quantize(
     module: nn.Module,
     images: Images | Calibration,

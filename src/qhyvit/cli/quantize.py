@@ -1,5 +1,6 @@
 """Command `quantize`."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from qhyvit.provenance import Provenance, provenance
 from qhyvit.quantizers.base import Quantizers
 from qhyvit.quantizers.serialization import load_quantizers, save_quantizers
 from qhyvit.tuning import find_quantization
+from qhyvit.tuning.checkpoint import Checkpoint
 
 
 def quantize(
@@ -49,10 +51,12 @@ def quantize(
     operands = None if partial is None else _operands(partial, record)
     if recalibration is not None:
         task = replace(task, recalibration=_recalibration(recalibration, record, task.method.recalibration_key))
-    quantizers, changed = find_quantization(task, mode, operands)
+    checkpoint = Checkpoint(output.with_name(f".{output.name}.tuning"), json.dumps(record, sort_keys=True))
+    quantizers, changed = find_quantization(task, mode, operands, checkpoint)
     with atomic_write(errors) as temporary:
         site_errors(task, quantizers, changed).to_csv(temporary, index=False, float_format="%.6g")
     save_quantizers(output, quantizers, record, changed)
+    checkpoint.remove()
 
 
 def _operands(path: Path, record: Provenance) -> Quantizers:

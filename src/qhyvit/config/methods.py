@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from qhyvit.config.base import Granularity, MethodName, Mode, Scheme, Strict, ZeroPoint, nearest_names
 from qhyvit.config.targets import TargetName, load_target
-from qhyvit.config.tuning import TuningSettings
+from qhyvit.config.tuning import CorrectionSettings, TuningSettings
 from qhyvit.errors import InputError
 
 
@@ -41,13 +41,21 @@ class MethodSettings(Strict):
         " null: the method has no full mode",
     )
 
-    tuning: TuningSettings | None = Field(default=None, description="how to tune what the method finds; null: it is left as it is")
+    correction: CorrectionSettings | None = Field(
+        default=None, description="how to correct the outputs of layers; null: they are left as they are"
+    )
+    tuning: TuningSettings | None = Field(default=None, description="how to tune what is found and corrected; null: it is left as it is")
 
     @model_validator(mode="after")
-    def _check_tuning(self) -> Self:
-        if self.tuning and self.output_scale:
-            raise ValueError("tuning: mode full is not tuned, so that output_scale must be null")
+    def _check_changes(self) -> Self:
+        if self.output_scale and self.changes_parameters:
+            raise ValueError("correction, tuning: they leave out what mode full adds, so that output_scale must be null")
         return self
+
+    @property
+    def changes_parameters(self) -> bool:
+        """True if the method changes parameters of the network too, and not only quantizes it."""
+        return bool(self.correction or self.tuning)
 
     @property
     def modes(self) -> list[Mode]:
@@ -62,8 +70,9 @@ class MethodSettings(Strict):
     @property
     def quantizer_settings(self) -> dict[str, Any]:
         """Settings that decide the quantizers, as plain data: all but names and labels."""
-        settings = self.model_dump(mode="json", exclude={"label", "published_as", "ablation_of", "ablation_label", "tuning"})
-        return settings | ({"tuning": self.tuning.model_dump(mode="json")} if self.tuning else {})
+        changes = {"correction", "tuning"}
+        settings = self.model_dump(mode="json", exclude={"label", "published_as", "ablation_of", "ablation_label", *changes})
+        return settings | self.model_dump(mode="json", include=changes, exclude_none=True)
 
 
 class MinmaxMethod(MethodSettings):

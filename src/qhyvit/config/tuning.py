@@ -6,12 +6,12 @@ from qhyvit.config.base import Strict
 
 
 class LearningRates(Strict):
-    """Initial learning rates of Adam; all fall to 0 as a cosine."""
+    """Initial learning rates of Adam, which fall to 0 as a cosine; what has 0 is not tuned."""
 
-    activation_scales: float = Field(gt=0, description="of the logarithms of activation scales")
-    weight_scales: float = Field(gt=0, description="of the logarithms of weight scales")
-    biases: float = Field(gt=0, description="of biases and of the parameters of norms")
-    weights: float = Field(gt=0, description="of weights, where these are tuned")
+    activation_scales: float = Field(ge=0, description="of the logarithms of activation scales")
+    weight_scales: float = Field(ge=0, description="of the logarithms of weight scales")
+    biases: float = Field(ge=0, description="of biases and of the parameters of norms")
+    weights: float = Field(ge=0, description="of weights, where these are tuned")
 
 
 class TuningSettings(Strict):
@@ -24,3 +24,10 @@ class TuningSettings(Strict):
     batch_size: int = Field(ge=1, description="images per step; each is mirrored or not, by chance")
     weight_bits: int = Field(ge=0, le=8, description="weights themselves are tuned if they have so many bits or fewer")
     learning_rates: LearningRates
+
+
+class CorrectionSettings(Strict):
+    """Correction of the outputs of layers, in closed form."""
+
+    images: int = Field(ge=1, description="calibration images; all that there are if these are fewer")
+    slope: bool = Field(description="the scales of output channels too; otherwise biases alone")

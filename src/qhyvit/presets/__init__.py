@@ -17,7 +17,11 @@ def load_preset(name: str) -> Method:
 
 def methods_for(target: TargetName) -> list[str]:
     """Return the names of the methods that find quantizers for ``target``, without those that tune what another one finds."""
-    methods = {name: method for name, method in _read_presets().items() if isinstance(method, QhyvitIntegerMethod) and not method.tuning}
+    methods = {
+        name: method
+        for name, method in _read_presets().items()
+        if isinstance(method, QhyvitIntegerMethod) and not method.changes_parameters
+    }
     return [name for name, method in methods.items() if method.target == target]
 
 

@@ -13,41 +13,51 @@ from qhyvit.config.tuning import TuningSettings
 from qhyvit.errors import InputError
 from qhyvit.methods.task import Task
 from qhyvit.progress import steps_with_note
-from qhyvit.quantizers.base import NO_PARAMETERS, Parameters, Quantizers
+from qhyvit.quantizers.base import Parameters, Quantizers
+from qhyvit.tuning.checkpoint import Checkpoint, Progress
 from qhyvit.tuning.learnt_network import LearntNetwork
 
 HELD_OUT = 10  # one of so many images
 CHECKS = 16  # divergences of the held-out images that are measured, at equal distances
 
 
-def distill(task: Task, start: Quantizers, settings: TuningSettings) -> tuple[Quantizers, Parameters]:
-    """Return the quantizers with tuned scales, and the parameters of the network that were tuned.
+def distill(
+    task: Task, start: Quantizers, changed: Parameters, settings: TuningSettings, checkpoint: Checkpoint | None = None
+) -> tuple[Quantizers, Parameters]:
+    """Return the quantizers with tuned scales, and the parameters of the network that were tuned or were ``changed`` before.
 
-    Raises InputError if an operand has no uniform quantizer, and for a single image.
+    A ``checkpoint`` is written now and then, and if there is one the tuning continues from it. Raises InputError if an operand has no
+    uniform quantizer, and for a single image.
     """
     generator = torch.Generator().manual_seed(task.calibration.seed)
     seen, held_out = _split(task.calibration.read(settings.images), generator)
+    batches = _batches(len(seen), settings.batch_size, settings.steps, generator)
     targets, expected = (_logits(task.model.graph_module, images, settings.batch_size) for images in (seen, held_out))
-    network = LearntNetwork(task.model, start, learns_weights=task.weight_bits <= settings.weight_bits)
+    network = LearntNetwork(task.model, start, changed, learns_weights=task.weight_bits <= settings.weight_bits)
+    optimizer = _optimizer(network, settings)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
 
     def divergence() -> float:
         return float(kl_loss(_logits(network, held_out, settings.batch_size), expected, generator))
 
-    best: tuple[Quantizers, Parameters] = start, NO_PARAMETERS
-    least = divergence()
-    optimizer = _optimizer(network, settings)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-    with steps_with_note(settings.steps, "tuning") as end_step:
-        for step, batch in enumerate(_batches(len(seen), settings.batch_size, settings.steps, generator), 1):
+    progress = (checkpoint and checkpoint.restore(network.learnt_values(), optimizer, schedule)) or Progress(0, divergence())
+    with steps_with_note(settings.steps - progress.step, "tuning") as end_step:
+        for step in range(progress.step + 1, settings.steps + 1):
+            batch = batches[step - 1]
             loss = kl_loss(network(seen[batch]), targets[batch], generator)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-            if (step % max(1, settings.steps // CHECKS) == 0 or step == settings.steps) and (found := divergence()) < least:
-                best, least = (network.quantizers(), network.parameters_changed()), found
-            end_step(f"KL {loss.detach():.4f}, held out {least:.4f}")
-    return best
+            if step % max(1, settings.steps // CHECKS) == 0 or step == settings.steps:
+                progress.note(step, divergence(), network.learnt_values())
+                if checkpoint:
+                    checkpoint.save(progress, network.learnt_values(), optimizer, schedule)
+            end_step(f"KL {loss.detach():.4f}, held out {progress.least:.4f}")
+    if not progress.best:
+        return start, changed
+    network.set_learnt_values(progress.best)
+    return network.quantizers(), network.parameters_changed()
 
 
 def _split(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -57,7 +67,9 @@ def _split(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     order = torch.randperm(len(images), generator=generator)
     count = max(1, len(images) // HELD_OUT)
     seen = images[order[count:]]
-    return torch.cat([seen, seen.flip(-1)]), images[order[:count]]
+    both = torch.cat([seen, seen.flip(-1)]), images[order[:count]]
+    seen, held_out = (each.contiguous(memory_format=torch.channels_last) for each in both)  # a third faster on CPUs
+    return seen, held_out
 
 
 def _optimizer(network: LearntNetwork, settings: TuningSettings) -> torch.optim.Adam:
@@ -68,10 +80,11 @@ def _optimizer(network: LearntNetwork, settings: TuningSettings) -> torch.optim.
         (network.vectors(), rates.biases),
         (network.weight_values(), rates.weights),
     ]
-    for parameters, _ in groups:
-        for parameter in parameters:
+    learnt = [{"params": parameters, "lr": rate} for parameters, rate in groups if parameters and rate]
+    for group in learnt:
+        for parameter in group["params"]:  # type: ignore[attr-defined]
             parameter.requires_grad_(True)
-    return torch.optim.Adam([{"params": parameters, "lr": rate} for parameters, rate in groups if parameters])
+    return torch.optim.Adam(learnt)
 
 
 def _batches(count: int, size: int, steps: int, generator: torch.Generator) -> list[Tensor]:

@@ -15,14 +15,16 @@ from qhyvit.tuning.learnt_quantizer import LearntQuantizer
 
 
 class LearntNetwork(nn.Module):
-    """Copy of a model with a learnt quantizer per operand. Raises InputError for an operand without a uniform quantizer.
+    """Copy of a model, with the parameters that were ``changed`` before, and with a learnt quantizer per operand.
 
-    An input whose scales per channel the weight has absorbed keeps their ratios: only a common factor is learnt.
+    An input whose scales per channel the weight has absorbed keeps their ratios: only a common factor is learnt. Raises InputError for an
+    operand without a uniform quantizer.
     """
 
-    def __init__(self, model: TracedModel, quantizers: Quantizers, *, learns_weights: bool) -> None:
+    def __init__(self, model: TracedModel, quantizers: Quantizers, changed: Parameters, *, learns_weights: bool) -> None:
         super().__init__()
-        self.graph_module = deepcopy(model.graph_module)
+        self.graph_module = deepcopy(model.with_parameters(changed).graph_module)
+        self.changed = changed
         self.learnt: dict[tuple[str, str], LearntQuantizer] = {}
         sites = [site for site in find_sites(self.graph_module) if site.name in quantizers]
         self.weights = {(site.name, "weight"): str(site.node.args[1].target) for site in sites if site.kind != "matmul"}  # type: ignore[union-attr]
@@ -51,6 +53,15 @@ class LearntNetwork(nn.Module):
         """Return biases and the parameters of norms."""
         return [parameter for _, parameter in self._vectors()]
 
+    def learnt_values(self) -> dict[str, Tensor]:
+        """Return all that is learnt, by name."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def set_learnt_values(self, values: Mapping[str, Tensor]) -> None:
+        """Set what is learnt to ``values``, by name."""
+        for name, value in values.items():
+            self.get_parameter(name).data.copy_(value)
+
     def quantizers(self) -> Quantizers:
         """Return the quantizers with the scales learnt so far."""
         found: dict[str, dict[str, Quantizer]] = {}
@@ -59,8 +70,8 @@ class LearntNetwork(nn.Module):
         return found
 
     def parameters_changed(self) -> Parameters:
-        """Return the learnt biases, parameters of norms, and weights, these on the grids of their quantizers."""
-        changed = {name: parameter.detach().clone() for name, parameter in self._vectors()}
+        """Return what was changed before or learnt: biases, norm parameters and weights, learnt ones on the grids of their quantizers."""
+        changed = {**self.changed} | {name: parameter.detach().clone() for name, parameter in self._vectors()}
         if self.learns_weights:
             for place, name in self.weights.items():
                 changed[name] = self.learnt[place].quantizer().fake_quantize(self.graph_module.get_parameter(name).detach())

@@ -61,9 +61,8 @@ class _StraightThrough(torch.autograd.Function):
         steps = x / scale
         rounded = steps.round()
         integers = _clamp(rounded.clone(), low, high)
-        inside = integers == rounded
-        of_x = gradient * inside
-        of_scale = (gradient * integers - of_x * steps).sum_to_size(scale.shape)
+        of_x = torch.where(rounded == integers, gradient, 0.0)
+        of_scale = integers.mul_(gradient).sub_(steps.mul_(of_x)).sum_to_size(scale.shape)
         return of_x, of_scale, None, None
 
 

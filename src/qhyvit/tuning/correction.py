@@ -1,0 +1,111 @@
+"""Correct what quantization does to each output channel of a layer, in closed form and in the order of execution.
+
+The FP32 and the quantized network run side by side. At each layer, the least-squares line from the products of the quantized network to
+the outputs of FP32 is taken per channel: its intercept is the new bias, and its slope goes into the weight and its scale. Later layers
+are looked at with the corrected values. With a slope of 1 it is empirical bias correction (Nagel et al., arXiv 1906.04721, Appendix D).
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.node import map_aggregate
+
+from qhyvit.config.tuning import CorrectionSettings
+from qhyvit.graph.sites import Site
+from qhyvit.methods.task import Task
+from qhyvit.quantizers.base import Parameters, Quantizer, Quantizers
+from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
+from qhyvit.quantizers.uniform import UniformQuantizer
+
+STEEPEST = 2.0  # slopes are between its inverse and it: outputs of few distinct values say little about theirs
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Value of a node in the FP32 network and in the quantized one."""
+
+    reference: Any
+    quantized: Any
+
+
+def correct(task: Task, start: Quantizers, settings: CorrectionSettings) -> tuple[Quantizers, Parameters]:
+    """Return the quantizers with corrected scales of weights, and the corrected biases and weights, which have the integers that they had.
+
+    Layers without a bias, and those that share a parameter with another, stay as they are; slopes need a scale per output channel.
+    """
+    corrector = _Corrector(task.model.graph_module, task.model.sites, start, settings)
+    images = task.calibration.read(settings.images)
+    with torch.no_grad():
+        corrector.run(Pair(images, images))
+    return corrector.quantizers, corrector.changed
+
+
+class _Corrector(Interpreter):
+    """Run of both networks at once, node by node, which collects the corrections in ``quantizers`` and ``changed``."""
+
+    def __init__(self, graph_module: GraphModule, sites: list[Site], start: Quantizers, settings: CorrectionSettings) -> None:
+        super().__init__(graph_module)
+        self.quantizers: dict[str, Mapping[str, Quantizer]] = dict(start)
+        self.changed: dict[str, Tensor] = {}
+        self.sites = {site.node: site for site in sites if site.name in start}
+        self.uses = Counter(parameter.target for node in graph_module.graph.nodes for parameter in _parameters(node))
+        self.slope = settings.slope
+
+    def run_node(self, n: Node) -> Any:
+        """Return both values of a node, that of the quantized network corrected; a parameter is one value."""
+        if n.op in ("placeholder", "get_attr", "output"):
+            return super().run_node(n)
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        run, reference, quantized = getattr(self, n.op), _each(args, "reference"), _each(args, "quantized")
+        if site := self.sites.get(n):
+            operands = self.quantizers[site.name]
+            quantized = (*(operands[name].fake_quantize(x) for name, x in zip(site.operands, quantized, strict=False)), *quantized[2:])
+        pair = Pair(run(n.target, reference, _each(kwargs, "reference")), run(n.target, quantized, _each(kwargs, "quantized")))
+        return self._corrected(site, pair, *args[1:3]) if site and self._can_be_corrected(site) else pair
+
+    def _can_be_corrected(self, site: Site) -> bool:
+        parameters = _parameters(site.node)
+        return len(parameters) == 2 and all(self.uses[parameter.target] == 1 for parameter in parameters)
+
+    def _corrected(self, site: Site, pair: Pair, weight: Tensor, bias: Tensor) -> Pair:
+        """Return the pair of a layer, given its weight and its bias, after its correction."""
+        of_channel = [1] * pair.quantized.ndim
+        of_channel[1 if site.kind == "conv" else -1] = -1
+        product, (weight_name, bias_name) = pair.quantized - bias.view(of_channel), (str(each.target) for each in _parameters(site.node))
+        quantizer = self.quantizers[site.name]["weight"]
+        slope = torch.ones_like(bias)
+        if self.slope and isinstance(quantizer, UniformQuantizer | RescaledWeightQuantizer) and quantizer.scale.shape == slope.shape:
+            slope = _slope(product, pair.reference, of_channel)
+            self.quantizers[site.name] = {**self.quantizers[site.name], "weight": replace(quantizer, scale=quantizer.scale * slope)}
+            self.changed[weight_name] = weight * slope.view(-1, *[1] * (weight.ndim - 1))
+        product *= slope.view(of_channel)
+        self.changed[bias_name] = _mean(pair.reference - product, of_channel)
+        return Pair(pair.reference, product + self.changed[bias_name].view(of_channel))
+
+
+def _slope(x: Tensor, y: Tensor, of_channel: list[int]) -> Tensor:
+    """Return the slopes [C] of the least-squares lines from ``x`` to ``y``; 1 for a channel that is constant in ``x``."""
+    x = x - _mean(x, of_channel).view(of_channel)
+    variance = _mean(x * x, of_channel)
+    slope = _mean(x * y, of_channel) / variance
+    return torch.where(variance > 0, slope, 1.0).clamp(1 / STEEPEST, STEEPEST)
+
+
+def _mean(x: Tensor, of_channel: list[int]) -> Tensor:
+    """Return the mean per channel [C], along the axis at which ``of_channel`` is -1."""
+    return x.movedim(of_channel.index(-1), 0).flatten(1).mean(1)
+
+
+def _parameters(node: Node) -> list[Node]:
+    """Return the weight and the bias of a layer, as far as they are parameters."""
+    return [argument for argument in node.args[1:3] if isinstance(argument, Node) and argument.op == "get_attr"]
+
+
+def _each(arguments: Any, value: str) -> Any:
+    """Return arguments with one of the values of each pair in its place."""
+    return map_aggregate(arguments, lambda argument: getattr(argument, value) if isinstance(argument, Pair) else argument)

@@ -1,0 +1,130 @@
+"""Correction of the channels of layers, against a layer that is worked out by hand and on a small hybrid network."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_hybrid import TinyHybrid
+from torch import nn
+
+import qhyvit
+from qhyvit.config.targets import load_target
+from qhyvit.config.tuning import CorrectionSettings
+from qhyvit.deploy.executable import require_executable
+from qhyvit.graph.traced_model import TracedModel
+from qhyvit.methods.task import CalibrationImages
+from qhyvit.quantizers.uniform import UniformQuantizer
+from qhyvit.tuning.correction import correct
+
+IMAGES = torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+class Task:
+    """Model and images: all that the correction reads of a task."""
+
+    def __init__(self, model, images):
+        self.model = model
+        self.calibration = CalibrationImages(lambda: [images], None, 0)
+
+
+class TwoLayers(nn.Module):
+    """Convolution, ReLU, mean over the pixels, and a linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.head(self.conv(x).relu().mean((2, 3)))
+
+
+def coarse(x, bits, axis=None):
+    """A grid per tensor, or per slice along ``axis``, over the range of ``x``."""
+    low, high = torch.aminmax(x) if axis is None else torch.aminmax(x.movedim(axis, 0).flatten(1), dim=1)
+    return UniformQuantizer.covering(low, high, bits, "asymmetric", axis)
+
+
+@pytest.fixture
+def layers():
+    torch.manual_seed(0)
+    return TwoLayers().eval()
+
+
+@pytest.fixture
+def quantizers(layers):
+    hidden = layers.conv(IMAGES).relu().mean((2, 3)).detach()
+    return {
+        "conv": {"input": coarse(IMAGES, 3), "weight": coarse(layers.conv.weight.detach(), 3, 0)},
+        "head": {"input": coarse(hidden, 3), "weight": coarse(layers.head.weight.detach(), 3, 0)},
+    }
+
+
+@pytest.mark.parametrize("slope", [True, False])
+def test_each_channel_gets_its_least_squares_line_given_the_corrected_layers_before(layers, quantizers, slope):
+    """NumPy's fit in float64, of a layer whose input is what the corrected first layer gives."""
+    model = TracedModel.from_module(layers, IMAGES[:2])
+    corrected, changed = correct(Task(model, IMAGES), quantizers, CorrectionSettings(images=64, slope=slope))
+
+    def product(name, x):
+        weight = quantizers[name]["weight"].fake_quantize(layers.get_parameter(f"{name}.weight"))
+        apply = nn.functional.conv2d if name == "conv" else nn.functional.linear
+        return apply(quantizers[name]["input"].fake_quantize(x), weight).detach()
+
+    def lines(products, references):
+        pairs = zip(products.movedim(1, 0).flatten(1).double(), references.movedim(1, 0).flatten(1).double(), strict=True)
+        return torch.tensor([fit(x, y) if slope else [1.0, float((y - x).mean())] for x, y in pairs])
+
+    first = product("conv", IMAGES)
+    of_conv = lines(first, layers.conv(IMAGES).detach())
+    hidden = (first * of_conv[:, 0].view(-1, 1, 1) + of_conv[:, 1].view(-1, 1, 1)).relu().mean((2, 3))
+    of_head = lines(product("head", hidden), layers(IMAGES).detach())
+    for name, line in (("conv", of_conv), ("head", of_head)):
+        torch.testing.assert_close(changed[f"{name}.bias"], line[:, 1], rtol=1e-4, atol=1e-5)
+        scale = corrected[name]["weight"].scale / quantizers[name]["weight"].scale
+        torch.testing.assert_close(scale, line[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def fit(x, y):
+    """Slope, between a half and two, and the intercept that it leaves."""
+    slope = min(max(float(np.polyfit(x, y, 1)[0]), 0.5), 2.0)
+    return [slope, float(y.mean() - slope * x.mean())]
+
+
+def test_integers_of_the_weights_stay(layers, quantizers):
+    model = TracedModel.from_module(layers, IMAGES[:2])
+    corrected, changed = correct(Task(model, IMAGES), quantizers, CorrectionSettings(images=64, slope=True))
+    for name, operands in quantizers.items():
+        before = operands["weight"].quantize(layers.get_parameter(f"{name}.weight").detach())
+        assert torch.equal(corrected[name]["weight"].quantize(changed[f"{name}.weight"]), before)
+
+
+@pytest.mark.parametrize("method", ["qhyvit-corrected", "qhyvit-integer-corrected"])
+def test_network_comes_closer_to_fp32_on_unseen_images(method):
+    torch.manual_seed(0)
+    module, unseen = TinyHybrid().eval(), torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    calibration = qhyvit.calibrate(module, IMAGES)
+    with torch.no_grad():
+        searched, corrected = (
+            (qhyvit.quantize(module, calibration, name, "w3a3")(unseen) - module(unseen)).square().mean()
+            for name in (method.removesuffix("-corrected"), method)
+        )
+    assert corrected < 0.8 * searched
+
+
+def test_integer_kernels_execute_what_is_corrected():
+    module = TinyHybrid().eval()
+    quantized = qhyvit.quantize(module, IMAGES, "qhyvit-integer-corrected", "w4a4")
+    model = qhyvit.calibrate(module, IMAGES[:8]).model.with_parameters(quantized.changed)
+    require_executable(model, quantized.quantizers, load_target("openvino-cpu"))
+
+
+def test_layers_that_share_a_weight_stay(quantizers):
+    class Shared(TwoLayers):
+        def forward(self, x):
+            hidden = self.conv(x).relu().mean((2, 3))
+            return self.head(hidden) + nn.functional.linear(hidden, self.head.weight)
+
+    shared = Shared().eval()
+    model = TracedModel.from_module(shared, IMAGES[:2])
+    _, changed = correct(Task(model, IMAGES), quantizers, CorrectionSettings(images=64, slope=True))
+    assert changed.keys() == {"conv.weight", "conv.bias"}
