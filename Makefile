@@ -83,7 +83,7 @@ lock:
 # Makes the embedded images and weights again and puts them under DVC. A run only pulls them.
 images: $(INSTALLED)
 	$(BIN)/python workflow/scripts/run.py --configfile "$$CONFIG" -- fetch_cifar10
-	rm -rf data/cifar10 data/cifar10-final && mkdir -p data && cp -r results/cifar10-sample/*/ data
+	rm -rf data/cifar10 data/cifar10-tuning data/cifar10-final && mkdir -p data && cp -r results/cifar10-sample/*/ data
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
 
 weights: $(INSTALLED)

@@ -21,12 +21,12 @@ STORE = REPOSITORY / "dvc-store/files/md5"
 
 @pytest.fixture(scope="module")
 def splits():
-    """300 training and 4,500 test images; 600 of the latter have the pixels of a training image or of another test image."""
+    """1,400 training and 4,500 test images; 600 of the latter have the pixels of a training image or of another test image."""
     generator = np.random.default_rng(0)
-    train, test = (generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8) for count in (300, 4500))
-    test[:300] = train
+    train, test = (generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8) for count in (1400, 4500))
+    test[:300] = train[:300]
     test[300:450] = test[450:600]
-    return (train, np.arange(300) % 10), (test, np.arange(4500) % 10)
+    return (train, np.arange(1400) % 10), (test, np.arange(4500) % 10)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,14 @@ def test_sets_of_evaluation_have_equally_many_of_each_class(splits, sample):
     for chosen in (sample.evaluation, sample.final):
         assert np.bincount(splits[1][1][chosen]).tolist() == [200] * 10
     assert len(set(sample.calibration)) == 256
+
+
+def test_tuning_adds_training_images_that_are_no_others(splits, sample):
+    (train, _), (test, _) = splits
+    more = set(sample.tuning) - set(sample.calibration)
+    assert (len(sample.tuning), len(more)) == (1024, 768)
+    others = {image.tobytes() for image in test} | {train[index].tobytes() for index in set(range(len(train))) - more}
+    assert not others & {train[index].tobytes() for index in more}
 
 
 def test_final_images_are_no_others_of_either_split(splits, sample):
@@ -59,12 +67,13 @@ def test_evaluation_and_calibration_are_drawn_as_before_there_was_a_final_set(sp
 
 def test_files_are_named_by_index_and_hold_its_pixels_and_label(splits, tmp_path, monkeypatch):
     train, test = splits
-    for constant, count in {"EVALUATION_PER_CLASS": 4, "CALIBRATION_IMAGES": 8}.items():
+    for constant, count in {"EVALUATION_PER_CLASS": 4, "CALIBRATION_IMAGES": 8, "TUNING_IMAGES": 12}.items():
         monkeypatch.setattr(cifar10_sample, constant, count)
     sample = draw_sample(train, test)
     write_sample(train, test, tmp_path)
     sets = {"cifar10/evaluation": (test, sample.evaluation), "cifar10/calibration": (train, sample.calibration)}
-    for name, ((images, labels), chosen) in (sets | {"cifar10-final": (test, sample.final)}).items():
+    sets |= {"cifar10-tuning": (train, sample.tuning), "cifar10-final": (test, sample.final)}
+    for name, ((images, labels), chosen) in sets.items():
         table = pd.read_csv(tmp_path / name / "labels.csv")
         assert [int(filename[:5]) for filename in table.filename] == chosen.tolist()
         for row in table.head(3).itertuples():

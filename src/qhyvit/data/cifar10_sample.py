@@ -1,4 +1,4 @@
-"""Cut the embedded image sets out of CIFAR-10: test images to evaluate on, and training images to calibrate with.
+"""Cut the embedded image sets out of CIFAR-10: test images to evaluate on, and training images to calibrate and tune with.
 
 Other test images are the final evaluation set, for one run after all choices are made: nothing else may read it.
 """
@@ -17,34 +17,46 @@ from qhyvit.data.labelled_folder import LABELS
 
 EVALUATION_PER_CLASS = 200
 CALIBRATION_IMAGES = 256
+TUNING_IMAGES = 1024
 SEED = 0
 
 Split = tuple[np.ndarray, np.ndarray]  # images uint8 [N, 32, 32, 3] and labels [N]
 
 
 class Sample(NamedTuple):
-    """Sorted indices of images: ``evaluation`` and ``final`` of the test split, ``calibration`` of the training split."""
+    """Sorted indices of images: ``evaluation`` and ``final`` of the test split, ``calibration`` and ``tuning`` of the training split.
+
+    ``tuning`` contains ``calibration``.
+    """
 
     evaluation: np.ndarray
     calibration: np.ndarray
+    tuning: np.ndarray
     final: np.ndarray
 
 
 def draw_sample(train: Split, test: Split) -> Sample:
-    """Draw all sets, EVALUATION_PER_CLASS for both of evaluation; no other image of CIFAR-10 has the pixels of a ``final`` one."""
+    """Draw all sets, EVALUATION_PER_CLASS for both of evaluation.
+
+    No other image of CIFAR-10 has the pixels of a ``final`` one, or of one that ``tuning`` adds to ``calibration``.
+    """
     generator = np.random.default_rng(SEED)
     evaluation = _draw_classes(test[1], np.full(len(test[1]), True), generator)
     calibration = np.sort(generator.choice(len(train[1]), CALIBRATION_IMAGES, replace=False))
-    left = _unique(np.concatenate([train[0], test[0]]))[len(train[0]) :]
-    left[evaluation] = False
-    return Sample(evaluation, calibration, _draw_classes(test[1], left, generator))
+    train_left, test_left = np.split(_unique(np.concatenate([train[0], test[0]])), [len(train[0])])
+    test_left[evaluation] = False
+    final = _draw_classes(test[1], test_left, generator)
+    train_left[calibration] = False
+    more = generator.choice(np.flatnonzero(train_left), TUNING_IMAGES - CALIBRATION_IMAGES, replace=False)
+    return Sample(evaluation, calibration, np.sort(np.concatenate([calibration, more])), final)
 
 
 def write_sample(train: Split, test: Split, folder: Path) -> None:
-    """Write the folders ``cifar10/evaluation``, ``cifar10/calibration`` and ``cifar10-final`` from both splits."""
+    """Write the folders ``cifar10/evaluation``, ``cifar10/calibration``, ``cifar10-tuning`` and ``cifar10-final`` from both splits."""
     sample = draw_sample(train, test)
     _write_folder(*test, sample.evaluation, folder / "cifar10/evaluation")
     _write_folder(*train, sample.calibration, folder / "cifar10/calibration")
+    _write_folder(*train, sample.tuning, folder / "cifar10-tuning")
     _write_folder(*test, sample.final, folder / "cifar10-final")
 
 
