@@ -119,6 +119,12 @@ def test_every_image_is_seen_before_any_is_seen_again():
     assert len(set(torch.cat(batches[:2]).tolist())) == len(set(torch.cat(batches[2:4]).tolist())) == 8
 
 
+def test_images_are_counted_on_to_their_mirror_images():
+    images = torch.rand(3, 3, 4, 5)
+    expected = torch.stack([images[2], images[0].flip(-1), images[2].flip(-1)])
+    assert torch.equal(distillation._take(images, torch.tensor([2, 3, 5])), expected)
+
+
 def test_operand_without_a_uniform_quantizer_is_named(calibration):
     quantized = {"matmul2": qhyvit.quantize(TinyHybrid().eval(), torch.rand(8, 3, 16, 16), "fqvit").quantizers["matmul2"]}
     with pytest.raises(InputError, match="matmul2: its left has no uniform quantizer"):

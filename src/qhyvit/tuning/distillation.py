@@ -31,20 +31,25 @@ def distill(
     """
     generator = torch.Generator().manual_seed(task.calibration.seed)
     seen, held_out = _split(task.calibration.read(settings.images), generator)
-    batches = _batches(len(seen), settings.batch_size, settings.steps, generator)
-    targets, expected = (_logits(task.model.graph_module, images, settings.batch_size) for images in (seen, held_out))
+    batches = _batches(2 * len(seen), settings.batch_size, settings.steps, generator)
+
+    def logits(network: torch.nn.Module, images: Tensor, count: int) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([network(_take(images, numbers)) for numbers in torch.arange(count).split(settings.batch_size)])
+
+    targets, expected = logits(task.model.graph_module, seen, 2 * len(seen)), logits(task.model.graph_module, held_out, len(held_out))
     network = LearntNetwork(task.model, start, changed, learns_weights=task.weight_bits <= settings.weight_bits)
     optimizer = _optimizer(network, settings)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
 
     def divergence() -> float:
-        return float(kl_loss(_logits(network, held_out, settings.batch_size), expected, generator))
+        return float(kl_loss(logits(network, held_out, len(held_out)), expected, generator))
 
     progress = (checkpoint and checkpoint.restore(network.learnt_values(), optimizer, schedule)) or Progress(0, divergence())
     with steps_with_note(settings.steps - progress.step, "tuning") as end_step:
         for step in range(progress.step + 1, settings.steps + 1):
             batch = batches[step - 1]
-            loss = kl_loss(network(seen[batch]), targets[batch], generator)
+            loss = kl_loss(network(_take(seen, batch)), targets[batch], generator)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -61,15 +66,19 @@ def distill(
 
 
 def _split(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the images to learn from, with their mirror images, and those that are held out. Raises InputError for one image."""
+    """Return the images to learn from, and those that are held out. Raises InputError for one image."""
     if len(images) < 2:
-        raise InputError("images: tuning learns from some and holds others out, but there is one; give 32 to 256, or take another method")
+        raise InputError("images: tuning learns from some and holds others out, but there is one; give 32 to 1,024, or take another method")
     order = torch.randperm(len(images), generator=generator)
     count = max(1, len(images) // HELD_OUT)
-    seen = images[order[count:]]
-    both = torch.cat([seen, seen.flip(-1)]), images[order[:count]]
-    seen, held_out = (each.contiguous(memory_format=torch.channels_last) for each in both)  # a third faster on CPUs
-    return seen, held_out
+    return images[order[count:]], images[order[:count]]
+
+
+def _take(images: Tensor, numbers: Tensor) -> Tensor:
+    """Return the images of these numbers, which count on to their mirror images, with channels last: networks run faster so on CPUs."""
+    taken = images[numbers % len(images)]
+    mirrored = (numbers >= len(images)).view(-1, 1, 1, 1).to(images.device)
+    return torch.where(mirrored, taken.flip(-1), taken).contiguous(memory_format=torch.channels_last)
 
 
 def _optimizer(network: LearntNetwork, settings: TuningSettings) -> torch.optim.Adam:
@@ -94,8 +103,3 @@ def _batches(count: int, size: int, steps: int, generator: torch.Generator) -> l
     while len(batches) < steps:
         batches += torch.randperm(count, generator=generator)[: count // size * size].split(size)
     return batches[:steps]
-
-
-@torch.no_grad()
-def _logits(network: torch.nn.Module, images: Tensor, batch_size: int) -> Tensor:
-    return torch.cat([network(batch) for batch in images.split(batch_size)])
