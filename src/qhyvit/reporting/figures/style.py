@@ -27,7 +27,6 @@ LINEAR = 2  # points of drop; beyond, an axis of drops is logarithmic, so that s
 DROP = f"drop of top-1 (points; linear up to {LINEAR}, then logarithmic)"
 DROPS = (0, 1, 3, 10, 30, 100)
 PAGE = 7.2  # inches, the width of a printed page between its margins: figures are not scaled, so font sizes are true
-SITES = 50  # as many names as can be read below the width of a page
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "qhyvit",  # the same bytes at every run
     "svg.fonttype": "none",
@@ -99,12 +98,6 @@ def tick_drops(axis: Axis) -> None:
     """Label an axis of drops, whose scale is symlog with LINEAR."""
     axis.set_ticks(DROPS, [str(drop) for drop in DROPS])
     axis.set_minor_locator(NullLocator())
-
-
-def label_sites(axes: Axes, sites: Sequence[str]) -> None:
-    """Write the names of evenly chosen ``sites``, whose places are 0, 1, ..., below the axis."""
-    shown = range(0, len(sites), -(-len(sites) // SITES))
-    axes.set_xticks(shown, [sites[index] for index in shown], rotation=90, fontsize=6)
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
