@@ -19,6 +19,7 @@ from qhyvit.config.methods import METHODS, Method
 from qhyvit.config.models import MODELS, HubSource, Model, Published
 from qhyvit.config.reports import claim_reports_folder
 from qhyvit.config.schemas import SCHEMAS, schema_text
+from qhyvit.data.labelled_folder import SUFFIXES
 from qhyvit.errors import InputError
 from qhyvit.models.zoo import timm
 from qhyvit.presets import load_preset
@@ -117,6 +118,11 @@ def test_readme_documents_every_key():
     sections = (Experiment, Dataset, Subset, Calibration, Sensitivity, Deployment, Evaluation, Model, Published, HubSource)
     methods = get_args(get_args(Method)[0])
     assert not [key for section in (*sections, *methods) for key in section.model_fields if not re.search(rf"`{key}\b", text)]
+
+
+def test_readme_names_every_format_of_images():
+    (stated,) = re.findall(r"files that end in (.*?);", (CONFIG / "README.md").read_text())
+    assert sorted(re.findall(r"`(\.\w+)`", stated)) == sorted(SUFFIXES)
 
 
 @pytest.mark.parametrize(

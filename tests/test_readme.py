@@ -41,7 +41,8 @@ def page(request):
 def exported(tmp_path_factory):
     """The committed reports and published numbers, without the edits of the working tree."""
     root = tmp_path_factory.mktemp("exported")
-    git("checkout-index", f"--prefix={root}/", "--", *git("ls-files", "reports/*.csv", "reports/*.md", "resources").split())
+    files = git("ls-files", "reports/*.csv", "reports/*.md", "reports/*.tex", "resources").split()
+    git("checkout-index", f"--prefix={root}/", "--", *files)
     return root
 
 
@@ -65,11 +66,13 @@ def test_committed_tables_follow_from_the_committed_results(exported, reports, t
     assert tables
     methods = read_catalog(config.experiment.methods_file)
     for entry in tables:
-        write_table(entry.make(Sources(methods, paths, config=config)), tmp_path / entry.name, ["md"], entry.caption)
-        assert (tmp_path / f"{entry.name}.md").read_text() == (folder / f"{entry.path}.md").read_text(), (
-            f"{reports}/{entry.path}.md does not follow from the committed {reports}/{COMMITTED.get(entry.inputs[0])}: "
-            f"commit the tables of the same run, then bring README.md and docs up to date: {WRITE}"
-        )
+        texts = [suffix for suffix in entry.formats if suffix != "csv"]
+        write_table(entry.make(Sources(methods, paths, config=config)), tmp_path / entry.name, texts, entry.caption)
+        for suffix in texts:
+            assert (tmp_path / f"{entry.name}.{suffix}").read_text() == (folder / f"{entry.path}.{suffix}").read_text(), (
+                f"{reports}/{entry.path}.{suffix} does not follow from the committed {reports}/{COMMITTED.get(entry.inputs[0])}: "
+                f"commit the tables of the same run, then bring README.md and docs up to date: {WRITE}"
+            )
 
 
 def test_file_that_git_does_not_have_is_refused():

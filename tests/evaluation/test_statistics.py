@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from scipy.stats import bootstrap
 
 from qhyvit.evaluation.statistics import accuracy_interval, drop_interval, unseen
+from qhyvit.reporting import captions
 
 
 def test_the_paired_interval_agrees_with_the_normal_approximation():
@@ -27,6 +29,15 @@ def test_the_paired_interval_is_that_of_a_bootstrap_over_images():
 def test_unseen_share_of_2000_images_is_the_rule_of_three():
     assert unseen(2000) == pytest.approx(0.15, abs=0.001)
     assert (1 - unseen(2000) / 100) ** 2000 == pytest.approx(0.05)  # so rarely would such a share of images show no difference
+
+
+@pytest.mark.parametrize(
+    "text", [captions.PAIRED, captions.ABLATION, captions.DEPLOYMENT_PAIRED, (REPOSITORY / "reports/README.md").read_text()]
+)
+@pytest.mark.parametrize("images", [1, 24, 2000])
+def test_texts_state_the_formula_of_the_unseen_share(text, images):
+    assert "100 (1 - 0.05^(1/N))" in text
+    assert unseen(images) == pytest.approx(100 * (1 - 0.05 ** (1 / images)))
 
 
 def test_interval_of_equal_predictions_is_what_their_number_cannot_exclude():

@@ -315,18 +315,27 @@ def test_reproduced_run_is_told_from_one_that_differs(reproduced, repository):
     assert "1 of 2 quantized runs are equal." in printed
 
 
-def test_nothing_to_compare_with_is_one_line(reproduced, repository, monkeypatch):
+def test_run_without_committed_results_is_shown_itself(reproduced, repository, monkeypatch):
+    """Of 100 images FP32 gets 90 right, minmax 85 of these, and qhyvit the same as FP32."""
     git("rm", "--quiet", "--cached", "-r", "reports")
     git("commit", "--quiet", "-m", "without reports")
-    assert reproduced() == "reports/results.csv: not committed, so there is nothing to compare this run with\n"
+    said, table = reproduced().split("\n", 1)
+    assert said == "reports/results.csv: not committed, so it is compared with nothing"
+    minmax, qhyvit = (line.split() for line in table.splitlines() if line.strip().startswith("net "))
+    assert minmax[:7] == ["net", "90.00", "partial", "minmax", "85.00", "(drop", "5.00"]
+    assert qhyvit[:7] == ["net", "90.00", "partial", "qhyvit", "90.00", "(drop", "0.00"]
+    assert qhyvit[7:] == ["[-2.95,", "2.95])"]  # 100 (1 - 0.05^(1/100))
     said = "no git checkout with a commit here, so there are no committed results to compare with ("
     with monkeypatch.context() as without_git:
         without_git.setenv("PATH", str(repository))
-        assert reproduced() == f"{said}there is no program git in PATH)\n"
+        assert reproduced() == f"{said}there is no program git in PATH)\n{table}"
     with monkeypatch.context() as of_another_user:
         of_another_user.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
         assert reproduced().startswith(f"{said}fatal: detected dubious ownership")
     shutil.rmtree(repository / ".git")
     assert reproduced().startswith(f"{said}fatal: not a git repository")
+
+
+def test_run_without_results_is_one_line(reproduced, repository):
     (repository / "reports/results.csv").unlink()
-    assert reproduced().startswith("reports/results.csv: not there")
+    assert reproduced() == "reports/results.csv: not there, so there is nothing to compare with the committed results\n"

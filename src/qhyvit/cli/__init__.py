@@ -38,7 +38,7 @@ SUMMARIES = {
         "table": "Write one table of the report.",
         "figure": "Plot one figure of the report.",
         "report": "Make HTML pages of tables that sort and filter in a browser, offline.",
-        "reproduced": "Count the runs that agree with the committed results, for each network.",
+        "reproduced": "Count the runs that agree with the committed results, for each network, or show the results if none are committed.",
     },
 }
 FETCH = {

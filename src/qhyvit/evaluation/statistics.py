@@ -20,7 +20,7 @@ class Estimate(NamedTuple):
 
 
 def unseen(images: int) -> float:
-    """Return the share of images, in percent, that may differ though none of so many ``images`` does: the 95 % bound, about 3 / N.
+    """Return the share of images, in percent, that may differ though none of so many ``images`` does: the 95 % bound, about 300 / N.
 
     It is the rule of three (Hanley and Lippman-Hand, Journal of the American Medical Association 249 (1983) 1743). Resamples of images
     without a difference have none either, so intervals of differences are not narrower than this.

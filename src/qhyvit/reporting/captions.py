@@ -7,9 +7,10 @@ _DRAWS = (
     " averaged. With one seed, all of it holds on that draw only."
 )
 _PAIRED_TEST = (
-    "on the same images. Columns are networks, and their mean; brackets hold 95 % intervals (Student's t). None is narrower than what so"
-    f" many images cannot exclude where none differs: 3 / N (rule of three). Asterisks mark differences beyond chance. {_DRAWS} All rows of"
-    " the table are one family of tests: the probability that any is marked wrongly is at most 5 % (Holm)."
+    "on the same images. Columns are networks, and their mean; brackets hold 95 % intervals (Student's t). None is narrower than what N"
+    " images cannot exclude where none differs: 100 (1 - 0.05^(1/N)) points to either side. That is about 300 / N, the rule of three."
+    f" Asterisks mark differences beyond chance. {_DRAWS} All rows of the table are one family of tests: the probability that any is marked"
+    " wrongly is at most 5 % (Holm)."
 )
 _COMPARED = (
     "One row per cell of ours, next to the published cell of the same network where it is known. Accuracies are in percent, drops in points"

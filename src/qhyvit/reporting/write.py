@@ -9,6 +9,8 @@ import pandas as pd
 from qhyvit.files import atomic_write
 
 NO_ROWS = "This run has no rows for this table."
+COMMANDS = {"\\": "textbackslash", "~": "textasciitilde", "^": "textasciicircum", "<": "textless", ">": "textgreater"}
+TEX = str.maketrans({letter: f"\\{letter}" for letter in "&%$#_{}"} | {letter: f"\\{name}{{}}" for letter, name in COMMANDS.items()})
 
 
 @dataclass(frozen=True)
@@ -53,4 +55,10 @@ def _markdown(table: Table, caption: str, _name: str) -> str:
 
 
 def _latex(table: Table, caption: str, name: str) -> str:
-    return table.shown.to_latex(index=False, escape=True, longtable=True, caption=caption, label=f"tab:{name}")
+    return table.shown.to_latex(index=False, escape=True, longtable=True, caption=_latex_text(caption), label=f"tab:{name}")
+
+
+def _latex_text(text: str) -> str:
+    """Return ``text`` for LaTeX, with what stands in backticks as code. pandas escapes the cells of a table alone."""
+    parts = text.translate(TEX).split("`")
+    return "".join(f"\\texttt{{{part}}}" if place % 2 else part for place, part in enumerate(parts))

@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from qhyvit.reporting.figures.site_colours import add_site_legend, site_colours
-from qhyvit.reporting.figures.style import PAGE, STYLE, label_sites
+from qhyvit.reporting.figures.site_labels import label_height, label_sites
+from qhyvit.reporting.figures.style import PAGE, STYLE
 from qhyvit.reporting.sources import Sources
 
 
@@ -25,17 +26,18 @@ def channel_range_figure(channels: pd.DataFrame) -> Figure:
     quartiles = inputs.groupby("site", sort=False).width.describe()
     colours = site_colours(inputs.groupby("site", sort=False).bridge.first())
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 4.5), layout="constrained")
+        sites = list(quartiles.index)
+        figure = Figure(figsize=(PAGE, 2.5 + label_height(sites)), layout="constrained")
         axes = figure.subplots()
-        positions = range(len(quartiles))
+        positions = range(len(sites))
         axes.vlines(positions, quartiles["min"], quartiles["max"], color=colours, linewidth=0.6)
         axes.vlines(positions, quartiles["25%"], quartiles["75%"], color=colours, linewidth=2.5)
         axes.scatter(positions, quartiles["50%"], color="white", edgecolor="black", linewidth=0.4, s=5, zorder=3)
         axes.set_yscale("log")
         axes.set_ylabel("range of a channel (high - low)")
-        axes.set_title(f"{channels.model.iloc[0]}: {len(inputs):,} channels at {len(quartiles)} sites")
-        label_sites(axes, list(quartiles.index))
-        axes.set_xlim(-1, len(quartiles))
+        axes.set_title(f"{channels.model.iloc[0]}: {len(inputs):,} channels at {len(sites)} sites")
+        label_sites(axes, sites)
+        axes.set_xlim(-1, len(sites))
         axes.grid(visible=False, axis="x")
         add_site_legend(figure)
     return figure

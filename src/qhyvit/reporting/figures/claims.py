@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from qhyvit.reporting.averaged import read_averaged
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.figures.style import DROP, LINEAR, PAGE, STYLE, add_legend, dodge, error_bars, method_styles, tick_drops
+from qhyvit.reporting.figures.drop_axis import LABEL, LARGEST, scale_drops
+from qhyvit.reporting.figures.style import PAGE, STYLE, add_legend, dodge, error_bars, method_styles
 from qhyvit.reporting.published import read_cells, under_our_names
 from qhyvit.reporting.runs import bit_widths, bits_shown, quantized_runs
 from qhyvit.reporting.sources import Sources
@@ -50,19 +51,17 @@ def claims_figure(averaged: pd.DataFrame, published: pd.DataFrame, methods: Meth
                 axes.errorbar(cell["drop"], place, xerr=bars, **style, linestyle="none", elinewidth=0.8)
                 axes.hlines(place, cell["drop"], claim["drop"], color=style["color"], linestyle=":", linewidth=0.8)
                 axes.plot(claim["drop"], place, color=style["color"], linestyle="none", **PUBLISHED)
-            _finish(axes, len(networks), min(-1, 1.1 * ours.drop_low.min()))
+            scale_drops(axes.xaxis, (ours["drop"].min(), LARGEST), (ours.drop_low.min(), LARGEST))
+            _finish(axes, len(networks))
         if published.model.isin(networks).any():
             panels[0].plot([], [], color="0.3", linestyle="none", label="published drop, on ImageNet", **PUBLISHED)
-        figure.supxlabel(DROP)
+        figure.supxlabel(LABEL)
         add_legend(figure, panels[0])
     return figure
 
 
-def _finish(axes: Axes, networks: int, left: float) -> None:
+def _finish(axes: Axes, networks: int) -> None:
     axes.grid(visible=False, axis="y")
     for boundary in range(1, networks):
         axes.axhline(boundary - 0.5, color="0.8", linewidth=0.8)
-    axes.set_xscale("symlog", linthresh=LINEAR)
-    tick_drops(axes.xaxis)
-    axes.set_xlim(left, 110)
     axes.axvline(0, color="black", linewidth=0.8)

@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.figures.style import DROP, LINEAR, STYLE, add_legend, error_bars, legend_height, marker_styles, panel_grid, tick_drops
+from qhyvit.reporting.figures.drop_axis import LABEL, scale_drops
+from qhyvit.reporting.figures.style import STYLE, add_legend, error_bars, legend_height, marker_styles, panel_grid
 from qhyvit.reporting.sources import Sources
 
 MIB = 2**20
@@ -40,11 +41,9 @@ def deployment_figure(rows: pd.DataFrame, latencies: pd.DataFrame | None, method
                 bars = error_bars(*(pd.Series([value]) for value in (run.drop_low, run.drop, run.drop_high)))
                 axes.errorbar(run.x, run.drop, yerr=bars, **styles[run.name], linestyle="none", elinewidth=0.8)
             axes.axhline(0, color="black", linewidth=0.8)
-            axes.set_yscale("symlog", linthresh=LINEAR)
-            tick_drops(axes.yaxis)
-            axes.set_ylim(min(-1, 1.2 * shown.drop_low.min()), 1.3 * max(LINEAR, shown.drop_high.max()))
+            scale_drops(axes.yaxis, (shown["drop"].min(), shown["drop"].max()), (shown.drop_low.min(), shown.drop_high.max()))
             axes.set_title(model, loc="left")
         figure.supxlabel(label)
-        figure.supylabel(DROP)
+        figure.supylabel(LABEL)
         add_legend(figure, panels[0])
     return figure

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 
 from qhyvit.reporting.averaged import read_averaged
 from qhyvit.reporting.catalog import MethodCatalog
+from qhyvit.reporting.figures.drop_axis import LABEL, LARGEST, scale_drops
 from qhyvit.reporting.figures.method_panels import method_panels
-from qhyvit.reporting.figures.style import DROP, LINEAR, STYLE, add_legend, dodge, error_bars, marker_styles, tick_drops
+from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, marker_styles
 from qhyvit.reporting.runs import quantized_runs
 from qhyvit.reporting.sources import Sources
 
@@ -32,10 +33,8 @@ def drop_figure(averaged: pd.DataFrame, mode: str, methods: MethodCatalog) -> Fi
                 cell = shown[(shown.bits == width) & (shown.model == network)].set_index("method").reindex(order)
                 bars = error_bars(cell.drop_low, cell["drop"], cell.drop_high)
                 axes.errorbar(cell["drop"], np.arange(len(order)) + shift, xerr=bars, **style, linestyle="none", elinewidth=0.8)
-            axes.set_xscale("symlog", linthresh=LINEAR)
-            tick_drops(axes.xaxis)
-            axes.set_xlim(min(-1, 1.1 * shown.drop_low.min()), 110)
+            scale_drops(axes.xaxis, (shown["drop"].min(), LARGEST), (shown.drop_low.min(), LARGEST))
             axes.axvline(0, color="black", linewidth=0.8)
-        figure.supxlabel(DROP)
+        figure.supxlabel(LABEL)
         add_legend(figure, next(iter(panels)))
     return figure

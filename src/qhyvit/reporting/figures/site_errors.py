@@ -8,8 +8,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.figures.style import PAGE, STYLE, label_sites
+from qhyvit.reporting.figures.site_labels import label_height, label_sites
+from qhyvit.reporting.figures.style import PAGE, STYLE
 from qhyvit.reporting.sources import Sources
+
+LINE = 0.12  # inches of a method, whose name is 0.1 high
 
 
 def make(sources: Sources) -> Figure:
@@ -28,7 +31,8 @@ def site_error_figure(errors: pd.DataFrame, methods: MethodCatalog) -> Figure:
     positive = table.relative_error[table.relative_error > 0]
     norm = LogNorm(positive.min(), positive.max())
     with mpl.rc_context(STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(PAGE, 2.3 + len(bits) * (0.3 + 0.12 * len(order))), layout="constrained")
+        height = 0.8 + label_height(sites) + len(bits) * (0.35 + LINE * len(order))
+        figure = Figure(figsize=(PAGE, height), layout="constrained")
         panels = figure.subplots(len(bits), 1, squeeze=False, sharex=True)[:, 0]
         for axes, width in zip(panels, bits, strict=True):
             rows = table[table.bits == width].pivot(index="method", columns="site", values="relative_error")

@@ -8,9 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from qhyvit.files import atomic_write
@@ -23,11 +21,7 @@ MORE_MARKERS = ("<", ">", "p", "h", "d"), ("H", "8", (4, 1, 0), (6, 1, 0))  # th
 SHAPES = [(marker, filled) for group in (MARKERS, *MORE_MARKERS) for filled in (True, False) for marker in group]
 SHIFT = 4  # of the colours when the markers repeat: the main methods then have different ones
 BRIDGE, OTHER, HATCH = "#D55E00", "#56B4E9", "////"  # sites of bridge blocks, also hatched, and all others
-LINEAR = 2  # points of drop; beyond, an axis of drops is logarithmic, so that small ones show next to collapsed networks
-DROP = f"drop of top-1 (points; linear up to {LINEAR}, then logarithmic)"
-DROPS = (0, 1, 3, 10, 30, 100)
 PAGE = 7.2  # inches, the width of a printed page between its margins: figures are not scaled, so font sizes are true
-SITES = 50  # as many names as can be read below the width of a page
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "qhyvit",  # the same bytes at every run
     "svg.fonttype": "none",
@@ -93,18 +87,6 @@ def dodge(count: int, width: float = 0.8) -> NDArray[np.float64]:
 def error_bars(low: pd.Series, middle: pd.Series, high: pd.Series) -> list[pd.Series]:
     """Return the lengths of bars below and above ``middle``, at least 0: rounding may put the mean of equal values outside them."""
     return [(middle - low).clip(lower=0), (high - middle).clip(lower=0)]
-
-
-def tick_drops(axis: Axis) -> None:
-    """Label an axis of drops, whose scale is symlog with LINEAR."""
-    axis.set_ticks(DROPS, [str(drop) for drop in DROPS])
-    axis.set_minor_locator(NullLocator())
-
-
-def label_sites(axes: Axes, sites: Sequence[str]) -> None:
-    """Write the names of evenly chosen ``sites``, whose places are 0, 1, ..., below the axis."""
-    shown = range(0, len(sites), -(-len(sites) // SITES))
-    axes.set_xticks(shown, [sites[index] for index in shown], rotation=90, fontsize=6)
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
