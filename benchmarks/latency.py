@@ -6,7 +6,7 @@ A run that was killed keeps the models that it has exported; a finished run leav
 import os
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Protocol
@@ -33,6 +33,7 @@ from qhyvit.peers import PEERS
 
 FOLDER = WORK / "latency"
 FP32, METHOD = "fp32", "qhyvit-integer"
+METHODS: dict[str, Format] = {FP32: "openvino", METHOD: "openvino", **PEER_FORMATS}
 ROUNDS, WARM_UP = 200, 20
 MEAN = "geometric mean"
 RATIO = ["relative", "relative_low", "relative_high"]
@@ -61,16 +62,16 @@ def main(rounds: int = ROUNDS, prepare_only: bool = False) -> None:
     shutil.rmtree(FOLDER)
 
 
-def prepare(model: str) -> None:
-    """Export a network at its own image size: in FP32, quantized by METHOD and quantized by each peer; what is there stays."""
-    missing = {name: path for name, path in _files(model).items() if not path.exists()}
+def prepare(model: str, names: Container[str] = METHODS) -> None:
+    """Export a network at its own image size: in FP32, quantized by METHOD or quantized by a peer; what is there stays."""
+    missing = {name: path for name, path in exported(model).items() if name in names and not path.exists()}
     if not missing:
         return
     module, batches = load(None, IMAGES, model)
     images = torch.cat(batches)
     traced = TracedModel.from_module(module, images[:2])
     (FOLDER / model).mkdir(parents=True, exist_ok=True)
-    save_file({"images": images[:1]}, _image(model))
+    save_file({"images": images[:1]}, image_of(model))
     for name, path in missing.items():
         if name == FP32:
             export(traced, {}, images[:1], path)
@@ -81,19 +82,19 @@ def prepare(model: str) -> None:
             PEERS[name](traced, images, path)
 
 
-def _files(model: str) -> dict[str, Path]:
-    """Return the exported models of a network by method."""
-    formats: dict[str, Format] = {FP32: "openvino", METHOD: "openvino", **PEER_FORMATS}
-    return {name: FOLDER / model / f"{name}{SUFFIXES[format]}" for name, format in formats.items()}
+def exported(model: str) -> dict[str, Path]:
+    """Return the files of the exported models of a network by method."""
+    return {name: FOLDER / model / f"{name}{SUFFIXES[format]}" for name, format in METHODS.items()}
 
 
-def _image(model: str) -> Path:
+def image_of(model: str) -> Path:
+    """Return the file of the image on which a network is timed."""
     return FOLDER / model / "image.safetensors"
 
 
 def _measure_model(model: str, rounds: int) -> pd.DataFrame:
-    engines = {name: load_engine(path, threads=1) for name, path in _files(model).items()}
-    image = load_file(_image(model))["images"]
+    engines = {name: load_engine(path, threads=1) for name, path in exported(model).items()}
+    image = load_file(image_of(model))["images"]
     table = latencies(seconds_of(engines, image, rounds))
     table.insert(0, "model", model)
     table.insert(1, "size", image.shape[-1])

@@ -64,7 +64,7 @@ def test_tuning_lowers_the_divergence_on_unseen_images(module, calibration, quan
 
 def test_learnt_network_starts_as_the_quantized_network(module, calibration):
     quantized = qhyvit.quantize(module, calibration, "qhyvit-integer", "w4a4")
-    learnt = LearntNetwork(calibration.model, quantized.quantizers, quantized.changed, learns_weights=True)
+    learnt = LearntNetwork(calibration.model, quantized.quantizers, quantized.changed)
     images = calibration.batches[0]
     torch.testing.assert_close(learnt(images), quantized(images))
     for site, operands in learnt.quantizers().items():
@@ -76,15 +76,27 @@ def test_integer_kernels_execute_what_is_tuned(calibration, quantize):
     require_executable(calibration.model.with_parameters(quantized.changed), quantized.quantizers, load_target("openvino-cpu"))
 
 
-def test_weights_are_tuned_at_few_bits_alone_and_lie_on_their_grids(calibration, quantize):
-    weights = {site.node.args[1].target: site.name for site in calibration.model.sites if site.kind != "matmul"}
-    assert not weights.keys() & quantize(bits="w6a6").changed.keys()
+def test_tuned_weights_lie_on_their_grids(calibration, quantize):
     quantized = quantize()
+    weights = {site.node.args[1].target: site.name for site in calibration.model.sites if site.kind != "matmul"}
     assert weights.keys() <= quantized.changed.keys()
     for name, site in weights.items():
         quantizer = quantized.quantizers[site]["weight"]
         integers = quantizer.quantize(quantized.changed[name])
         torch.testing.assert_close(quantizer.dequantize(integers), quantized.changed[name])
+
+
+def test_what_has_no_learning_rate_stays(module, calibration, quantize):
+    before = qhyvit.quantize(module, calibration, "minmax", "w3a3").quantizers
+    rates = load_preset("qhyvit-tuned").tuning.learning_rates
+    quantized = quantize(learning_rates=rates.model_copy(update={"activation_scales": 0, "weights": 0}))
+    assert not {site.node.args[1].target for site in calibration.model.sites if site.kind != "matmul"} & quantized.changed.keys()
+    stays = {
+        (site, name): same_quantizer(operands[name], before[site][name])
+        for site, operands in quantized.quantizers.items()
+        for name in operands
+    }
+    assert {name == "weight" for (_, name), same in stays.items() if not same} == {True}
 
 
 def test_file_holds_all_that_is_tuned_and_its_bytes_repeat(module, quantize, tmp_path):
@@ -128,7 +140,7 @@ def test_images_are_counted_on_to_their_mirror_images():
 def test_operand_without_a_uniform_quantizer_is_named(calibration):
     quantized = {"matmul2": qhyvit.quantize(TinyHybrid().eval(), torch.rand(8, 3, 16, 16), "fqvit").quantizers["matmul2"]}
     with pytest.raises(InputError, match="matmul2: its left has no uniform quantizer"):
-        LearntNetwork(calibration.model, quantized, {}, learns_weights=False)
+        LearntNetwork(calibration.model, quantized, {})
 
 
 @pytest.mark.parametrize("weight_bits", [3, 6])

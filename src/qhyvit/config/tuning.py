@@ -6,12 +6,12 @@ from qhyvit.config.base import Strict
 
 
 class LearningRates(Strict):
-    """Initial learning rates of Adam, which fall to 0 as a cosine; what has 0 is not tuned."""
+    """Learning rates of Adam at up to 4 bits, halved for each further bit; they fall to 0 as a cosine. What has 0 is not tuned."""
 
     activation_scales: float = Field(ge=0, description="of the logarithms of activation scales")
     weight_scales: float = Field(ge=0, description="of the logarithms of weight scales")
     biases: float = Field(ge=0, description="of biases and of the parameters of norms")
-    weights: float = Field(ge=0, description="of weights, where these are tuned")
+    weights: float = Field(ge=0, description="of weights")
 
 
 class TuningSettings(Strict):
@@ -22,7 +22,6 @@ class TuningSettings(Strict):
     )
     steps: int = Field(ge=1, description="steps of Adam")
     batch_size: int = Field(ge=1, description="images per step; each is mirrored or not, by chance")
-    weight_bits: int = Field(ge=0, le=8, description="weights themselves are tuned if they have so many bits or fewer")
     learning_rates: LearningRates
 
 

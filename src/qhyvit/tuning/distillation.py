@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qhyvit.calibration.losses import kl_loss
-from qhyvit.config.tuning import TuningSettings
+from qhyvit.config.tuning import LearningRates, TuningSettings
 from qhyvit.errors import InputError
 from qhyvit.methods.task import Task
 from qhyvit.progress import steps_with_note
@@ -38,8 +38,8 @@ def distill(
             return torch.cat([network(_take(images, numbers)) for numbers in torch.arange(count).split(settings.batch_size)])
 
     targets, expected = logits(task.model.graph_module, seen, 2 * len(seen)), logits(task.model.graph_module, held_out, len(held_out))
-    network = LearntNetwork(task.model, start, changed, learns_weights=task.weight_bits <= settings.weight_bits)
-    optimizer = _optimizer(network, settings)
+    network = LearntNetwork(task.model, start, changed)
+    optimizer = _optimizer(network, settings.learning_rates, task.weight_bits, task.activation_bits)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
 
     def divergence() -> float:
@@ -81,13 +81,14 @@ def _take(images: Tensor, numbers: Tensor) -> Tensor:
     return torch.where(mirrored, taken.flip(-1), taken).contiguous(memory_format=torch.channels_last)
 
 
-def _optimizer(network: LearntNetwork, settings: TuningSettings) -> torch.optim.Adam:
-    rates = settings.learning_rates
+def _optimizer(network: LearntNetwork, rates: LearningRates, weight_bits: int, activation_bits: int) -> torch.optim.Adam:
+    """Return Adam with a learning rate per group, halved for each bit above 4: the same change of a scale or value moves more integers."""
+    of_weights, of_activations = (0.5 ** max(0, bits - 4) for bits in (weight_bits, activation_bits))
     groups = [
-        (network.scales(of_weights=False), rates.activation_scales),
-        (network.scales(of_weights=True), rates.weight_scales),
-        (network.vectors(), rates.biases),
-        (network.weight_values(), rates.weights),
+        (network.scales(of_weights=False), rates.activation_scales * of_activations),
+        (network.scales(of_weights=True), rates.weight_scales * of_weights),
+        (network.vectors(), rates.biases * of_activations),
+        (network.weight_values(), rates.weights * of_weights),
     ]
     learnt = [{"params": parameters, "lr": rate} for parameters, rate in groups if parameters and rate]
     for group in learnt:

@@ -1,4 +1,4 @@
-"""Quantized network of which scales, biases, parameters of norms and, if asked for, weights are learnt."""
+"""Quantized network of which scales, biases, parameters of norms and weights can be learnt."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -21,7 +21,7 @@ class LearntNetwork(nn.Module):
     operand without a uniform quantizer.
     """
 
-    def __init__(self, model: TracedModel, quantizers: Quantizers, changed: Parameters, *, learns_weights: bool) -> None:
+    def __init__(self, model: TracedModel, quantizers: Quantizers, changed: Parameters) -> None:
         super().__init__()
         self.graph_module = deepcopy(model.with_parameters(changed).graph_module)
         self.changed = changed
@@ -32,7 +32,6 @@ class LearntNetwork(nn.Module):
             for position, operand in enumerate(site.operands):
                 self._insert(site, position, quantizers[site.name], operand)
         self.graph_module.recompile()
-        self.learns_weights = learns_weights
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [B, classes] of images [B, C, H, W]."""
@@ -45,9 +44,8 @@ class LearntNetwork(nn.Module):
         return [learnt.log_multiplier for (_, operand), learnt in self.learnt.items() if (operand == "weight") == of_weights]
 
     def weight_values(self) -> list[nn.Parameter]:
-        """Return the weights of sites, each once; none if they are not learnt."""
-        names = dict.fromkeys(self.weights.values()) if self.learns_weights else []
-        return [self.graph_module.get_parameter(name) for name in names]
+        """Return the weights of sites, each once."""
+        return [self.graph_module.get_parameter(name) for name in dict.fromkeys(self.weights.values())]
 
     def vectors(self) -> list[nn.Parameter]:
         """Return biases and the parameters of norms."""
@@ -72,9 +70,9 @@ class LearntNetwork(nn.Module):
     def parameters_changed(self) -> Parameters:
         """Return what was changed before or learnt: biases, norm parameters and weights, learnt ones on the grids of their quantizers."""
         changed = {**self.changed} | {name: parameter.detach().clone() for name, parameter in self._vectors()}
-        if self.learns_weights:
-            for place, name in self.weights.items():
-                changed[name] = self.learnt[place].quantizer().fake_quantize(self.graph_module.get_parameter(name).detach())
+        for place, name in self.weights.items():
+            if (weight := self.graph_module.get_parameter(name)).requires_grad:
+                changed[name] = self.learnt[place].quantizer().fake_quantize(weight.detach())
         return changed
 
     def _vectors(self) -> Iterator[tuple[str, nn.Parameter]]:
