@@ -1,5 +1,6 @@
 """Style of all figures: the width of a page, markers that survive greyscale and colour blindness, and reproducible files."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
@@ -27,6 +29,7 @@ LINEAR = 2  # points of drop; beyond, an axis of drops is logarithmic, so that s
 DROP = f"drop of top-1 (points; linear up to {LINEAR}, then logarithmic)"
 DROPS = (0, 1, 3, 10, 30, 100)
 PAGE = 7.2  # inches, the width of a printed page between its margins: figures are not scaled, so font sizes are true
+POWER_OF_TEN = re.compile(r"\$(\\mathdefault\{)?-?10\^\{[-−]?\d+\}\}?\$")  # a tick of a logarithmic axis
 SITES = 50  # as many names as can be read below the width of a page
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "qhyvit",  # the same bytes at every run
@@ -123,8 +126,17 @@ def _legend_columns(labels: Sequence[str]) -> int:
     return max(1, min(columns, len(labels)))
 
 
+def show_dollars(figure: Figure) -> None:
+    """Let texts with a dollar sign be drawn as they are: matplotlib reads them as formulas. Powers of ten stay formulas."""
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if "$" in text.get_text() and not POWER_OF_TEN.fullmatch(text.get_text()):
+            text.set_parse_math(False)
+
+
 def save_figure(figure: Figure, svg: Path, png: Path) -> None:
     """Write the figure in both formats, with the same bytes at every run."""
+    show_dollars(figure)
     with mpl.rc_context(STYLE), atomic_write(svg) as vector, atomic_write(png) as raster:
         figure.savefig(vector, format="svg", metadata={"Date": None})
         figure.savefig(raster, format="png", metadata={"Software": None}, dpi=200)
