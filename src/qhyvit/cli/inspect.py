@@ -45,6 +45,8 @@ def inspect(
     if output is not None:
         with atomic_write(output) as path:
             path.write_text(json.dumps(description, indent=1) + "\n")
+    if svg is not None and not description["sites"]:
+        raise InputError(f"model {model}: has no sites to draw; leave out --svg")
     if svg is not None:
         plot_site_graph(description, svg)
     show(description, wide_console())
@@ -62,9 +64,12 @@ def _add_costs(sites: list[dict[str, Any]], sensitivity: Path) -> None:
 def show(description: dict[str, Any], console: Console) -> None:
     """Print the description of a network as tables."""
     blocks, products = description["bridge_blocks"], description["unquantized_products"]
-    console.print(_site_table(description["sites"], f"{description['model']}: sites"))
+    if description["sites"]:
+        console.print(_site_table(description["sites"], f"{description['model']}: sites"))
+    else:
+        console.print(f"{description['model']}: has no sites, so no method quantizes anything in it.")
     console.print(_bridge_table(blocks) if blocks else "There are no bridge blocks.")
-    console.print(_product_table(products) if products else "All products are sites: none stays FP32.")
+    console.print(_product_table(products) if products else "No product stays FP32.")
     norms = ", ".join(f"{count} {name}" for name, count in description["norms"].items())
     macs = sum(site["macs"] for site in description["sites"])
     console.print(f"{description['parameters']:,} parameters, {macs:,} MACs at {description['input']}; {norms}")
