@@ -10,7 +10,7 @@ from torch.fx import Node
 
 from qhyvit.graph.bridge import BridgeBlock, find_bridge_blocks
 from qhyvit.graph.floating_point import find_floating_point
-from qhyvit.graph.fold import fold_batch_norm
+from qhyvit.graph.fold import fold_and_check
 from qhyvit.graph.nodes import shape_of
 from qhyvit.graph.operators import NORMS
 from qhyvit.graph.sites import Site, find_sites
@@ -26,7 +26,7 @@ def describe(model: nn.Module, example: Tensor) -> dict[str, Any]:
     """
     graph_module = trace(model, example)
     norms = Counter(NORMS[node.target] for node in graph_module.graph.nodes if node.target in NORMS)
-    folded = fold_batch_norm(graph_module)
+    folded = fold_and_check(graph_module, example)
     sites = find_sites(graph_module)
     nodes = {site.node: site for site in sites}
     return {

@@ -15,7 +15,7 @@ SITE_KINDS: dict[object, Literal["conv", "linear", "matmul"]] = {
 }
 MATMULS = {aten.matmul.default, aten.bmm.default}
 CONVOLUTIONS = {aten.conv2d.default, aten.conv2d.padding}
-FOLDABLE = {aten.conv2d.default, aten.linear.default}  # a BatchNorm that follows is a change of their weights and biases
+CHANNEL_AXIS_FROM_END = {aten.conv2d.default: 3, aten.linear.default: 1}  # of layers into which a BatchNorm that follows is folded
 
 _REASONS = {  # why products by these operators, in all overloads, are no sites
     "only convolutions in two dimensions are quantized": "conv1d conv3d conv_tbc",
