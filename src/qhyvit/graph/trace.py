@@ -10,7 +10,7 @@ from traceback import walk_tb
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
 from qhyvit.errors import InputError
 from qhyvit.graph.attention import split_attention
@@ -127,4 +127,3 @@ def _inline_autocast(graph_module: GraphModule) -> None:
             graph.erase_node(item)
         graph.erase_node(call)
         graph.erase_node(name)
-
