@@ -14,8 +14,11 @@ from torch.fx import GraphModule
 
 from qhyvit.errors import InputError
 from qhyvit.graph.attention import split_attention
+from qhyvit.graph.computed_weights import fold_computed_weights
+from qhyvit.graph.convolutions import rewrite_convolutions
 from qhyvit.graph.functional import make_functional, restore_operators, without_changed_views
 from qhyvit.graph.operators import IDENTITIES_IN_EVAL, aten
+from qhyvit.graph.products import rewrite_products
 from qhyvit.graph.random_input import random_like
 
 # PyTorch copies its own graphs by a class that it deprecates.
@@ -25,13 +28,14 @@ warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`",
 def trace(model: nn.Module, example: Tensor) -> GraphModule:
     """Trace ``model`` in eval mode on ``example`` [B, C, H, W], B > 1; the graph takes any batch size and keeps each node's module path.
 
-    Fused attention is split, so that both of its products are nodes. Raises InputError for a model that cannot run on the example or
+    Fused attention is split, so that both of its products are nodes; weights that depend on no input are computed, and convolutions and
+    products in another form than that of sites are written in it. Raises InputError for a model that cannot run on the example or
     cannot be exported, and for a graph that does not compute what the model computes.
     """
     model.eval()
-    image = random_like(example)
+    image = random_like(torch.cat([example, example[:1]]))  # a batch of another size, which graphs may not fix
     with torch.no_grad():
-        expected = _run(model, image.clone())  # before the export, for models that set up their buffers in the first run
+        expected = _run(model, image.clone(), example)  # before the export, for models that set up their buffers in the first run
     graph_module = _export(model, example)
     _inline_autocast(graph_module)
     for node in list(graph_module.graph.nodes):
@@ -42,6 +46,9 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
             graph_module.graph.erase_node(node)
     make_functional(graph_module)
     split_attention(graph_module)
+    fold_computed_weights(graph_module)
+    rewrite_convolutions(graph_module)
+    rewrite_products(graph_module)
     graph_module.graph.lint()
     graph_module.recompile()
     with torch.no_grad():
@@ -49,9 +56,9 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
     return graph_module.requires_grad_(False)
 
 
-def _run(model: nn.Module, example: Tensor) -> Tensor:
+def _run(model: nn.Module, image: Tensor, example: Tensor) -> Tensor:
     try:
-        output = model(example)
+        output = model(image)
     except Exception as error:  # of any kind: the model is the user's
         said = f"cannot run on an input of shape {list(example.shape)} ({_summary(error)})"
         raise InputError(f"{_origin(model, error)}: {said}; give it images of the size that it is made for") from error
