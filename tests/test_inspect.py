@@ -61,12 +61,13 @@ def test_sites_blocks_and_totals_are_shown(description):
 
 
 def test_products_that_stay_fp32_are_shown_with_reason(description):
-    product = {"name": "mixer", "operator": "aten.einsum.default", "reason": "only torch.matmul and torch.bmm are quantized"}
+    product = {"name": "mixer", "operator": "aten.einsum.default", "reason": "only matmul is", "macs": 123456, "share": 0.5}
     text = shown(description | {"unquantized_products": [product]})
-    (line,) = (line for line in text.splitlines() if "mixer" in line)
+    (line,) = (line for line in text.splitlines() if "einsum" in line)
     assert product["operator"] in line
     assert product["reason"] in line
-    assert "All products" not in text
+    assert "123,456" in line
+    assert "1 product, 50 % of the multiply-accumulates, is not quantized: mixer." in text
 
 
 def test_sensitivity_of_other_sites_is_refused(use, tmp_path):
