@@ -110,7 +110,7 @@ def pickle_weights(root):
 @pytest.mark.parametrize(
     ("spoil", "command", "message"),
     [
-        (change_label, FETCH_IMAGES, "labels.csv: label '2' of 003.png is outside 0..1; correct it"),
+        (change_label, FETCH_IMAGES, "labels.csv: label '2' of 003.png (line 5) is outside 0..1; correct it"),
         (truncate_image, FETCH_IMAGES, "003.png: damaged or no image (image file is truncated"),
         (truncate_image, FETCH_IMAGES, "; replace it with an intact copy, or remove it"),
         (remove_image, FETCH_IMAGES, "003.png: missing, but listed in"),

@@ -57,16 +57,17 @@ def test_sites_blocks_and_totals_are_shown(description):
     assert f"{64 * (48 + 9) + 128 * 4 + 2 * 128 * 8 + 2 * 256 * 8 + 16:,} MACs at [3, 16, 16]" in text
     assert "bridge blocks" in text
     assert "There are no bridge blocks." in shown(description | {"bridge_blocks": []})
-    assert "All products are sites" in text
+    assert "No product stays FP32" in text
 
 
 def test_products_that_stay_fp32_are_shown_with_reason(description):
-    product = {"name": "mixer", "operator": "aten.einsum.default", "reason": "only torch.matmul and torch.bmm are quantized"}
+    product = {"name": "mixer", "operator": "aten.einsum.default", "reason": "only matmul is", "macs": 123456, "share": 0.5}
     text = shown(description | {"unquantized_products": [product]})
-    (line,) = (line for line in text.splitlines() if "mixer" in line)
+    (line,) = (line for line in text.splitlines() if "einsum" in line)
     assert product["operator"] in line
     assert product["reason"] in line
-    assert "All products" not in text
+    assert "123,456" in line
+    assert "1 product, 50 % of the multiply-accumulates, is not quantized: mixer." in text
 
 
 def test_sensitivity_of_other_sites_is_refused(use, tmp_path):
@@ -90,6 +91,16 @@ def test_untraceable_model_is_one_line(use, capfd):
         inspect("resnet18")
     assert "\n" not in str(refused.value)
     assert capfd.readouterr().err == ""
+
+
+def test_network_without_sites_says_so(use, tmp_path):
+    use(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    inspect("resnet18", output=tmp_path / "sites.json")
+    description = json.loads((tmp_path / "sites.json").read_text())
+    assert (description["sites"], description["bridge_blocks"], description["unquantized_products"]) == ([], [], [])
+    assert "resnet18: has no sites, so no method quantizes anything in it." in shown(description)
+    with pytest.raises(InputError, match=r"^model resnet18: has no sites to draw; leave out --svg$"):
+        inspect("resnet18", svg=tmp_path / "sites.svg")
 
 
 def test_unknown_model_is_one_line(use):

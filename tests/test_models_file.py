@@ -5,8 +5,9 @@ from types import ModuleType
 
 import pytest
 import yaml
+from conftest import TINY_EXPERIMENT
 
-from qhyvit.config.loading import read_yaml
+from qhyvit.config.loading import load_config, read_yaml
 from qhyvit.config.models import MODELS, Model, find_model
 from qhyvit.errors import InputError
 
@@ -22,6 +23,18 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "own_nets").mkdir()
     (tmp_path / "own_nets/__init__.py").write_text("raise AssertionError('imported')")
     return tmp_path / "own_nets"
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_of_other_channels_than_three_are_refused_with_the_experiment(channels, tmp_path):
+    entry = {"family": "ResNet", "constructor": "resnet18", "arguments": {"in_chans": channels}}
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump({"own": entry}))
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump(TINY_EXPERIMENT | {"models": ["own"], "models_file": str(tmp_path / "models.yaml")})
+    )
+    said = rf"models\.yaml: own: arguments\.in_chans: {channels}: images of an experiment have 3 channels, red, green and blue; remove it"
+    with pytest.raises(InputError, match=said):
+        load_config(tmp_path / "config.yaml")
 
 
 @pytest.mark.parametrize("module", ["own_network", "own_package.network", "own_nets.missing", "own_nets.none.missing", "sys", "made"])

@@ -3,8 +3,9 @@ import torch
 from torch import nn
 from traced_networks import SIZE, traced_network
 
-from qhyvit.graph.fold import fold_batch_norm
-from qhyvit.graph.operators import aten
+from qhyvit.errors import InputError
+from qhyvit.graph.fold import fold_and_check, fold_batch_norm
+from qhyvit.graph.operators import CHANNEL_AXIS_FROM_END, aten
 from qhyvit.graph.trace import trace
 
 
@@ -27,6 +28,56 @@ def test_norm_whose_input_has_other_readers_is_not_folded():
     graph_module = trace(model, x)
     assert fold_batch_norm(graph_module) == 0
     torch.testing.assert_close(graph_module(x), model(x))
+
+
+class Normalized(nn.Module):
+    """A layer and a norm after it, on the features that a function makes of an image [B, 4, 4, 4]."""
+
+    def __init__(self, features, layer, norm):
+        super().__init__()
+        self.features, self.layer, self.norm = features, layer, norm
+        for parameter in ("weight", "bias", "running_mean"):
+            if getattr(norm, parameter) is not None:
+                nn.init.normal_(getattr(norm, parameter))
+        if norm.running_var is not None:
+            nn.init.uniform_(norm.running_var, 0.5, 2)
+
+    def forward(self, x):
+        return self.norm(self.layer(self.features(x)))
+
+
+def tokens(x):
+    return x.flatten(2).mT  # [B, 16, 4]
+
+
+def means(x):
+    return x.mean((2, 3))
+
+
+BY_AXIS = {  # features, layer and norm, and how many norms are folded
+    "channels of a map": (nn.Identity(), lambda: nn.Conv2d(4, 6, 1), lambda: nn.BatchNorm2d(6), 1),
+    "features of a linear layer": (means, lambda: nn.Linear(4, 6), lambda: nn.BatchNorm1d(6), 1),
+    "without weights": (means, lambda: nn.Linear(4, 6), lambda: nn.BatchNorm1d(6, affine=False), 1),
+    "tokens, as many as channels": (tokens, lambda: nn.Linear(4, 16), lambda: nn.BatchNorm1d(16), 0),
+    "tokens, fewer than channels": (tokens, lambda: nn.Linear(4, 32), lambda: nn.BatchNorm1d(16), 0),
+    "without statistics": (nn.Identity(), lambda: nn.Conv2d(4, 6, 1), lambda: nn.BatchNorm2d(6, track_running_stats=False), 0),
+}
+
+
+@pytest.mark.parametrize("case", BY_AXIS)
+def test_norm_is_folded_along_the_axis_of_channels_alone(case):
+    features, layer, norm, count = BY_AXIS[case]
+    model, x = Normalized(features, layer(), norm()).eval(), torch.randn(5, 4, 4, 4)
+    graph_module = trace(model, torch.zeros(2, 4, 4, 4))
+    assert fold_and_check(graph_module, x) == count
+    torch.testing.assert_close(graph_module(x), model(x))
+
+
+def test_norm_that_folding_changes_is_refused(monkeypatch):
+    monkeypatch.setitem(CHANNEL_AXIS_FROM_END, aten.linear.default, 2)  # as if tokens were channels
+    graph_module = trace(Normalized(tokens, nn.Linear(4, 16), nn.BatchNorm1d(16)), torch.zeros(2, 4, 4, 4))
+    with pytest.raises(InputError, match=r"its 1 BatchNorms change the logits by \d.* when they are folded"):
+        fold_and_check(graph_module, torch.zeros(2, 4, 4, 4))
 
 
 # Layers that the released code of Q-HyViT wraps: 90 in every MobileViTv1, 65 in every MobileViTv2.

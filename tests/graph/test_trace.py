@@ -98,21 +98,6 @@ def test_buffers_of_the_first_run_are_constants_of_the_graph():
     torch.testing.assert_close(trace(LateTable(), x)(x), x * torch.tensor([0.0, 1.0, 2.0, 3.0]))
 
 
-class AliasedView(nn.Module):
-    """A view taken before the change sees the change, which a functional graph cannot express by reordering reads."""
-
-    def forward(self, x):
-        y = x * 1
-        view = y.view(-1)
-        torch.relu_(y)
-        return view + 1
-
-
-def test_graph_with_another_result_is_refused():
-    with pytest.raises(InputError, match="differs from the model"):
-        trace(AliasedView(), torch.tensor([-1.0, -2.0]))
-
-
 class ReadsValues(nn.Module):
     """Has a control flow that depends on the values of its input."""
 

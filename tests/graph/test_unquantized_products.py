@@ -2,11 +2,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from qhyvit.graph.describe import describe
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
-from qhyvit.graph.unquantized_products import find_unquantized_products
+from qhyvit.graph.unquantized_products import UnquantizedProduct, find_unquantized_products, unquantized_sentence
 
 
 class Product(nn.Module):
@@ -26,17 +28,14 @@ def first_result(layer):
 
 
 NO_SITES = {  # by operator, the function, and a word of the reason
-    "conv1d.default": (lambda x, w: F.conv1d(x.flatten(2), w[..., None]), "two dimensions"),
-    "conv1d.padding": (lambda x, w: F.conv1d(x.flatten(2), w[..., None], padding="same"), "two dimensions"),
-    "conv2d.padding": (lambda x, w: F.conv2d(x, w[..., None, None], padding="same"), "padding"),
-    "conv2d.default": (lambda x, w: F.conv2d(x, (w * 2)[..., None, None]), "weight"),
+    "conv1d.default": (lambda x, w: F.conv1d(x.flatten(2), (w * x.mean())[..., None]), "weight"),
+    "conv2d.default": (lambda x, w: F.conv2d(x, (w * x.mean())[..., None, None]), "weight"),
     "conv3d.default": (lambda x, w: F.conv3d(x[:, :, None], w[..., None, None, None]), "two dimensions"),
     "conv_transpose2d.input": (lambda x, w: F.conv_transpose2d(x, w[..., None, None]), "transposed"),
-    "linear.default": (lambda x, w: F.linear(x, w.softmax(0)), "weight"),
-    "einsum.default": (lambda x, _: torch.einsum("bchw,bdhw->bcd", x, x), "matmul"),
+    "linear.default": (lambda x, w: F.linear(x, (w * x.mean()).softmax(0)), "weight"),
+    "einsum.default": (lambda x, w: torch.einsum("bchw,cd->bdhw", x, w), "matmul"),
     "mm.default": (lambda x, w: torch.mm(x.flatten(0, 2), w), "matmul"),
     "addmm.default": (lambda x, w: torch.addmm(w[0], x.flatten(0, 2), w), "matmul"),
-    "baddbmm.default": (lambda x, _: torch.baddbmm(x[:, 0], x[:, 1], x[:, 2]), "matmul"),
     "tensordot.default": (lambda x, w: torch.tensordot(x, w, 1), "matmul"),
     "mv.default": (lambda x, w: torch.mv(x.flatten(0, 2), w[0]), "matmul"),
     "bilinear.default": (lambda x, w: F.bilinear(x, x, w[None]), "bilinear"),
@@ -83,7 +82,7 @@ class Mixed(nn.Module):
     def forward(self, x):
         x = self.upsample(self.conv(x).relu()).flatten(2)
         x = F.scaled_dot_product_attention(x, x, x)
-        return self.head(torch.einsum("bct,bdt->bcd", x, x))
+        return self.head(torch.einsum("bct,bdt->bd", x, x))
 
 
 def test_description_lists_what_stays_in_floating_point_by_module():
@@ -94,3 +93,42 @@ def test_description_lists_what_stays_in_floating_point_by_module():
         ("einsum", "aten.einsum.default"),
     ]
     assert all(product["reason"] for product in description["unquantized_products"])
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM(4, 6, batch_first=True), nn.GRU(4, 6, 2, batch_first=True)], ids=["lstm", "gru"])
+def test_share_of_recurrent_layers_is_that_of_their_products(layer):
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.layer = nn.Linear(4, 4), layer
+
+        def forward(self, x):
+            return self.layer(self.first(x))[0]
+
+    description = describe(Recurrent(), torch.zeros(2, 5, 4))
+    weights = sum(parameter.numel() for name, parameter in layer.named_parameters() if name.startswith("weight"))
+    (product,) = description["unquantized_products"]
+    assert product["macs"] == 5 * weights  # each weight multiplies once at each of 5 places
+    assert description["unquantized_share"] == pytest.approx(weights / (weights + 16), abs=1e-6)
+
+
+def test_share_is_as_pytorch_counts_the_model():
+    model, image = Mixed().eval(), torch.zeros(1, 3, 4, 4)
+    description = describe(model, image.expand(2, -1, -1, -1))
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model(image)
+    sites = sum(site["macs"] for site in description["sites"])
+    assert sites + sum(product["macs"] for product in description["unquantized_products"]) == counter.get_total_flops() // 2
+    # A transposed convolution of 4 x 4 pixels to 5 x 5, with 4 x 4 kernels of 2 x 2; then 4 sums over 25 pixels, of sums over channels.
+    assert [product["macs"] for product in description["unquantized_products"]] == [16 * 4 * 4 * 4, 4 * 25]
+
+
+def product(name, share):
+    return UnquantizedProduct(name, "aten.einsum.default", "", 1, share)
+
+
+def test_sentence_names_count_share_and_modules():
+    assert unquantized_sentence([]) == "No product stays FP32."
+    assert unquantized_sentence([product("a", 0.25)]) == "1 product, 25 % of the multiply-accumulates, is not quantized: a."
+    many = [product(name, 0.01) for name in "aabcdefg"]
+    assert unquantized_sentence(many) == "8 products, 8 % of the multiply-accumulates, are not quantized: a, b, c, d, e and 2 others."

@@ -22,7 +22,10 @@ def load(tmp_path, monkeypatch):
         monkeypatch.setattr(loading, "build", lambda *_: network)
         dataset = Dataset(name="set", classes=2, calibration="calibration", evaluation="evaluation", input_size=16)
         config = SimpleNamespace(
-            experiment=SimpleNamespace(dataset=dataset), models={"net": None}, weights_path=lambda _: tmp_path / "net.safetensors"
+            experiment=SimpleNamespace(dataset=dataset, weights_lock=tmp_path / "none.yaml"),
+            models={"net": None},
+            weights_path=lambda _: tmp_path / "net.safetensors",
+            configured_weights=lambda _: "net.safetensors",
         )
         return loading.load_model(config, "net")
 

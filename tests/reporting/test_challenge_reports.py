@@ -40,6 +40,12 @@ def test_network_without_bridges_or_overflow_has_a_row():
     assert row[6:] == ["none", "2.00", "0 of 0", "0 of 4", "none", "none"]
 
 
+def test_share_of_products_that_stay_fp32_has_a_column_where_there_are_some():
+    table = challenge_table(ACTIVATIONS, [NETWORK | {"unquantized_mac_share": 0.1234}, NETWORK | {"unquantized_mac_share": 0.0}])
+    assert list(table["MACs that stay FP32"]) == ["12.3%", "0.0%"]
+    assert "MACs that stay FP32" not in challenge_table(ACTIVATIONS, [NETWORK | {"unquantized_mac_share": 0.0}])
+
+
 def test_bars_are_the_shares_of_overflowing_channels():
     figure = overflow_figure(pd.concat([ACTIVATIONS, ACTIVATIONS.assign(model="other")]))
     assert len(figure.axes) == 2

@@ -1,11 +1,15 @@
 """Figures of results: their marks by hand, one look per method, and room for sixteen methods on a printed page."""
 
+import re
+from dataclasses import replace
+from html import unescape
 from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
 from qhyvit.errors import InputError
@@ -242,6 +246,29 @@ def test_saved_figure_has_equal_bytes_each_time(tmp_path):
     for end in ("svg", "png"):
         assert (tmp_path / f"a.{end}").read_bytes() == (tmp_path / f"b.{end}").read_bytes()
     assert Image.open(tmp_path / "a.png").width > 1000
+
+
+LABELS = ("costs a $b", "$x$ and $\\frac{", "$$", r"\$ escaped", "10$^{3")
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("draw", [accuracy_figure, drop_figure, seed_figure, timing_figure])
+def test_dollars_in_a_label_are_drawn_as_they_are(draw, label, tmp_path):
+    table, catalog = results(run(), run("qhyvit", 85.0)), replace(CATALOG, labels={**CATALOG.labels, "minmax": label})
+    figure = draw(table, seconds_of(table), "partial", catalog) if draw is timing_figure else draw(table, "partial", catalog)
+    save_figure(figure, tmp_path / "figure.svg", tmp_path / "figure.png")
+    assert label in unescape((tmp_path / "figure.svg").read_text())
+
+
+def test_powers_of_ten_on_an_axis_stay_formulas(tmp_path):
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set(xscale="log", xlim=(1, 1e6), title="a $b$")
+    axes.set_yticks([0], ["$10^{-3}$"])
+    save_figure(figure, tmp_path / "figure.svg", tmp_path / "figure.png")
+    drawn = (tmp_path / "figure.svg").read_text()
+    assert ">a $b$</text>" in drawn
+    assert not re.search(r"<text[^>]*>[^<]*(mathdefault|10\^)", drawn)
 
 
 @pytest.mark.parametrize("draw", [accuracy_figure, drop_figure, seed_figure, ablation_figure, timing_figure])

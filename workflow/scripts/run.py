@@ -5,6 +5,7 @@ lock, which survives its owner, is stale; and jobs of this directory that are st
 same files as those of the new run.
 """
 
+import argparse
 import fcntl
 import os
 import re
@@ -21,6 +22,8 @@ SLURM_JOB = re.compile(r"qhyvit_[0-9a-f-]{36}")
 
 def main() -> None:
     """Take the lock, unlock Snakemake, and replace this process by Snakemake with the given arguments."""
+    for path in configuration_files(sys.argv[1:]):
+        require_text(path)
     LOCK.parent.mkdir(exist_ok=True)
     descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT)
     try:
@@ -34,6 +37,23 @@ def main() -> None:
     if any(Path(".snakemake/locks").glob("*")):
         subprocess.run([*snakemake, "--unlock", *sys.argv[1:]], check=True)  # first, since after "--" come targets
     os.execv(sys.executable, [*snakemake, *sys.argv[1:]])
+
+
+def configuration_files(arguments: list[str]) -> list[Path]:
+    """Return the configuration files that arguments of Snakemake name."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
+    return list(parser.parse_known_args(arguments)[0].configfile)
+
+
+def require_text(path: Path) -> None:
+    """Exit with one line for a configuration file that cannot be read as UTF-8: Snakemake ends in a traceback there."""
+    try:
+        path.read_text(encoding="utf-8")
+    except OSError as error:
+        sys.exit(f"{path}: cannot be read ({error.strerror}); give the path of a configuration file")
+    except UnicodeDecodeError as error:
+        sys.exit(f"{path}: not UTF-8 ({error}); save it in this encoding")
 
 
 def cancel_orphans() -> None:

@@ -21,6 +21,7 @@ from qhyvit.graph.describe import multiply_accumulates
 from qhyvit.graph.fold import fold_batch_norm
 from qhyvit.graph.sites import Site, find_sites, site_weight
 from qhyvit.graph.trace import trace
+from qhyvit.graph.unquantized_products import find_unquantized_products, share_of
 from qhyvit.search.site_problem import SiteProblem
 
 Statistics = dict[str, SiteStatistics]
@@ -83,7 +84,10 @@ def channel_table(sites: list[Site], bridge: set[Site], statistics: Statistics) 
 
 
 def network_summary(graph_module: GraphModule, sites: list[Site], bridge: set[Site], norms: pd.DataFrame) -> dict[str, Any]:
-    """Summarize C3 and C4: norms by type; sites, MACs per image, and their shares in residual branches (see `residual_branches`)."""
+    """Summarize C3 and C4: norms by type; sites, MACs per image, and their shares in residual branches (see `residual_branches`).
+
+    ``unquantized_mac_share`` is the part of all multiply-accumulates that is in no site.
+    """
     branches = residual_branches(graph_module)
     batch = next(node.meta["val"].shape[0] for node in graph_module.graph.nodes if node.op == "placeholder")
     macs = {site: multiply_accumulates(site, int(batch)) for site in sites}
@@ -96,6 +100,7 @@ def network_summary(graph_module: GraphModule, sites: list[Site], bridge: set[Si
         "sites": len(sites),
         "bridge_sites": len(bridge),
         "macs": sum(macs.values()),
+        "unquantized_mac_share": share_of(find_unquantized_products(graph_module, sites)),
         "residual_site_share": round(len(residual) / len(sites), 6),
         "residual_mac_share": round(sum(macs[site] for site in residual) / sum(macs.values()), 6),
     }

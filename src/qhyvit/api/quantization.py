@@ -1,5 +1,7 @@
 """Quantization of a module."""
 
+import warnings
+
 import torch
 from torch import nn
 
@@ -10,6 +12,7 @@ from qhyvit.api.module import state_hash
 from qhyvit.api.quantized_model import QuantizedModel
 from qhyvit.config.base import Mode, parse_bits
 from qhyvit.errors import InputError
+from qhyvit.graph.unquantized_products import unquantized_sentence
 from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.presets import load_preset
 from qhyvit.tuning import find_quantization
@@ -30,6 +33,8 @@ def quantize(
     ``images`` are as in `calibrate`, or the Calibration of the same module, which is then not made again (its own seed counts). ``bits``
     has those of weights and activations, as in "w8a8", 2 to 8 each. Mode "partial" quantizes inputs and weights of convolutions, linear
     layers and matrix products; "full" also softmax, norms, activation functions and additions.
+
+    A warning says which products of ``module`` no method quantizes, and their share of the multiply-accumulates.
 
     Raises InputError as `calibrate` does, and for an unknown method, a mode that the method does not define, bits out of range, and the
     Calibration of another module or of other weights.
@@ -61,4 +66,7 @@ def quantize(
     quantizers, changed = find_quantization(task, mode)
     table = site_errors(task, quantizers, changed)
     errors = dict(zip(table.site, table.relative_error, strict=True))
-    return QuantizedModel(calibration.model, quantizers, changed, recorded, errors, calibration.batches[0][:1])
+    quantized = QuantizedModel(calibration.model, quantizers, changed, recorded, errors, calibration.batches[0][:1])
+    if quantized.unquantized:
+        warnings.warn(unquantized_sentence(quantized.unquantized), stacklevel=2)
+    return quantized

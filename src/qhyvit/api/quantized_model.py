@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from qhyvit.api.module import device_of, state_hash
 from qhyvit.deploy.exporting import Exported, export
 from qhyvit.errors import InputError
 from qhyvit.graph.traced_model import TracedModel
-from qhyvit.graph.unquantized_products import find_unquantized_products
+from qhyvit.graph.unquantized_products import UnquantizedProduct, find_unquantized_products
 from qhyvit.own_files import written_by
 from qhyvit.provenance import provenance
 from qhyvit.quantizers.base import Parameters, Quantizers, on_device, parameters_on_device
 from qhyvit.quantizers.floating_point import FP32_BITS
 from qhyvit.quantizers.serialization import load_parameters, load_quantizers, save_quantizers
 
-COLUMNS = ["site", "kind", "first_operand", "first_bits", "second_operand", "second_bits", "relative_error", "stays_fp32"]
+COLUMNS = ["site", "kind", "first_operand", "first_bits", "second_operand", "second_bits", "relative_error", "stays_fp32", "share_of_macs"]
 
 
 class QuantizedModel(nn.Module):
@@ -62,24 +63,30 @@ class QuantizedModel(nn.Module):
             raise InputError(f"{said}; resize and crop them to that size, or calibrate with images of the other size")
         return self.graph_module(images)
 
+    @cached_property
+    def unquantized(self) -> list[UnquantizedProduct]:
+        """Products that no method quantizes, with the reason and their share of the multiply-accumulates."""
+        return find_unquantized_products(self.traced.graph_module, self.traced.sites)
+
     def report(self) -> pd.DataFrame:
         """Tabulate the choices: a row per site, in the order of execution, per output that full mode quantizes, and per product in FP32.
 
         ``first_operand`` and ``second_operand`` are the granularity and scheme of input and weight of a layer, or of left and right of a
         product of activations. ``relative_error`` is the Fisher-weighted squared error at the site's output over the output's energy.
-        ``stays_fp32`` is the reason why a product is no site.
+        ``stays_fp32`` is the reason why a product is no site, and ``share_of_macs`` its part of the multiply-accumulates, from 0 to 1.
         """
         rows: list[tuple[Any, ...]] = []
         for site in self.traced.sites:
             chosen = [(q.describe(), q.bits) for q in (self.quantizers[site.name][operand] for operand in site.operands)]
-            rows.append((site.name, site.kind, *chosen[0], *chosen[1], self.site_errors[site.name], ""))
+            rows.append((site.name, site.kind, *chosen[0], *chosen[1], self.site_errors[site.name], "", None))
         for output in self.traced.output_sites:
             if output.name in self.quantizers:
                 quantizer = self.quantizers[output.name]["output"]
-                rows.append((output.name, output.kind, quantizer.describe(), quantizer.bits, "", None, None, ""))
-        for product in find_unquantized_products(self.traced.graph_module, self.traced.sites):
-            rows.append((product.name, product.operator, "", FP32_BITS, "", FP32_BITS, None, product.reason))
-        return pd.DataFrame(rows, columns=COLUMNS).astype({"first_bits": "Int64", "second_bits": "Int64", "relative_error": "float64"})
+                rows.append((output.name, output.kind, quantizer.describe(), quantizer.bits, "", None, None, "", None))
+        for product in self.unquantized:
+            rows.append((product.name, product.operator, "", FP32_BITS, "", FP32_BITS, None, product.reason, product.share))
+        numbers = {"first_bits": "Int64", "second_bits": "Int64", "relative_error": "float64", "share_of_macs": "float64"}
+        return pd.DataFrame(rows, columns=COLUMNS).astype(numbers)
 
     def export(self, path: Path | str, *, keep: Collection[str] = ()) -> Exported:
         """Write the model for an inference engine: OpenVINO for an ending in .xml, with its .bin next to it, ONNX for one in .onnx.

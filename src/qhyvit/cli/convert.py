@@ -1,6 +1,7 @@
 """Command `convert`."""
 
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from qhyvit.deploy.exporting import export
 from qhyvit.errors import InputError
 from qhyvit.evaluation.networks import compare_networks
 from qhyvit.graph.describe import describe
+from qhyvit.graph.unquantized_products import unquantized_sentence
 from qhyvit.models.zoo import build, load_published_weights, load_weights
 from qhyvit.presets import load_preset
 from qhyvit.processor import processor
@@ -62,13 +64,15 @@ def convert(
     calibration, held_out = _split(images, evaluation, seed)
     network = _load(model, checkpoint, classes, size)
     transform = transform_of(network)
-    quantized = quantize(network, calibrate(network, read_images(calibration, transform), seed=seed), method, bits)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* not quantized")  # it is among the remarks
+        quantized = quantize(network, calibrate(network, read_images(calibration, transform), seed=seed), method, bits)
     labels = class_labels(held_out, evaluation or images, classes)
     others = read_images(held_out, transform)
     with _new_folder(output) as folder:
         quantized.save(folder / "quantized.safetensors")
         first = f"{len(calibration)} images calibrated; the table is on {len(held_out)} others. Latencies are of {processor()}."
-        remarks = [first, *_export(quantized, folder)]
+        remarks = [first, unquantized_sentence(quantized.unquantized), *_export(quantized, folder)]
         description = {"model": model} | describe(network, example(others))
         table = _compare(network, quantized, folder, others, labels)
         page = conversion_page(f"{model}, {method}, {bits}", table, remarks, quantized.report(), description)

@@ -29,6 +29,7 @@ from qhyvit.evaluation.rounding_noise import DisturbedSimulation
 from qhyvit.evaluation.shards import merge_shards
 from qhyvit.files import atomic_write
 from qhyvit.models.loading import load_model
+from qhyvit.models.recorded_weights import require_calibrated
 from qhyvit.models.zoo import build, make_transform
 from qhyvit.own_files import written_by
 from qhyvit.provenance import provenance
@@ -100,7 +101,9 @@ def execute(
 
 def _run_disturbed(settings: Config, model: str, quantized: Path, images: Path) -> Tensor:
     """Return the logits of the disturbed simulation of the first evaluation images."""
-    loaded, (quantizers, _) = load_model(settings, model), load_quantizers(quantized)
+    quantizers, record = load_quantizers(quantized)
+    require_calibrated(settings, model, record.get("calibrated", {}), quantized)
+    loaded = load_model(settings, model)
     entries = read_manifest(settings.experiment.dataset, images, "evaluation")[:DISTURBED_IMAGES]
     simulation = DisturbedSimulation(loaded.traced.with_parameters(load_parameters(quantized)), quantizers)
     (logits,), _ = predict([simulation], LabelledImages(entries, loaded.transform), BATCH_SIZE)

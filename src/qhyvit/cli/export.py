@@ -14,6 +14,7 @@ from qhyvit.deploy.exporting import export as write
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.models.loading import load_model
+from qhyvit.models.recorded_weights import require_calibrated
 from qhyvit.quantizers.serialization import load_parameters, load_quantizers
 
 
@@ -32,7 +33,8 @@ def export(
     The file takes one image at a time. The check runs here, on the first calibration image.
     """
     torch.set_num_threads(threads)
-    settings, (quantizers, _) = load_experiment(config, model), load_quantizers(quantized)
+    settings, (quantizers, record) = load_experiment(config, model), load_quantizers(quantized)
+    require_calibrated(settings, model, record.get("calibrated", {}), quantized)
     loaded = load_model(settings, model)
     if not quantizers.keys() <= {site.name for site in loaded.traced.sites} | {site.name for site in loaded.traced.output_sites}:
         raise InputError(f"{quantized}: its sites are not those of {model}; give quantizers of this model")

@@ -17,6 +17,7 @@ from qhyvit.config.models import MODELS, find_model
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.graph.describe import describe
+from qhyvit.graph.unquantized_products import UnquantizedProduct, unquantized_sentence
 from qhyvit.models.zoo import build, input_shape
 from qhyvit.own_files import written_by
 from qhyvit.reporting.figures.site_graph import plot_site_graph
@@ -45,6 +46,8 @@ def inspect(
     if output is not None:
         with atomic_write(output) as path:
             path.write_text(json.dumps(description, indent=1) + "\n")
+    if svg is not None and not description["sites"]:
+        raise InputError(f"model {model}: has no sites to draw; leave out --svg")
     if svg is not None:
         plot_site_graph(description, svg)
     show(description, wide_console())
@@ -62,9 +65,14 @@ def _add_costs(sites: list[dict[str, Any]], sensitivity: Path) -> None:
 def show(description: dict[str, Any], console: Console) -> None:
     """Print the description of a network as tables."""
     blocks, products = description["bridge_blocks"], description["unquantized_products"]
-    console.print(_site_table(description["sites"], f"{description['model']}: sites"))
+    if description["sites"]:
+        console.print(_site_table(description["sites"], f"{description['model']}: sites"))
+    else:
+        console.print(f"{description['model']}: has no sites, so no method quantizes anything in it.")
     console.print(_bridge_table(blocks) if blocks else "There are no bridge blocks.")
-    console.print(_product_table(products) if products else "All products are sites: none stays FP32.")
+    if products:
+        console.print(_product_table(products))
+    console.print(unquantized_sentence([UnquantizedProduct(**product) for product in products]))
     norms = ", ".join(f"{count} {name}" for name, count in description["norms"].items())
     macs = sum(site["macs"] for site in description["sites"])
     console.print(f"{description['parameters']:,} parameters, {macs:,} MACs at {description['input']}; {norms}")
@@ -88,8 +96,8 @@ def _bridge_table(blocks: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _product_table(products: list[dict[str, str]]) -> Table:
-    table = Table("module", "operator", "reason", title="products that stay FP32")
+def _product_table(products: list[dict[str, Any]]) -> Table:
+    table = Table("module", "operator", "MACs", "share", "reason", title="products that stay FP32")
     for product in products:
-        table.add_row(product["name"], product["operator"], product["reason"])
+        table.add_row(product["name"], product["operator"], f"{product['macs']:,}", f"{product['share']:.2%}", product["reason"])
     return table

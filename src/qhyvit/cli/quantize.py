@@ -16,6 +16,7 @@ from qhyvit.cli.experiment import load_experiment
 from qhyvit.cli.task import load_task
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
+from qhyvit.graph.unquantized_products import find_unquantized_products, unquantized_sentence
 from qhyvit.provenance import Provenance, provenance
 from qhyvit.quantizers.base import Quantizers
 from qhyvit.quantizers.serialization import load_quantizers, save_quantizers
@@ -46,6 +47,9 @@ def quantize(
     settings = load_experiment(config, model, method)
     settings.check_mode(method, mode)
     task, calibrated = load_task(settings, model, method, bits, images, calibration)
+    products = find_unquantized_products(task.model.graph_module, task.model.sites)
+    if products:
+        typer.echo(f"qhyvit: model {model}: {unquantized_sentence(products)}", err=True)
     run = {"method": method, "mode": mode, "bits": bits, **task.method.quantizer_settings}
     record = provenance({"calibration": calibration}, run) | {"calibrated": calibrated}
     operands = None if partial is None else _operands(partial, record)

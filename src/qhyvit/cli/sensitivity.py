@@ -15,6 +15,7 @@ from qhyvit.data.manifest import read_manifest
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.models.loading import load_model
+from qhyvit.models.recorded_weights import require_calibrated
 from qhyvit.quantizers.serialization import load_parameters, load_quantizers
 
 
@@ -36,6 +37,7 @@ def sensitivity(
     quantizers, record = load_quantizers(quantized)
     if record["settings"]["mode"] != "partial":
         raise InputError(f"{quantized}: quantized in mode {record['settings']['mode']!r}; give a network quantized in mode 'partial'")
+    require_calibrated(settings, model, record["calibrated"], quantized)
     loaded = load_model(settings, model)
     seed = record["calibrated"]["settings"]["seed"]
     used = {entry.path for entry in calibration_entries(experiment, images, seed)}

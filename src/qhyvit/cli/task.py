@@ -13,6 +13,7 @@ from qhyvit.data.manifest import read_manifest
 from qhyvit.errors import InputError
 from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.models.loading import load_model
+from qhyvit.models.recorded_weights import require_calibrated
 from qhyvit.provenance import Provenance
 
 
@@ -20,10 +21,11 @@ def load_task(config: Config, model: str, method: str, bits: str, images: Path, 
     """Return the task, from the statistics in the file ``calibration``, and the provenance of that file.
 
     A method that needs more than the calibration recorded runs the same images, of the manifest ``images``, again. Raises InputError for
-    the calibration of another model.
+    the calibration of another model, or of other weights.
     """
     weight_bits, activation_bits = parse_bits(bits)
     statistics, calibrated = load_statistics(calibration)
+    require_calibrated(config, model, calibrated, calibration)
     used, loaded = calibrated["settings"], load_model(config, model)
     if statistics.keys() != {site.name for site in loaded.traced.sites}:
         raise InputError(f"{calibration}: its sites are not those of {model}; give the calibration of this model")

@@ -12,7 +12,7 @@ from qhyvit.config.base import Mode, Strict
 from qhyvit.config.environment import env_variables, expand_env
 from qhyvit.config.experiment import EXPERIMENT, Experiment
 from qhyvit.config.methods import METHODS, Method, find_method
-from qhyvit.config.models import MODELS, Model, find_model
+from qhyvit.config.models import MODELS, Model, find_model, require_rgb
 from qhyvit.errors import InputError
 
 T = TypeVar("T")
@@ -56,11 +56,20 @@ def load_config(path: Path, *, allow_unset_env: bool = False) -> Config:
     try:
         return Config(
             experiment=experiment,
-            models={name: find_model(name, models, experiment.models_file) for name in experiment.models},
+            models={name: _find_rgb_model(name, models, experiment.models_file) for name in experiment.models},
             methods={name: find_method(name, methods, experiment.methods_file) for name in experiment.methods},
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _find_rgb_model(name: str, known: dict[str, Model], source: Path) -> Model:
+    model = find_model(name, known, source)
+    try:
+        require_rgb(model.arguments)
+    except InputError as error:
+        raise InputError(f"{source}: {name}: {error}") from error
+    return model
 
 
 def read_yaml(path: Path, schema: TypeAdapter[T]) -> T:

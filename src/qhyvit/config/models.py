@@ -57,6 +57,13 @@ class Model(Strict):
 MODELS = TypeAdapter(dict[Name, Model])
 
 
+def require_rgb(arguments: dict[str, Any]) -> None:
+    """Raise InputError for constructor ``arguments`` of a network whose images are not of red, green and blue, as those of experiments."""
+    channels = arguments.get("in_chans", 3)
+    if channels != 3:
+        raise InputError(f"arguments.in_chans: {channels}: images of an experiment have 3 channels, red, green and blue; remove it")
+
+
 def find_model(name: str, known: dict[str, Model], source: Path) -> Model:
     """Return a model of the models file ``source``, which holds the ``known`` ones, or else the model of that name in timm.
 

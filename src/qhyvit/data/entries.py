@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, UnidentifiedImageError
@@ -18,6 +19,8 @@ from qhyvit.errors import InputError
 
 Transform = Callable[[Image.Image], Tensor]  # from an image to the input of a network [3, H, W]
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others, such as EPS, may start programs
+
+UNKNOWN_RANGES = {"F": "floating-point numbers", "I": "integers of 32 bits"}  # by mode of Pillow
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,29 @@ def path_below(folder: Path, filename: str, source: Path) -> Path:
 def read_image(path: Path, part: tuple[int, int] | None = None) -> Image.Image:
     """Read the image of an entry's ``path`` and ``part`` as RGB.
 
-    Raises InputError if it is damaged, has more pixels than Pillow allows, or is of none of `FORMATS`.
+    Of 16-bit values, the upper 8 bits are kept. Raises InputError if the image is damaged, has more pixels than Pillow allows, is of none
+    of `FORMATS`, or has values without a known range: floating-point numbers, or integers of 32 bits.
     """
     try:
         with path.open("rb") if part is None else _read_part(path.parent, *part) as file, Image.open(file, formats=FORMATS) as image:
-            return image.convert("RGB")
+            return _to_rgb(image, path)
+    except InputError:
+        raise
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: damaged or no image of a format that is read ({', '.join(FORMATS)}); {how_to_repair(path)}") from error
     except Exception as error:  # of any kind, by Pillow's decoders
         raise InputError(f"{path}: damaged or no image ({' '.join(str(error).split())}); {how_to_repair(path)}") from error
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """Convert an image to RGB. Pillow itself clips grey values of more than 8 bits at 255."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # both from 0 to 65,535
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in UNKNOWN_RANGES:
+        raise InputError(
+            f"{path}: its pixels are {UNKNOWN_RANGES[image.mode]} (mode {image.mode}), whose range is unknown; save it with 8 or 16 bits"
+        )
+    return image.convert("RGB")
 
 
 def _read_part(archive: Path, offset: int, size: int) -> BytesIO:

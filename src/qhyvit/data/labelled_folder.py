@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from qhyvit.data.dvc import how_to_restore
 from qhyvit.data.entries import Entry, path_below
+from qhyvit.data.labels_file import read_labels
 from qhyvit.errors import InputError
 
 LABELS = "labels.csv"
@@ -15,7 +14,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 def read_entries(folder: Path, classes: int) -> list[Entry]:
     """List the images of a folder: with `labels.csv` sorted by file name, else by class and file name.
 
-    Raises InputError for a malformed `labels.csv`, a label outside [0, ``classes``), an image that is missing or not below ``folder``, and
+    Raises InputError for a malformed `labels.csv` (see `read_labels`), an image that is missing or not below ``folder``, and
     for folders of more or fewer than ``classes`` classes.
     """
     labels = folder / LABELS
@@ -30,18 +29,12 @@ def class_names(folder: Path) -> list[str]:
 
 
 def _read_labels(source: Path, classes: int) -> list[Entry]:
-    try:
-        table = pd.read_csv(source, dtype=str, keep_default_na=False)[["filename", "label"]]
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{source}: not a CSV file with the columns filename and label ({error}); write it so") from error
     entries = []
-    for row, (filename, label) in enumerate(table.sort_values("filename").itertuples(index=False), start=1):
-        if not (label.isdecimal() and 0 <= int(label) < classes):
-            raise InputError(f"{source}: label {label!r} of {filename} is outside 0..{classes - 1}; correct it or dataset.classes")
-        path = path_below(source.parent, filename, source)
+    for row in read_labels(source, classes):
+        path = path_below(source.parent, row.name, source)
         if not path.is_file():
-            raise InputError(f"{path}: missing, but listed in {source} (row {row}); {how_to_restore(path)}, or delete its row")
-        entries.append(Entry(path, int(label)))
+            raise InputError(f"{path}: missing, but listed in {source} (line {row.line}); {how_to_restore(path)}, or delete its line")
+        entries.append(Entry(path, row.label))
     if not entries:
         raise InputError(f"{source}: lists no images; add one row per image")
     return entries

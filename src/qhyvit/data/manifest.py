@@ -1,5 +1,6 @@
 """Manifest of an image set: each image of both splits with its label and the hash of its pixels."""
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,8 @@ from qhyvit.files import atomic_write
 from qhyvit.own_files import written_by
 from qhyvit.progress import track
 
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # the last are bytes that are no UTF-8
+DTYPES = {"split": "str", "filename": "str", "pixels_sha256": "str", "offset": "Int64", "size": "Int64"}
 COLUMNS = ["split", "filename", "label", "pixels_sha256", "offset", "size"]
 
 
@@ -40,7 +43,7 @@ def read_manifest(dataset: Dataset, path: Path, split: Split) -> list[Entry]:
     """List the images of one split as `write_manifest` found them. Raises InputError for any other file."""
     place = _place(dataset, split)
     with written_by(path, "`qhyvit fetch images`"):
-        table = pd.read_csv(path, dtype={"filename": "str", "offset": "Int64", "size": "Int64"})[COLUMNS]
+        table = pd.read_csv(path, dtype=DTYPES, keep_default_na=False, na_values={"offset": [""], "size": [""]})[COLUMNS]
         return [
             Entry(path_below(place, filename, path), label, pixels, None if pd.isna(offset) else (offset, size))
             for _, filename, label, pixels, offset, size in table[table.split == split].itertuples(index=False)
@@ -49,7 +52,10 @@ def read_manifest(dataset: Dataset, path: Path, split: Split) -> list[Entry]:
 
 def _row(split: Split, place: Path, entry: Entry) -> tuple[Split, str, int, str, int | None, int | None]:
     offset, size = entry.part or (None, None)
-    return split, str(entry.path.relative_to(place)), entry.label, pixel_hash(read_image(entry.path, entry.part)), offset, size
+    name = str(entry.path.relative_to(place))
+    if CONTROLS.search(name):
+        raise InputError(f"{place}: the file name {name!r} has line ends or other control characters; rename the file")
+    return split, name, entry.label, pixel_hash(read_image(entry.path, entry.part)), offset, size
 
 
 def _place(dataset: Dataset, split: Split) -> Path:

@@ -15,6 +15,7 @@ from qhyvit.evaluation.predictions import Predictions
 from qhyvit.evaluation.shards import shard_of
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.models.loading import load_model
+from qhyvit.models.recorded_weights import require_calibrated
 from qhyvit.quantizers.base import Quantizers
 from qhyvit.quantizers.serialization import load_parameters, load_quantizers
 
@@ -25,10 +26,10 @@ def predict_images(config: Config, model: str, images: Path, quantized: list[Pat
     """Run ``model`` with the quantizers of each file in ``quantized``, or the FP32 network if there is none.
 
     ``images`` is the manifest; ``shard`` is the number of a shard, from 1, None for all evaluation images. Raises InputError for quantizers
-    of another model, and for logits that are not finite.
+    of another model or of other weights, and for logits that are not finite.
     """
     device = choose_device(config.experiment.device)
-    found = {path: load_quantizers(path, device)[0] for path in quantized}
+    found = {path: _load(config, model, path, device) for path in quantized}
     loaded = load_model(config, model, device)
     traced = loaded.traced
     _check_sites(found, traced, model)
@@ -42,6 +43,12 @@ def predict_images(config: Config, model: str, images: Path, quantized: list[Pat
     for name, values in zip([str(path) for path in quantized] or ["FP32"], logits, strict=True):
         _check_finite(values, f"{model}, {name}", entries)
     return Predictions(logits, labels, device)
+
+
+def _load(config: Config, model: str, path: Path, device: str) -> Quantizers:
+    quantizers, record = load_quantizers(path, device)
+    require_calibrated(config, model, record.get("calibrated", {}), path)
+    return quantizers
 
 
 def _check_sites(quantized: Mapping[Path, Quantizers], traced: TracedModel, model: str) -> None:

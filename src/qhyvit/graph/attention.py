@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
-from torch.fx.node import Argument, map_arg
+from torch.fx.node import Argument
 
-from qhyvit.graph.nodes import shape_of
+from qhyvit.graph.nodes import add_call, arguments_of, shape_of
 from qhyvit.graph.operators import SOFTMAX, aten
 
 
@@ -17,7 +17,7 @@ def split_attention(graph_module: GraphModule) -> None:
     """
     for node in graph_module.graph.find_nodes(op="call_function", target=aten.scaled_dot_product_attention.default):
         with graph_module.graph.inserting_before(node):
-            node.replace_all_uses_with(_attend(graph_module, node, **_arguments(node)))
+            node.replace_all_uses_with(_attend(graph_module, node, **arguments_of(node)))
         graph_module.graph.erase_node(node)
 
 
@@ -35,10 +35,7 @@ def _attend(
     dropout_p: float,
 ) -> Node:
     def call(target: Any, *arguments: Argument) -> Node:
-        node = graph_module.graph.create_node("call_function", target, arguments, name=target.overloadpacket.__name__)
-        node.meta["nn_module_stack"] = fused.meta.get("nn_module_stack")
-        node.meta["val"] = target(*map_arg(arguments, lambda argument: argument.meta["val"]))
-        return node
+        return add_call(graph_module, fused, target, *arguments)
 
     if enable_gqa:
         key, value = (call(aten.repeat_interleave.self_int, node, _heads(query) // _heads(node), -3) for node in (key, value))
@@ -51,13 +48,6 @@ def _attend(
     elif attn_mask is not None:
         scores = call(aten.add.Tensor, scores, attn_mask)
     return call(aten.matmul.default, call(SOFTMAX, scores, -1), value)
-
-
-def _arguments(node: Node) -> dict[str, Any]:
-    """Return the arguments of a node by name, defaults included."""
-    parameters = node.target._schema.arguments  # type: ignore[union-attr]
-    given = dict(zip((parameter.name for parameter in parameters), node.args, strict=False)) | dict(node.kwargs)
-    return {parameter.name: given.get(parameter.name, parameter.default_value) for parameter in parameters}
 
 
 def _heads(node: Node) -> int:

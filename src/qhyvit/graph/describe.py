@@ -10,31 +10,34 @@ from torch.fx import Node
 
 from qhyvit.graph.bridge import BridgeBlock, find_bridge_blocks
 from qhyvit.graph.floating_point import find_floating_point
-from qhyvit.graph.fold import fold_batch_norm
+from qhyvit.graph.fold import fold_and_check
 from qhyvit.graph.nodes import shape_of
 from qhyvit.graph.operators import NORMS
 from qhyvit.graph.sites import Site, find_sites
 from qhyvit.graph.trace import trace
-from qhyvit.graph.unquantized_products import find_unquantized_products
+from qhyvit.graph.unquantized_products import find_unquantized_products, share_of
 from qhyvit.graph.walks import visit
 
 
 def describe(model: nn.Module, example: Tensor) -> dict[str, Any]:
     """Describe ``model``, traced on a batch of two images ``example`` [2, C, H, W]; shapes and MACs are per image.
 
+    The key ``unquantized_share`` is the part of the multiply-accumulates that is in no site, from 0 to 1.
+
     Raises InputError for a model that cannot be traced.
     """
     graph_module = trace(model, example)
     norms = Counter(NORMS[node.target] for node in graph_module.graph.nodes if node.target in NORMS)
-    folded = fold_batch_norm(graph_module)
+    folded = fold_and_check(graph_module, example)
     sites = find_sites(graph_module)
-    nodes = {site.node: site for site in sites}
+    nodes, products = {site.node: site for site in sites}, find_unquantized_products(graph_module, sites)
     return {
         "input": list(example.shape[1:]),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "norms": dict(norms) | {"batch_norm_folded": folded},
         "sites": [_describe_site(site, len(example)) | {"reads": _reads(site, nodes)} for site in sites],
-        "unquantized_products": [asdict(product) for product in find_unquantized_products(graph_module, sites)],
+        "unquantized_products": [asdict(product) for product in products],
+        "unquantized_share": share_of(products),
         "floating_point_in_full_mode": [asdict(result) for result in find_floating_point(graph_module, sites)],
         "bridge_blocks": [_describe_bridge(block) for block in find_bridge_blocks(graph_module, sites)],
     }

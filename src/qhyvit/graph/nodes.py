@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.fx import GraphModule, Node
+from torch.fx.node import Argument, map_arg
 from torch.utils._pytree import tree_leaves
 
 from qhyvit.graph.operators import COPYING_MOVES, JOINS
@@ -36,6 +37,13 @@ def module_path(node: Node) -> str:
     return str(paths[-1]) if paths else ""
 
 
+def arguments_of(node: Node) -> dict[str, Any]:
+    """Return the arguments of an ATen operator by name, defaults included."""
+    parameters = node.target._schema.arguments  # type: ignore[union-attr]
+    given = dict(zip((parameter.name for parameter in parameters), node.args, strict=False)) | dict(node.kwargs)
+    return {parameter.name: given.get(parameter.name, parameter.default_value) for parameter in parameters}
+
+
 def moves_data(node: Node) -> bool:
     """Tell if the output holds the values of the first input in another order, which constants determine."""
     others = (leaf for leaf in tree_leaves(node.args[1:]) if isinstance(leaf, Node) and leaf.op == "call_function")
@@ -62,3 +70,14 @@ def batch_axis(node: Node) -> int:
     """Return the axis along which the node's tensor grows with the batch: the first of dynamic size, 0 if none is."""
     sizes = node.meta["val"].shape
     return next((axis for axis, size in enumerate(sizes) if not isinstance(size, int)), 0)
+
+
+def add_call(graph_module: GraphModule, replaced: Node, target: Any, *arguments: Argument, value: Tensor | None = None) -> Node:
+    """Add a call of an ATen operator at the place where the graph inserts, as a part of the module that ``replaced`` came from.
+
+    Its traced ``value``, if not given, is computed from those of its arguments.
+    """
+    node = graph_module.graph.create_node("call_function", target, arguments, name=target.overloadpacket.__name__)
+    node.meta["nn_module_stack"] = replaced.meta.get("nn_module_stack")
+    node.meta["val"] = target(*map_arg(arguments, lambda argument: argument.meta["val"])) if value is None else value
+    return node

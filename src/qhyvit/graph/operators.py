@@ -15,15 +15,17 @@ SITE_KINDS: dict[object, Literal["conv", "linear", "matmul"]] = {
 }
 MATMULS = {aten.matmul.default, aten.bmm.default}
 CONVOLUTIONS = {aten.conv2d.default, aten.conv2d.padding}
-FOLDABLE = {aten.conv2d.default, aten.linear.default}  # a BatchNorm that follows is a change of their weights and biases
+CONVOLUTIONS_1D = {aten.conv1d.default, aten.conv1d.padding}  # rewritten in two dimensions
+LAYERS = {*CONVOLUTIONS, *CONVOLUTIONS_1D, aten.linear.default}
+CHANNEL_AXIS_FROM_END = {aten.conv2d.default: 3, aten.linear.default: 1}  # of layers into which a BatchNorm that follows is folded
 
 _REASONS = {  # why products by these operators, in all overloads, are no sites
-    "only convolutions in two dimensions are quantized": "conv1d conv3d conv_tbc",
+    "only convolutions in one and two dimensions are quantized": "conv3d conv_tbc",
     "transposed convolutions are not quantized": "conv_transpose1d conv_transpose2d conv_transpose3d",
-    "its padding is a word; give the number of pixels": "conv2d",
+    "its weight is computed from the input": "conv1d conv2d linear",
     "only torch.nn.functional.conv2d is quantized": "convolution _convolution",
-    "only torch.matmul and torch.bmm are quantized": (
-        "addbmm addmm addmv addr baddbmm chain_matmul dot einsum ger inner kron linalg_matmul linalg_matrix_power linalg_multi_dot"
+    "only torch.matmul, torch.bmm, and einsum of two matrices per image are quantized": (
+        "addbmm addmm addmv addr chain_matmul dot einsum ger inner kron linalg_matmul linalg_matrix_power linalg_multi_dot"
         " linalg_vecdot matrix_power mm mv outer tensordot vdot _grouped_mm"
     ),
     "bilinear layers are not quantized": "bilinear",

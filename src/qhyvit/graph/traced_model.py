@@ -8,7 +8,7 @@ from torch.fx import GraphModule
 
 from qhyvit.errors import InputError
 from qhyvit.graph.fake_quant import insert_quantizers
-from qhyvit.graph.fold import fold_batch_norm
+from qhyvit.graph.fold import fold_and_check
 from qhyvit.graph.output_sites import OutputSite, find_output_sites
 from qhyvit.graph.sites import Site, find_sites
 from qhyvit.graph.trace import trace
@@ -30,7 +30,7 @@ class TracedModel:
         Raises InputError for a model that cannot be traced (see `trace`) and for one without sites.
         """
         graph_module = trace(model, example)
-        fold_batch_norm(graph_module)
+        fold_and_check(graph_module, example)
         move_graph(graph_module, device)
         sites = find_sites(graph_module)
         if not sites:

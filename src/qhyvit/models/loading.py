@@ -9,6 +9,7 @@ from qhyvit.data.entries import Transform
 from qhyvit.errors import InputError
 from qhyvit.graph.nodes import shape_of
 from qhyvit.graph.traced_model import TracedModel
+from qhyvit.models.recorded_weights import require_pinned
 from qhyvit.models.zoo import build, example_input, load_weights, make_transform
 
 
@@ -23,11 +24,12 @@ class LoadedModel:
 def load_model(config: Config, name: str, device: str = "cpu") -> LoadedModel:
     """Load the network ``name`` of the experiment to ``device``.
 
-    Raises InputError for weights that are missing or do not fit, and for a network that does not return a logit per class for images of
-    the size that the experiment states.
+    Raises InputError for weights that are missing, do not fit, or have changed since they were fetched, and for a network that does not
+    return a logit per class for images of the size that the experiment states.
     """
     dataset = config.experiment.dataset
     model = build(config.models[name], dataset.classes, dataset.input_size)
+    require_pinned(config, name)
     load_weights(model, config.weights_path(name))
     try:
         transform = make_transform(model, dataset)

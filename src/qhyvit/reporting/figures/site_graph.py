@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from qhyvit.files import atomic_write
-from qhyvit.reporting.figures.style import COLOURS, STYLE
+from qhyvit.reporting.figures.style import COLOURS, STYLE, show_dollars
 
 MAX_ROWS = 45
 ROW, CHARACTER, MARGIN = 0.3, 0.06, 0.5  # inches
@@ -54,6 +54,7 @@ def plot_site_graph(description: dict[str, Any], svg: Path, worst: Collection[st
         axes.set_axis_off()
         title = f"{description['model']}: {len(graph)} sites, {len(blocks)} bridge blocks"
         figure.legend(handles=_legend(worst), title=title, loc="upper left", ncols=2, frameon=False, alignment="left")
+        show_dollars(figure)
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 

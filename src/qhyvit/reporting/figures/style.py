@@ -1,5 +1,6 @@
 """Style of all figures: the width of a page, markers that survive greyscale and colour blindness, and reproducible files."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from qhyvit.files import atomic_write
@@ -22,6 +24,7 @@ SHAPES = [(marker, filled) for group in (MARKERS, *MORE_MARKERS) for filled in (
 SHIFT = 4  # of the colours when the markers repeat: the main methods then have different ones
 BRIDGE, OTHER, HATCH = "#D55E00", "#56B4E9", "////"  # sites of bridge blocks, also hatched, and all others
 PAGE = 7.2  # inches, the width of a printed page between its margins: figures are not scaled, so font sizes are true
+POWER_OF_TEN = re.compile(r"\$(\\mathdefault\{)?-?10\^\{[-−]?\d+\}\}?\$")  # a tick of a logarithmic axis
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "qhyvit",  # the same bytes at every run
     "svg.fonttype": "none",
@@ -105,8 +108,17 @@ def _legend_columns(labels: Sequence[str]) -> int:
     return max(1, min(columns, len(labels)))
 
 
+def show_dollars(figure: Figure) -> None:
+    """Let texts with a dollar sign be drawn as they are: matplotlib reads them as formulas. Powers of ten stay formulas."""
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if "$" in text.get_text() and not POWER_OF_TEN.fullmatch(text.get_text()):
+            text.set_parse_math(False)
+
+
 def save_figure(figure: Figure, svg: Path, png: Path) -> None:
     """Write the figure in both formats, with the same bytes at every run."""
+    show_dollars(figure)
     with mpl.rc_context(STYLE), atomic_write(svg) as vector, atomic_write(png) as raster:
         figure.savefig(vector, format="svg", metadata={"Date": None})
         figure.savefig(raster, format="png", metadata={"Software": None}, dpi=200)

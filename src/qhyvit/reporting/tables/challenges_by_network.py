@@ -20,10 +20,13 @@ def challenge_table(activations: pd.DataFrame, networks: list[dict[str, Any]]) -
     """Return one row per summary in ``networks``, with ranges and overflow from ``activations``, all as text.
 
     Only inputs of convolutions and linear layers count: the operands of a matrix product have heads instead of channels. Range ratios are
-    medians over the inputs; so are the errors, over those with an overflowing channel.
+    medians over the inputs; so are the errors, over those with an overflowing channel. The
+    share of multiply-accumulates that no method quantizes has a column where a network has some.
     """
     inputs = activations[activations.operand == "input"]
-    return pd.DataFrame([_row(network, inputs[inputs.model == network["model"]]) for network in networks])
+    table = pd.DataFrame([_row(network, inputs[inputs.model == network["model"]]) for network in networks])
+    shares = [network.get("unquantized_mac_share", 0) for network in networks]
+    return table.assign(**{"MACs that stay FP32": [f"{share:.1%}" for share in shares]}) if any(shares) else table
 
 
 def _row(network: dict[str, Any], inputs: pd.DataFrame) -> dict[str, str]:

@@ -1,0 +1,114 @@
+"""Weights that are replaced between two commands: one line in every command that reads what was made from the former ones."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import REPOSITORY, TINY_EXPERIMENT, TINY_MODEL, write_data, write_weights
+from safetensors.torch import load_file, save_file
+
+from qhyvit.cli.calibrate import calibrate
+from qhyvit.cli.evaluate import evaluate
+from qhyvit.cli.export import export
+from qhyvit.cli.fetch.images import fetch_images
+from qhyvit.cli.fetch.weights import fetch_weights
+from qhyvit.cli.peer import peer
+from qhyvit.cli.predict import predict
+from qhyvit.cli.quantize import quantize
+from qhyvit.cli.recalibrate import recalibrate
+from qhyvit.cli.sensitivity import sensitivity
+from qhyvit.errors import InputError
+from qhyvit.provenance import file_sha256
+
+MODEL, CONFIG, IMAGES, OUT = "tiny_hybrid", Path("config.yaml"), Path("images.csv"), Path("out")
+WEIGHTS, CALIBRATION, QUANTIZED = (
+    Path("data/weights/tiny_hybrid.safetensors"),
+    Path("calibration.safetensors"),
+    Path("quantized.safetensors"),
+)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A project with a calibration and quantizers of its weights, and their pin."""
+    root = tmp_path_factory.mktemp("weights") / "project"
+    with pytest.MonkeyPatch.context() as patch:
+        root.mkdir()
+        patch.chdir(root)
+        write_data(root)
+        write_weights(root / WEIGHTS, 2, **TINY_MODEL)
+        Path("models.yaml").write_text(yaml.safe_dump({MODEL: TINY_MODEL}))
+        files = {"models_file": "models.yaml", "methods_file": str(REPOSITORY / "config/methods.yaml")}
+        sensitivity_of = {"methods": ["minmax"], "bits": ["w4a4"], "images": 2}
+        CONFIG.write_text(yaml.safe_dump(TINY_EXPERIMENT | files | {"models": [MODEL], "sensitivity": sensitivity_of}))
+        fetch_images(CONFIG, IMAGES)
+        calibrate(CONFIG, MODEL, 0, IMAGES, CALIBRATION)
+        quantize(CONFIG, MODEL, "minmax", "partial", "w4a4", IMAGES, CALIBRATION, QUANTIZED, Path("errors.csv"))
+        fetch_weights(CONFIG, MODEL, Path("weights.json"))
+    return root
+
+
+@pytest.fixture
+def project(template, tmp_path, monkeypatch):
+    shutil.copytree(template, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+
+
+def replace_weights():
+    save_file({name: 2 * tensor if tensor.is_floating_point() else tensor for name, tensor in load_file(WEIGHTS).items()}, WEIGHTS)
+
+
+def run_evaluate(paths):
+    save_file({"logits": torch.zeros(12, 2), "labels": torch.zeros(12)}, "fp32.safetensors")
+    evaluate(CONFIG, MODEL, IMAGES, [OUT], Path("fp32.safetensors"), paths)
+
+
+COMMANDS = {
+    "quantize": (CALIBRATION, lambda: quantize(CONFIG, MODEL, "minmax", "partial", "w4a4", IMAGES, CALIBRATION, OUT, OUT)),
+    "recalibrate": (CALIBRATION, lambda: recalibrate(CONFIG, MODEL, "qhyvit", "w4a4", IMAGES, CALIBRATION, OUT)),
+    "predict": (QUANTIZED, lambda: predict(CONFIG, MODEL, IMAGES, 1, OUT, [QUANTIZED])),
+    "evaluate": (QUANTIZED, lambda: run_evaluate([QUANTIZED])),
+    "sensitivity": (QUANTIZED, lambda: sensitivity(CONFIG, MODEL, IMAGES, QUANTIZED, OUT)),
+    "export": (QUANTIZED, lambda: export(CONFIG, MODEL, IMAGES, QUANTIZED, OUT.with_suffix(".xml"))),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_weights_other_than_those_of_the_calibration_are_refused(project, command):
+    source, run = COMMANDS[command]
+    recorded = file_sha256(WEIGHTS)
+    replace_weights()
+    Path("reports/weights.lock.yaml").unlink()
+    hashes = rf"sha256 {file_sha256(WEIGHTS)[:12]}\.\.\. is not {recorded[:12]}\.\.\."
+    with pytest.raises(InputError, match=rf"^{WEIGHTS}: {hashes}: it has changed since {source} was made from it; ") as refused:
+        run()
+    assert "\n" not in str(refused.value)
+    assert not list(Path().glob("out*"))
+
+
+PINNED = {
+    "calibrate": lambda: calibrate(CONFIG, MODEL, 0, IMAGES, OUT),
+    "evaluate FP32": lambda: evaluate(CONFIG, MODEL, IMAGES, [OUT], OUT),
+    "predict FP32": lambda: predict(CONFIG, MODEL, IMAGES, 1, OUT),
+    "peer": lambda: peer(CONFIG, MODEL, "nncf", 0, IMAGES, OUT.with_suffix(".xml")),
+    "fetch weights": lambda: fetch_weights(CONFIG, MODEL, OUT),
+}
+
+
+@pytest.mark.parametrize("command", PINNED)
+def test_weights_other_than_those_fetched_are_refused(project, command):
+    replace_weights()
+    with pytest.raises(InputError, match=rf"^{WEIGHTS}: sha256 .* is not .*reports/weights\.lock\.yaml .*delete its line there$"):
+        PINNED[command]()
+    assert not OUT.exists()
+
+
+@pytest.mark.parametrize("command", ["quantize", "predict", "evaluate", "sensitivity"])
+def test_same_weights_in_a_new_file_are_accepted(project, command):
+    again = WEIGHTS.read_bytes()
+    WEIGHTS.unlink()
+    WEIGHTS.write_bytes(again)
+    COMMANDS[command][1]()
+    assert OUT.exists()
