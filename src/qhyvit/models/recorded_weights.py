@@ -21,7 +21,7 @@ def require_pinned(config: Config, model: str) -> None:
 
 
 def require_calibrated(config: Config, model: str, calibrated: Provenance, source: Path) -> None:
-    """Raise InputError if the weights of ``model`` are not those of the calibration with the record ``calibrated``, read from ``source``."""
+    """Raise InputError if the weights of ``model`` are not those that the record ``calibrated`` has, which is read from ``source``."""
     recorded = calibrated.get("inputs", {}).get("weights")
     _require(config.weights_path(model), recorded, f"{source} was made from it; restore the file, or calibrate and quantize again")
 
