@@ -1,6 +1,7 @@
 import os
 import sys
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from qhyvit.config.environment import env_variables
 from qhyvit.config.loading import load_config
 from qhyvit.config.reports import claim_reports_folder
 from qhyvit.data.dvc import tracked_hash
+from qhyvit.data.stamps import WEIGHTS, data_state, places_of
 from qhyvit.errors import InputError
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.registry import FIGURES, RESULTS as RESULTS_PAGE, TABLES
@@ -171,6 +173,16 @@ def untracked_inputs(*paths):
     for path in filter(contains_wildcard, watched):
         raise WorkflowError(f"{path}: Snakemake reads the braces in this name as a wildcard; rename it")
     return watched
+
+
+@cache
+def state_of(stamps, model=None):
+    """Return the state of the images, or of the weights of a model, whose stamps a file has, and say if they have changed since."""
+    places = places_of(EXPERIMENT.dataset) if model is None else {WEIGHTS: SETTINGS.weights_path(model)}
+    state, changed = data_state(Path(stamps), places)
+    for path in changed[:1]:
+        logger.warning(f"{path}: has changed since it was checked, so that it is checked again")
+    return state
 
 
 def method_modules(method):

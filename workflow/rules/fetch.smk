@@ -1,3 +1,5 @@
+# Snakemake compares time stamps, which a file that replaces another one may have from before. So the state of images and weights is a param:
+# it is another one if a file is not as it was checked. Stamps are no output, since Snakemake removes outputs before a job, which needs them.
 rule fetch_images:
     input:
         untracked_inputs(*EXPERIMENT.dataset.label_paths),
@@ -13,9 +15,11 @@ rule fetch_images:
     params:
         data=[tracked_hash(EXPERIMENT.dataset.calibration), tracked_hash(EXPERIMENT.dataset.evaluation)],
         dataset=EXPERIMENT.dataset.model_dump(mode="json", exclude=PREPROCESSING),
+        stamps=f"{RESULTS}/images.stamps.csv",
+        state=lambda wildcards: state_of(f"{RESULTS}/images.stamps.csv"),
         code=code_fingerprint("qhyvit.data.manifest"),
     shell:
-        "qhyvit fetch images --output {output:q} > {log:q} 2>&1"
+        "qhyvit fetch images --output {output:q} --stamps {params.stamps:q} --state {params.state:q} > {log:q} 2>&1"
 
 
 # Weights with a source are no input: the job downloads them.
@@ -39,6 +43,9 @@ rule fetch_weights:
         data=lambda wildcards: tracked_hash(SETTINGS.configured_weights(wildcards.model)),
         stated=lambda wildcards: str(SETTINGS.configured_weights(wildcards.model)),
         model=lambda wildcards: settings(SETTINGS.models[wildcards.model]),
+        stamps=lambda wildcards: f"{RESULTS}/{wildcards.model}/weights.stamp.csv",
+        state=lambda wildcards: state_of(f"{RESULTS}/{wildcards.model}/weights.stamp.csv", wildcards.model),
         code=model_code("qhyvit.models.zoo"),
     shell:
-        "qhyvit fetch weights --model {wildcards.model:q} --output {output:q} > {log:q} 2>&1"
+        "qhyvit fetch weights --model {wildcards.model:q} --output {output:q}"
+        " --stamps {params.stamps:q} --state {params.state:q} > {log:q} 2>&1"

@@ -24,6 +24,8 @@ Calibration = Annotated[Path, typer.Option(help="File written by `qhyvit calibra
 Quantized = Annotated[
     list[Path] | None, typer.Option(help="File written by `qhyvit quantize`; repeatable. Without it the FP32 network is run.")
 ]
+Stamps = Annotated[Path | None, typer.Option(help="CSV file for size, time and hash of each file, by which a plan sees changes.")]
+State = Annotated[str, typer.Option(help="Name of the state of the files, written to --stamps.")]
 Output = Annotated[Path, typer.Option(help="File to write.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads. Results are byte-identical only for equal numbers of threads.")]
 Svg = Annotated[Path, typer.Option(help="SVG file to write.")]

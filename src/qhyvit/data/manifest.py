@@ -10,6 +10,7 @@ from qhyvit.config.base import Split
 from qhyvit.config.dataset import Dataset
 from qhyvit.data import imagenet, labelled_folder
 from qhyvit.data.entries import Entry, path_below, pixel_hash, read_image, sample_by_class
+from qhyvit.data.stamps import FIRST, place_of, write_image_stamps
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.own_files import written_by
@@ -20,17 +21,22 @@ DTYPES = {"split": "str", "filename": "str", "pixels_sha256": "str", "offset": "
 COLUMNS = ["split", "filename", "label", "pixels_sha256", "offset", "size"]
 
 
-def write_manifest(dataset: Dataset, path: Path) -> None:
+def write_manifest(dataset: Dataset, path: Path, stamps: Path | None = None, state: str = FIRST) -> None:
     """Decode every image in the subset of ``dataset`` and write the manifest as CSV; `offset` and `size` are for images in archives.
+
+    ``stamps`` is where the stamps of the files are written, in the ``state`` of that name (see `qhyvit.data.stamps`).
 
     Raises InputError for any fault of an image or label, for splits with different classes, and if an image is in both splits.
     """
     _refuse_other_classes(dataset)
+    entries = [(split, entry) for split in get_args(Split) for entry in _entries(dataset, split)]
+    if stamps is not None:
+        write_image_stamps(stamps, state, dataset, entries)
     table = pd.DataFrame(
         [
-            _row(split, _place(dataset, split), entry)
-            for split in get_args(Split)
-            for entry in track(_entries(dataset, split), f"checking the {split} images")
+            _row(split, place_of(dataset, split), entry)
+            for name in get_args(Split)
+            for split, entry in track([pair for pair in entries if pair[0] == name], f"checking the {name} images")
         ],
         columns=COLUMNS,
     ).astype({"offset": "Int64", "size": "Int64"})
@@ -41,7 +47,7 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
 
 def read_manifest(dataset: Dataset, path: Path, split: Split) -> list[Entry]:
     """List the images of one split as `write_manifest` found them. Raises InputError for any other file."""
-    place = _place(dataset, split)
+    place = place_of(dataset, split)
     with written_by(path, "`qhyvit fetch images`"):
         table = pd.read_csv(path, dtype=DTYPES, keep_default_na=False, na_values={"offset": [""], "size": [""]})[COLUMNS]
         return [
@@ -58,14 +64,9 @@ def _row(split: Split, place: Path, entry: Entry) -> tuple[Split, str, int, str,
     return split, name, entry.label, pixel_hash(read_image(entry.path, entry.part)), offset, size
 
 
-def _place(dataset: Dataset, split: Split) -> Path:
-    stated = dataset.folder(split)
-    return imagenet.place(stated) if dataset.layout == "imagenet" else stated
-
-
 def _entries(dataset: Dataset, split: Split) -> list[Entry]:
     read_entries = imagenet.read_entries if dataset.layout == "imagenet" else labelled_folder.read_entries
-    entries = read_entries(_place(dataset, split), dataset.classes)
+    entries = read_entries(place_of(dataset, split), dataset.classes)
     count = dataset.subset.calibration if split == "calibration" else dataset.subset.evaluation
     return entries if count is None else sample_by_class(entries, count, dataset.subset.seed)
 
@@ -86,7 +87,7 @@ def _refuse_overlap(dataset: Dataset, table: pd.DataFrame) -> None:
     if len(both):
         first = both.iloc[0]
         raise InputError(
-            f"{_place(dataset, 'calibration') / first.filename}: also an evaluation image"
-            f" ({_place(dataset, 'evaluation') / first.filename_evaluation}); {len(both)} overlap:"
+            f"{place_of(dataset, 'calibration') / first.filename}: also an evaluation image"
+            f" ({place_of(dataset, 'evaluation') / first.filename_evaluation}); {len(both)} overlap:"
             f" remove them from one of the two {dataset.name} splits, or sample others with another dataset.subset.seed"
         )

@@ -4,12 +4,18 @@ from qhyvit.cli import options
 from qhyvit.config.loading import load_config
 from qhyvit.data.dvc import pull, tracked_hash
 from qhyvit.data.manifest import write_manifest
+from qhyvit.data.stamps import FIRST
 
 
-def fetch_images(config: options.Config, output: options.Output) -> None:
+def fetch_images(
+    config: options.Config,
+    output: options.Output,
+    stamps: options.Stamps = None,
+    state: options.State = FIRST,
+) -> None:
     """Check every image of the experiment and write their manifest; images tracked by DVC are pulled first."""
     dataset = load_config(config).experiment.dataset
     for folder in (dataset.calibration, dataset.evaluation):
         if tracked_hash(folder):
             pull(folder)
-    write_manifest(dataset, output)
+    write_manifest(dataset, output, stamps, state)

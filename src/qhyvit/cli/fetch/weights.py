@@ -6,6 +6,7 @@ from qhyvit.cli import options
 from qhyvit.cli.experiment import load_experiment
 from qhyvit.config.loading import Config
 from qhyvit.data.dvc import pull, tracked_hash
+from qhyvit.data.stamps import FIRST, write_weights_stamp
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.models.weights import download, pin_hash
@@ -13,7 +14,13 @@ from qhyvit.models.zoo import build, load_weights
 from qhyvit.provenance import file_sha256
 
 
-def fetch_weights(config: options.Config, model: options.Model, output: options.Output) -> None:
+def fetch_weights(
+    config: options.Config,
+    model: options.Model,
+    output: options.Output,
+    stamps: options.Stamps = None,
+    state: options.State = FIRST,
+) -> None:
     """Get the weights of a model, check that they fit, and write a receipt with their hash.
 
     Weights tracked by DVC are pulled. Others are downloaded from their source if they are missing, and must keep the hash that
@@ -29,6 +36,8 @@ def fetch_weights(config: options.Config, model: options.Model, output: options.
     load_weights(build(settings.models[model], dataset.classes, dataset.input_size), path)
     if not tracked_hash(path):
         pin_hash(path, configured, settings.experiment.weights_lock)
+    if stamps is not None:
+        write_weights_stamp(stamps, state, path)
     with atomic_write(output) as temporary:
         temporary.write_text(json.dumps({"path": str(configured), "sha256": file_sha256(path)}) + "\n")
 
