@@ -24,8 +24,8 @@ KINDS = {  # kernels by the type that OpenVINO's profile states
 }
 REST = "moves of data and the rest"
 NOTES = (
-    f"Milliseconds of one inference, all kernels of a kind together: medians of {ROUNDS} inferences of one image. OpenVINO's profile adds time"
-    f" to each kernel. `{METHOD}` is at W8A8. Networks have their own image sizes."
+    f"Milliseconds of one inference, all kernels of a kind together: medians of {ROUNDS} inferences of one image. OpenVINO's profile adds"
+    f" time to each kernel. `{METHOD}` is at W8A8. Networks have their own image sizes."
 )
 
 
