@@ -163,7 +163,8 @@ def _notes(rounds: int) -> str:
     return (
         f"How many times as fast as FP32 in OpenVINO each int8 model is: the ratio of the medians of {rounds} inferences of one image."
         " The 95 % intervals are by the paired bootstrap over rounds. The models of a network take turns in one process. Networks have"
-        f" their own image sizes. `{METHOD}` and NNCF's models run in OpenVINO, `onnxruntime` is ONNX Runtime's static quantization, run by it."
+        f" their own image sizes. `{METHOD}` and NNCF's models run in OpenVINO,"
+        " `onnxruntime` is ONNX Runtime's static quantization, run by it."
     )
 
 
