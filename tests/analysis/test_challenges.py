@@ -69,4 +69,5 @@ def test_residual_shares_and_norm_counts(measured):
         "macs": 16 * (36 + 16),
         "residual_site_share": 0.5,
         "residual_mac_share": round(16 / 52, 6),
+        "unquantized_mac_share": 0,
     }

@@ -18,7 +18,13 @@ def replace(project, name, content):
     os.utime(path, (before, before))
 
 
-@pytest.mark.parametrize(("name", "rule"), [(IMAGE, "fetch_images"), (LABELS, "fetch_images"), (WEIGHTS, "fetch_weights")])
+CASES = [
+    (IMAGE, "fetch_images"),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in ((LABELS, "fetch_images"), (WEIGHTS, "fetch_weights"))),
+]
+
+
+@pytest.mark.parametrize(("name", "rule"), CASES)
 def test_file_replaced_by_an_older_one_is_checked_again(copy, name, rule):
     content = (copy.root / name).read_bytes()
     replace(copy, name, content)
@@ -37,6 +43,7 @@ def test_image_that_is_deleted_is_checked_again(copy):
     assert copy.plan().counts["fetch_images"] == 1
 
 
+@pytest.mark.slow
 def test_changed_labels_are_checked_once(copy):
     """The images are the user's own: DVC would restore its own ones."""
     for split in ("calibration", "evaluation"):
@@ -54,6 +61,7 @@ def test_changed_labels_are_checked_once(copy):
     assert not copy.plan(manifest).counts
 
 
+@pytest.mark.slow
 def test_images_that_are_restored_need_no_run(copy):
     replace(copy, IMAGE, (copy.root / IMAGE).read_bytes())
     assert not copy.plan().counts
