@@ -7,6 +7,7 @@ import pytest
 from conftest import REPOSITORY, TINY_EXPERIMENT, write_images
 from small_network import small_network
 
+from qhyvit.calibration.losses import kl_loss
 from qhyvit.calibration.recalibration import Recalibration
 from qhyvit.cli import calibrate, task
 from qhyvit.cli.quantize import quantize
@@ -15,6 +16,7 @@ from qhyvit.config.loading import load_config
 from qhyvit.data.manifest import write_manifest
 from qhyvit.errors import InputError
 from qhyvit.methods import recalibration
+from qhyvit.tuning import distillation
 
 MODEL = "mobilevit_xxs"
 CONFIG, IMAGES, CALIBRATION = Path("config.yaml"), Path("images.csv"), Path("calibration.safetensors")
@@ -32,8 +34,9 @@ def project(tmp_path_factory):
         weights = Path(f"data/weights/{MODEL}.safetensors")
         weights.parent.mkdir()
         weights.write_bytes(b"any")
-        files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
-        CONFIG.write_text(json.dumps(TINY_EXPERIMENT | files | {"methods": ["minmax", "qhyvit", "qhyvit-cv"]}))
+        Path("methods.yaml").write_text((REPOSITORY / "config/methods.yaml").read_text().replace("steps: 256", "steps: 32"))
+        files = {"models_file": str(REPOSITORY / "config/models.yaml"), "methods_file": "methods.yaml"}
+        CONFIG.write_text(json.dumps(TINY_EXPERIMENT | files | {"methods": ["minmax", "qhyvit", "qhyvit-cv", "qhyvit-tuned"]}))
         loaded = small_network()
         for module in (calibrate, task):
             patch.setattr(module, "load_model", lambda *_: loaded)
@@ -81,3 +84,24 @@ def test_recalibration_of_another_run_is_refused(project, changes):
 def test_method_without_recalibration_is_told_so(project):
     with pytest.raises(InputError, match="method minmax needs no recalibration"):
         recalibrate(CONFIG, MODEL, "minmax", "w4a4", IMAGES, CALIBRATION, Path("refused"))
+
+
+def test_tuning_that_was_stopped_continues_and_leaves_no_checkpoint(project, monkeypatch):
+    run, stopped = (CONFIG, MODEL, "qhyvit-tuned", *RUN[3:]), Path("stopped")
+    quantize(*run, Path("whole"), Path("errors.csv"))
+    losses = []
+
+    def loss(*arguments):
+        losses.append(kl_loss(*arguments))
+        if len(losses) == 20:
+            raise KeyboardInterrupt
+        return losses[-1]
+
+    monkeypatch.setattr(distillation, "kl_loss", loss)
+    with pytest.raises(KeyboardInterrupt):
+        quantize(*run, stopped, Path("errors.csv"))
+    assert not stopped.exists()
+    assert Path(".stopped.tuning").exists()
+    quantize(*run, stopped, Path("errors.csv"))
+    assert stopped.read_bytes() == Path("whole").read_bytes()
+    assert not Path(".stopped.tuning").exists()

@@ -99,7 +99,7 @@ class MeanOf(nn.Module):
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".onnx"])
-@pytest.mark.parametrize("axes", [(1,), (1, 2), (-2, -3)], ids=str)
+@pytest.mark.parametrize("axes", [(1, 2), *(pytest.param(axes, marks=pytest.mark.slow) for axes in ((1,), (-2, -3)))], ids=str)
 def test_factors_behind_a_mean_stay_with_their_channels(tmp_path, axes, suffix):
     torch.manual_seed(0)
     model = TracedModel.from_module(MeanOf(*axes).eval(), torch.zeros(2, 3, 16, 16))

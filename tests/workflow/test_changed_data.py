@@ -18,13 +18,8 @@ def replace(project, name, content):
     os.utime(path, (before, before))
 
 
-CASES = [
-    (IMAGE, "fetch_images"),
-    *(pytest.param(*case, marks=pytest.mark.slow) for case in ((LABELS, "fetch_images"), (WEIGHTS, "fetch_weights"))),
-]
-
-
-@pytest.mark.parametrize(("name", "rule"), CASES)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "rule"), [(IMAGE, "fetch_images"), (LABELS, "fetch_images"), (WEIGHTS, "fetch_weights")])
 def test_file_replaced_by_an_older_one_is_checked_again(copy, name, rule):
     content = (copy.root / name).read_bytes()
     replace(copy, name, content)

@@ -222,6 +222,7 @@ def test_bad_configuration_stops_the_workflow(clone, change, message):
     assert message in result.stdout
 
 
+@pytest.mark.slow
 def test_unset_variable_allows_a_plan_but_no_run(copy, tmp_path):
     folders = {"calibration": "${ELSEWHERE}/calibration", "evaluation": "${ELSEWHERE}/evaluation"}
     copy.configure(dataset=TINY_EXPERIMENT["dataset"] | folders)
