@@ -96,7 +96,7 @@ def _quietly() -> Iterator[None]:
 
 
 def _require_equal(model: nn.Module, output: Tensor, expected: Tensor) -> None:
-    if torch.allclose(output, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max())):
+    if torch.allclose(output, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())):
         return
     said = f"the traced graph differs from the model by {float((output - expected).abs().max()):.3g}"
     advice = "remove random operators and half precision"
