@@ -1,10 +1,8 @@
 """The tiny hybrid network as a loaded model, to stand in for the experiment's where commands are tested."""
 
-import numpy as np
 import torch
-from PIL import Image
 from tiny_hybrid import TinyHybrid
-from torch import Tensor
+from torchvision.transforms import Compose, ToTensor
 
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.models.loading import LoadedModel
@@ -13,8 +11,4 @@ from qhyvit.models.loading import LoadedModel
 def small_network() -> LoadedModel:
     """TinyHybrid with random weights, for images of 16 x 16 pixels."""
     torch.manual_seed(0)
-    return LoadedModel(TracedModel.from_module(TinyHybrid().eval(), torch.zeros(2, 3, 16, 16)), _to_tensor)
-
-
-def _to_tensor(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+    return LoadedModel(TracedModel.from_module(TinyHybrid().eval(), torch.zeros(2, 3, 16, 16)), Compose([ToTensor()]))

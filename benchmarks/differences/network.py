@@ -7,10 +7,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
-from torch.utils.data import TensorDataset
 
 from benchmarks.common import EXPERIMENT, MANIFEST, SEED
 from qhyvit.calibration import output_samples
@@ -20,7 +18,7 @@ from qhyvit.config.base import parse_bits
 from qhyvit.config.loading import load_config
 from qhyvit.config.methods import Method
 from qhyvit.data.calibration_set import calibration_entries, load_batches
-from qhyvit.data.entries import LabelledImages
+from qhyvit.data.decoded import Batches, decode
 from qhyvit.data.manifest import read_manifest
 from qhyvit.evaluation.evaluation_set import BATCH_SIZE
 from qhyvit.evaluation.metrics import mean_kl, top1_correct
@@ -61,8 +59,8 @@ class Network:
             loaded = load_model(self.config, self.model)
         self.traced, transform = loaded.traced, loaded.transform
         entries = read_manifest(self.config.experiment.dataset, MANIFEST, "evaluation")
-        pairs = [LabelledImages(entries, transform)[index] for index in range(len(entries))]
-        self.evaluation = TensorDataset(torch.stack([image for image, _ in pairs]), torch.tensor([label for _, label in pairs]))
+        decoded = decode(entries, transform, self.config.experiment.decoded)
+        self.evaluation = Batches(decoded, BATCH_SIZE, range(len(entries)))
         self._transform = transform
         self._sampled: dict[tuple[int, int | None], Sampled] = {}
 
@@ -74,7 +72,7 @@ class Network:
     @cached_property
     def fp32_top1(self) -> float:
         """Top-1 of the FP32 network, in percent."""
-        return 100 * float(top1_correct(self.fp32, self.evaluation.tensors[1]).double().mean())
+        return 100 * float(top1_correct(self.fp32, self.evaluation.images.labels).double().mean())
 
     def batches(self, images: int) -> list[Tensor]:
         """Return so many calibration images of the seed, in batches."""
@@ -96,7 +94,7 @@ class Network:
     def measure(self, network: nn.Module) -> Measured:
         """Run a quantized network on the evaluation images."""
         logits = self._logits(network)
-        return Measured(top1_correct(logits, self.evaluation.tensors[1]), mean_kl(self.fp32, logits))
+        return Measured(top1_correct(logits, self.evaluation.images.labels), mean_kl(self.fp32, logits))
 
     def change(self, before: Measured, after: Measured) -> tuple[float, float, float]:
         """Return how many points of top-1 are lost from ``before`` to ``after``, with the paired interval."""
@@ -111,7 +109,7 @@ class Network:
         original(graph_module, layer, norm)
 
     def _logits(self, network: nn.Module) -> Tensor:
-        (logits,), _ = predict([network], self.evaluation, BATCH_SIZE)  # type: ignore[arg-type]
+        (logits,), _ = predict([network], self.evaluation)
         return logits
 
     def _statistics(self, images: int, positions: int | None) -> Sampled:

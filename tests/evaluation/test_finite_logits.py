@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY, TINY_EXPERIMENT, write_data
 from PIL import Image
 from torch import nn
+from torchvision.transforms import Compose, ToTensor
 
 from qhyvit.config.loading import load_config
 from qhyvit.data.manifest import write_manifest
@@ -29,10 +29,6 @@ class DividesByMean(nn.Module):
         return torch.stack([mean, mean / mean], dim=1)
 
 
-def to_tensor(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
-
-
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     """The tiny experiment with one black evaluation image and the network above, quantized or not."""
@@ -46,7 +42,7 @@ def config(tmp_path, monkeypatch):
     network = DividesByMean()
     traced = SimpleNamespace(graph_module=network, sites=[], output_sites=[], with_quantizers=lambda _: network)
     traced.with_parameters = lambda _: traced
-    monkeypatch.setattr(evaluation_set, "load_model", lambda *_: SimpleNamespace(traced=traced, transform=to_tensor))
+    monkeypatch.setattr(evaluation_set, "load_model", lambda *_: SimpleNamespace(traced=traced, transform=Compose([ToTensor()])))
     monkeypatch.setattr(evaluation_set, "load_quantizers", lambda *_: ({}, {}))
     monkeypatch.setattr(evaluation_set, "load_parameters", lambda *_: {})
     return loaded

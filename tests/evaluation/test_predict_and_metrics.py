@@ -24,22 +24,12 @@ def test_kl_against_scipy():
 
 
 def test_many_networks_share_one_reading_of_the_images():
-    images = [(torch.randn(3, 8, 8), index) for index in range(7)]
-    reads = []
-
-    class Images(torch.utils.data.Dataset):
-        def __len__(self):
-            return len(images)
-
-        def __getitem__(self, index):
-            reads.append(index)
-            return images[index]
-
+    images = [(torch.randn(count, 3, 8, 8), torch.arange(count)) for count in (3, 3, 1)]
     networks = [nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5)) for _ in range(2)]
-    logits, labels = predict(networks, Images(), batch_size=3)
-    assert reads == labels.tolist() == list(range(7))
+    logits, labels = predict(networks, iter(images))
+    assert labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
     for network, found in zip(networks, logits, strict=True):
-        expected = torch.stack([network(image[None])[0] for image, _ in images])
+        expected = torch.stack([network(image[None])[0] for batch, _ in images for image in batch])
         assert torch.allclose(found, expected, atol=1e-5)
     assert not torch.allclose(*logits, atol=1e-2)
 
@@ -59,9 +49,9 @@ class Filtered(nn.Module):
 
 def test_weights_of_convolutions_alone_are_channels_last_in_copies():
     network = trace(Filtered(), torch.randn(2, 3, 8, 8))
-    image = torch.randn(3, 8, 8)
-    expected, strides = network(image[None]), {name: tensor.stride() for name, tensor in network.named_parameters()}
-    (logits,), _ = predict([network], [(image, 0)], batch_size=1)
+    images = torch.randn(1, 3, 8, 8)
+    expected, strides = network(images), {name: tensor.stride() for name, tensor in network.named_parameters()}
+    (logits,), _ = predict([network], [(images, torch.zeros(1))])
     assert torch.allclose(logits, expected, atol=1e-5)
     assert {name: tensor.stride() for name, tensor in network.named_parameters()} == strides
     changed = {name: tensor.stride() for name, tensor in with_channels_last(network).named_parameters() if tensor.stride() != strides[name]}

@@ -2,7 +2,6 @@ import pytest
 import torch
 from small_network import small_network
 from torch import nn
-from torch.utils.data import TensorDataset
 
 from qhyvit.evaluation.predict import predict
 from qhyvit.evaluation.rounding_noise import NOISE, DisturbedSimulation
@@ -38,10 +37,10 @@ def test_only_a_value_on_a_tie_is_moved_by_a_step(value, is_tie):
 def test_simulation_can_be_evaluated_like_any_network():
     small = small_network().traced
     quantizers = {site.name: dict.fromkeys(site.operands, STEPS) for site in small.sites}
-    images = TensorDataset(torch.rand(4, 3, 16, 16), torch.zeros(4, dtype=torch.int64))
+    images = torch.rand(4, 3, 16, 16)
     simulation = DisturbedSimulation(small, quantizers)
-    (logits,), _ = predict([simulation], images, batch_size=4)
-    torch.testing.assert_close(logits, simulation(images.tensors[0]))
+    (logits,), _ = predict([simulation], [(images, torch.zeros(4))])
+    torch.testing.assert_close(logits, simulation(images))
 
 
 def test_noise_is_no_larger_than_a_rounding_error():

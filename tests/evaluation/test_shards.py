@@ -13,7 +13,6 @@ from qhyvit.cli.evaluate import evaluate
 from qhyvit.cli.predict import predict
 from qhyvit.cli.quantize import quantize
 from qhyvit.config.loading import load_config
-from qhyvit.data.entries import Entry
 from qhyvit.data.manifest import write_manifest
 from qhyvit.errors import InputError
 from qhyvit.evaluation import evaluation_set
@@ -24,26 +23,22 @@ MODEL = "mobilevit_xxs"
 BITS = ["w8a8", "w4a4"]
 
 
-def entries(count: int) -> list[Entry]:
-    return [Entry(Path(f"{index}.png"), 0) for index in range(count)]
-
-
 def test_shards_are_whole_batches_in_order():
     # 11 images are batches of 3, 3, 3 and 2: two shards have two batches each, three have one, one and two.
     def sizes(count: int) -> list[int]:
-        return [len(shard_of(entries(11), number, count, 3)) for number in range(1, count + 1)]
+        return [len(shard_of(11, number, count, 3)) for number in range(1, count + 1)]
 
     assert sizes(1) == [11]
     assert sizes(2) == [6, 5]
     assert sizes(3) == [3, 3, 5]
     assert sizes(4) == [3, 3, 3, 2]
-    assert [entry for number in (1, 2, 3) for entry in shard_of(entries(11), number, 3, 3)] == entries(11)
+    assert [image for number in (1, 2, 3) for image in shard_of(11, number, 3, 3)] == [*range(11)]
 
 
 @pytest.mark.parametrize(("number", "count", "message"), [(1, 5, "5 shards of 4 batches"), (0, 4, "shard 0:"), (5, 4, "shard 5:")])
 def test_impossible_shard_is_refused(number, count, message):
     with pytest.raises(InputError, match=message):
-        shard_of(entries(11), number, count, 3)
+        shard_of(11, number, count, 3)
 
 
 def test_wrong_or_missing_shards_are_refused(tmp_path):

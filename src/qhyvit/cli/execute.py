@@ -9,14 +9,14 @@ import pandas as pd
 import torch
 import typer
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from qhyvit.cli import options
 from qhyvit.cli.experiment import load_experiment
 from qhyvit.config.base import parse_bits
 from qhyvit.config.deployment import ENGINES
 from qhyvit.config.loading import Config
-from qhyvit.data.entries import LabelledImages
+from qhyvit.data.decoded import Batches, DecodedImages, decode
+from qhyvit.data.entries import Transform
 from qhyvit.data.manifest import read_manifest
 from qhyvit.deploy.engines import Engine, load_engine
 from qhyvit.errors import InputError
@@ -104,9 +104,9 @@ def _run_disturbed(settings: Config, model: str, quantized: Path, images: Path) 
     quantizers, record = load_quantizers(quantized)
     require_calibrated(settings, model, record.get("calibrated", {}), quantized)
     loaded = load_model(settings, model)
-    entries = read_manifest(settings.experiment.dataset, images, "evaluation")[:DISTURBED_IMAGES]
+    decoded = _decoded(settings, images, loaded.transform)
     simulation = DisturbedSimulation(loaded.traced.with_parameters(load_parameters(quantized)), quantizers)
-    (logits,), _ = predict([simulation], LabelledImages(entries, loaded.transform), BATCH_SIZE)
+    (logits,), _ = predict([simulation], Batches(decoded, BATCH_SIZE, range(len(decoded.labels))[:DISTURBED_IMAGES]))
     return logits
 
 
@@ -114,8 +114,13 @@ def _run(settings: Config, model: str, engine: Engine, images: Path) -> tuple[Te
     """Return the logits [N, classes] and labels [N] of the evaluation images. Raises InputError for logits that are not finite."""
     dataset = settings.experiment.dataset
     transform = make_transform(build(settings.models[model], dataset.classes, dataset.input_size), dataset)
-    evaluated = DataLoader(LabelledImages(read_manifest(dataset, images, "evaluation"), transform), BATCH_SIZE)
-    logits, labels = (torch.cat(parts) for parts in zip(*((engine.logits(batch), label) for batch, label in evaluated), strict=True))
+    decoded = _decoded(settings, images, transform)
+    evaluated = Batches(decoded, BATCH_SIZE, range(len(decoded.labels)))
+    logits = torch.cat([engine.logits(batch.contiguous()) for batch, _ in evaluated])
     if not bool(logits.isfinite().all()):
         raise InputError(f"{engine.path}: computes logits that are not finite; leave this run out of the experiment")
-    return logits, labels
+    return logits, decoded.labels
+
+
+def _decoded(settings: Config, images: Path, transform: Transform) -> DecodedImages:
+    return decode(read_manifest(settings.experiment.dataset, images, "evaluation"), transform, settings.experiment.decoded)

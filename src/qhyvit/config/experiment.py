@@ -64,6 +64,10 @@ class Experiment(Strict):
     models_file: Path = Path("config/models.yaml")
     methods_file: Path = Path("config/methods.yaml")
     results: Folder = Field(default=Path("results"), description="folder of intermediate files")
+    decoded: Path = Field(
+        default=Path("results/decoded"),
+        description="folder of decoded evaluation images, which all experiments may share: 3 bytes per pixel, best on a fast local disk",
+    )
     reports: Folder = Field(  # `load_config` sets the default
         default_factory=Path, description="folder of tables and figures, of this experiment only; default: reports/<name of this file>"
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 from torch import Tensor
 
 from qhyvit.config.loading import Config
-from qhyvit.data.entries import Entry, LabelledImages
+from qhyvit.data.decoded import Batches, decode
+from qhyvit.data.entries import Entry
 from qhyvit.data.manifest import read_manifest
 from qhyvit.device import choose_device
 from qhyvit.errors import InputError
@@ -37,11 +38,11 @@ def predict_images(config: Config, model: str, images: Path, quantized: list[Pat
         traced.with_parameters(load_parameters(path, device)).with_quantizers(quantizers) for path, quantizers in found.items()
     ] or [traced.graph_module]
     entries = read_manifest(config.experiment.dataset, images, "evaluation")
-    if shard is not None:
-        entries = shard_of(entries, shard, config.experiment.evaluation.shards, BATCH_SIZE)
-    logits, labels = predict(networks, LabelledImages(entries, loaded.transform), BATCH_SIZE, device)
+    part = range(len(entries)) if shard is None else shard_of(len(entries), shard, config.experiment.evaluation.shards, BATCH_SIZE)
+    decoded = decode(entries, loaded.transform, config.experiment.decoded)
+    logits, labels = predict(networks, Batches(decoded, BATCH_SIZE, part, device))
     for name, values in zip([str(path) for path in quantized] or ["FP32"], logits, strict=True):
-        _check_finite(values, f"{model}, {name}", entries)
+        _check_finite(values, f"{model}, {name}", entries[part.start : part.stop])
     return Predictions(logits, labels, device)
 
 

@@ -9,7 +9,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from qhyvit.data.entries import Entry
 from qhyvit.errors import InputError
 from qhyvit.evaluation.predictions import Predictions
 from qhyvit.files import atomic_write
@@ -17,19 +16,19 @@ from qhyvit.own_files import written_by
 from qhyvit.provenance import file_sha256
 
 
-def shard_of(entries: list[Entry], number: int, count: int, batch_size: int) -> list[Entry]:
-    """Return the part ``number``, from 1, of ``count`` consecutive parts whose sizes differ by one batch at most.
+def shard_of(images: int, number: int, count: int, batch_size: int) -> range:
+    """Return the part ``number``, from 1, of ``count`` consecutive parts of ``images``, whose sizes differ by one batch at most.
 
     Batches stay whole: the last bits of logits may depend on the other images of the batch. Raises InputError for a number outside
     1..``count``, and for more shards than batches.
     """
-    batches = ceil(len(entries) / batch_size)
+    batches = ceil(images / batch_size)
     if count > batches:
         raise InputError(f"evaluation.shards: {count} shards of {batches} batches of {batch_size} images; lower it to at most {batches}")
     if not 1 <= number <= count:
         raise InputError(f"shard {number}: the experiment's evaluation.shards says {count}; give a number of 1 to {count}")
     start, end = (batch_size * (batches * edge // count) for edge in (number - 1, number))
-    return entries[start:end]
+    return range(start, min(end, images))
 
 
 def save_shard(path: Path, predictions: Predictions, number: int, count: int, inputs: list[Path]) -> None:

@@ -1,0 +1,121 @@
+"""Images that are decoded once, in a file that all jobs share."""
+
+import re
+import shutil
+from collections import namedtuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import write_images
+from timm.data import create_transform
+
+from qhyvit.data import decoded
+from qhyvit.data.decoded import Batches, decode
+from qhyvit.data.entries import LabelledImages, pixel_hash, read_image
+from qhyvit.data.labelled_folder import read_entries
+from qhyvit.errors import InputError
+
+SIDE = 12
+TRANSFORM = create_transform((3, SIDE, SIDE), crop_pct=0.8, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+
+
+@pytest.fixture
+def entries(tmp_path):
+    """Seven checked images of 16 x 16 pixels."""
+    write_images(tmp_path / "images", 7, seed=0)
+    found = read_entries(tmp_path / "images", 2)
+    return [type(entry)(entry.path, entry.label, pixel_hash(read_image(entry.path))) for entry in found]
+
+
+def test_batches_are_those_of_the_transform_bit_for_bit(entries, tmp_path):
+    expected = torch.stack([image for image, _ in LabelledImages(entries, TRANSFORM)])
+    batches = Batches(decode(entries, TRANSFORM, tmp_path), 3, range(len(entries)))
+    assert [len(labels) for _, labels in batches] == [3, 3, 1]
+    assert len(batches) == 3
+    assert torch.equal(torch.cat([inputs for inputs, _ in batches]), expected)
+    assert torch.cat([labels for _, labels in batches]).tolist() == [entry.label for entry in entries]
+    (inputs, labels), *others = Batches(decode(entries, TRANSFORM, tmp_path), 3, range(4, 6))
+    assert others == []
+    assert torch.equal(inputs, expected[4:6])
+    assert labels.tolist() == [entry.label for entry in entries[4:6]]
+
+
+def test_file_is_made_once_for_each_geometry(entries, tmp_path, capsys):
+    first = decode(entries, TRANSFORM, tmp_path)
+    said = capsys.readouterr().out
+    assert said == f"{first.path}: 7 images of {SIDE} x {SIDE} pixels are decoded for all jobs, 0 MB\n"
+    shutil.rmtree(entries[0].path.parent)
+    same_geometry = create_transform((3, SIDE, SIDE), crop_pct=0.8, mean=(0, 0, 0), std=(1, 1, 1))
+    assert decode(entries, same_geometry, tmp_path).path == first.path
+    assert capsys.readouterr().out == ""
+    with pytest.raises(InputError, match=r"\.png: "):
+        decode(entries, create_transform((3, SIDE, SIDE), crop_pct=1.0), tmp_path)
+
+
+def test_image_that_was_changed_after_the_check_is_not_decoded(entries, tmp_path):
+    shutil.copy(entries[1].path, entries[0].path)
+    with pytest.raises(InputError, match=r"000\.png: has changed since `qhyvit fetch images` checked it"):
+        decode(entries, TRANSFORM, tmp_path / "decoded")
+    assert [path.suffix for path in (tmp_path / "decoded").iterdir()] == [".lock"]
+
+
+def edit(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def replace_with_other_images(path):
+    table = pd.read_csv(path.with_suffix(".csv"))
+    table.iloc[::-1].to_csv(path.with_suffix(".csv"), index=False)
+    np.save(path, np.load(path)[::-1])
+
+
+def remove_table(path):
+    path.with_suffix(".csv").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (edit, r"image 6 has changed since it was decoded; delete the file, and it is made again"),
+        (cut, r"not as it was written \(ValueError: .*\); delete it, and it is made again"),
+        (replace_with_other_images, r"made from other images; delete it and the table next to it, and they are made again"),
+        (
+            lambda path: path.with_suffix(".csv").unlink(),
+            r"not as it was written \(FileNotFoundError: .*\); delete it, and it is made again",
+        ),
+    ],
+    ids=["edited", "truncated", "other-images", "no-table"],
+)
+def test_damaged_file_is_refused(entries, tmp_path, damage, message):
+    path = decode(entries, TRANSFORM, tmp_path).path
+    damage(path)
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: {message}$"):
+        list(Batches(decode(entries, TRANSFORM, tmp_path), 3, range(7)))
+    path.unlink()
+    assert len(list(Batches(decode(entries, TRANSFORM, tmp_path), 3, range(7)))) == 3
+
+
+def test_disk_without_room_is_refused_before_anything_is_written(entries, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(decoded.shutil, "disk_usage", lambda _: usage(2_000))
+    with pytest.raises(InputError, match=r"0 MB are needed for decoded images, 0 MB are free; state another `decoded`"):
+        decode(entries, TRANSFORM, tmp_path / "decoded")
+    assert [path.suffix for path in (tmp_path / "decoded").iterdir()] == [".lock"]
+
+
+def test_disk_that_fills_up_leaves_no_file(entries, tmp_path, monkeypatch):
+    def write_until_full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(decoded, "_hash", write_until_full)
+    with pytest.raises(OSError, match="No space left"):
+        decode(entries, TRANSFORM, tmp_path / "decoded")
+    assert [path.suffix for path in (tmp_path / "decoded").iterdir()] == [".lock"]
