@@ -12,7 +12,8 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from qhyvit.config.loading import Config
-from qhyvit.data.entries import Entry, LabelledImages
+from qhyvit.data.entries import Entry
+from qhyvit.data.labelled_images import LabelledImages
 from qhyvit.evaluation.metrics import mean_kl, top1_correct
 from qhyvit.evaluation.statistics import drop_interval
 from qhyvit.models.zoo import build, example_input, make_transform

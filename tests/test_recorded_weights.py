@@ -20,7 +20,7 @@ from qhyvit.cli.quantize import quantize
 from qhyvit.cli.recalibrate import recalibrate
 from qhyvit.cli.sensitivity import sensitivity
 from qhyvit.errors import InputError
-from qhyvit.provenance import file_sha256
+from qhyvit.files import file_sha256
 
 MODEL, CONFIG, IMAGES, OUT = "tiny_hybrid", Path("config.yaml"), Path("images.csv"), Path("out")
 WEIGHTS, CALIBRATION, QUANTIZED = (

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from qhyvit.commit import git_commit
+from qhyvit.files import file_sha256
 from qhyvit.processor import processor
 
 Provenance = dict[str, Any]
@@ -31,9 +32,3 @@ def provenance(inputs: dict[str, Path], settings: dict[str, Any], device: str = 
         "settings": settings,
         "settings_sha256": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
     }
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,8 +13,9 @@ from timm.data import create_transform
 
 from qhyvit.data import decoded
 from qhyvit.data.decoded import Batches, decode
-from qhyvit.data.entries import LabelledImages, pixel_hash, read_image
+from qhyvit.data.entries import pixel_hash, read_image
 from qhyvit.data.labelled_folder import read_entries
+from qhyvit.data.labelled_images import LabelledImages
 from qhyvit.errors import InputError
 
 SIDE = 12

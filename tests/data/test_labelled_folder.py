@@ -7,9 +7,10 @@ from conftest import write_images
 from PIL import Image
 
 from qhyvit.config.dataset import Dataset
-from qhyvit.data.entries import pixel_hash, read_checked, read_image, sample_entries
+from qhyvit.data.entries import pixel_hash, read_checked, read_image
 from qhyvit.data.labelled_folder import read_entries
 from qhyvit.data.manifest import read_manifest, write_manifest
+from qhyvit.data.sampling import sample_entries
 from qhyvit.errors import InputError
 
 

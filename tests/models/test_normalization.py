@@ -11,7 +11,8 @@ from torch import nn
 
 from qhyvit.config.dataset import Dataset
 from qhyvit.config.models import Model
-from qhyvit.data.entries import Entry, LabelledImages
+from qhyvit.data.entries import Entry
+from qhyvit.data.labelled_images import LabelledImages
 from qhyvit.evaluation.metrics import top1_correct
 from qhyvit.evaluation.predict import predict
 from qhyvit.models.zoo import build, load_weights, make_transform

@@ -1,9 +1,12 @@
 """Plans of `snakemake -n` for the project's experiments."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
+from conftest import REPOSITORY
 
 MODELS = ["mobilevit_xxs", "mobile_former_26m", "efficientformer_l1"]  # of 24: a plan of all takes half a minute
 
@@ -68,3 +71,12 @@ def test_imagenet_without_its_variable_stops_at_once(clone, imagenet):
 def test_experiment_plans_the_figures_that_it_has_runs_for(clone, experiment, figures):
     outputs = " ".join(clone.plan("--configfile", f"config/experiments/{experiment}.yaml").outputs())
     assert set(re.findall(r"/figures/((?:accuracy|drops|seeds|ablation)-\w+)\.svg", outputs)) == figures
+
+
+def test_what_a_plan_imports_is_without_torch():
+    rules = (REPOSITORY / "workflow/rules/common.smk").read_text()
+    imports = re.findall(r"^from qhyvit.*|^from workflow.*", rules, flags=re.MULTILINE)
+    assert len(imports) > 10
+    program = "; ".join([*imports, "import sys", "print({'torch', 'timm', 'torchvision'} & sys.modules.keys())"])
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qhyvit.data.entries import Transform, read_image
+from qhyvit.data.entries import read_image
+from qhyvit.data.labelled_images import Transform
 from qhyvit.data.unlabelled_folder import draw, list_images
 from qhyvit.errors import InputError
 from qhyvit.progress import track

@@ -16,7 +16,7 @@ from qhyvit.config.base import parse_bits
 from qhyvit.config.deployment import ENGINES
 from qhyvit.config.loading import Config
 from qhyvit.data.decoded import Batches, DecodedImages, decode
-from qhyvit.data.entries import Transform
+from qhyvit.data.labelled_images import Transform
 from qhyvit.data.manifest import read_manifest
 from qhyvit.deploy.engines import Engine, load_engine
 from qhyvit.errors import InputError

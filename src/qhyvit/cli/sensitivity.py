@@ -10,8 +10,9 @@ from qhyvit.analysis.sensitivity import site_sensitivity
 from qhyvit.cli import options
 from qhyvit.cli.experiment import load_experiment
 from qhyvit.data.calibration_set import calibration_entries
-from qhyvit.data.entries import LabelledImages, sample_entries
+from qhyvit.data.labelled_images import LabelledImages
 from qhyvit.data.manifest import read_manifest
+from qhyvit.data.sampling import sample_entries
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.models.loading import load_model

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from qhyvit.config.experiment import Experiment
-from qhyvit.data.entries import Entry, Transform, read_checked, sample_entries
+from qhyvit.data.entries import Entry, read_checked
+from qhyvit.data.labelled_images import Transform
 from qhyvit.data.manifest import read_manifest
+from qhyvit.data.sampling import sample_entries
 
 
 def calibration_entries(experiment: Experiment, manifest: Path, seed: int, count: int | None = None) -> list[Entry]:

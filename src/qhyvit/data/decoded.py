@@ -24,7 +24,8 @@ from timm.data.transforms import MaybeToTensor
 from torch import Tensor
 from torchvision.transforms import Compose, ToTensor
 
-from qhyvit.data.entries import Entry, Transform, read_checked
+from qhyvit.data.entries import Entry, read_checked
+from qhyvit.data.labelled_images import Transform
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.own_files import of_another_kind

@@ -1,23 +1,16 @@
-"""Labelled images: one entry per image, with what reads, checks and samples them."""
+"""Labelled images: one entry per image, with what reads and checks them. It does not import torch, so that plans of runs are fast."""
 
 import hashlib
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from qhyvit.data.dvc import how_to_repair
 from qhyvit.errors import InputError
 
-Transform = Callable[[Image.Image], Tensor]  # from an image to the input of a network [3, H, W]
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others, such as EPS, may start programs
 
 UNKNOWN_RANGES = {"F": "floating-point numbers", "I": "integers of 32 bits"}  # by mode of Pillow
@@ -89,44 +82,3 @@ def read_checked(entry: Entry) -> Image.Image:
     if entry.pixels_sha256 not in (None, pixel_hash(image)):
         raise InputError(f"{entry.path}: has changed since `qhyvit fetch images` checked it; run that command again")
     return image
-
-
-class LabelledImages(Dataset[tuple[Tensor, int]]):
-    """Transformed images of some entries, with their labels."""
-
-    def __init__(self, entries: list[Entry], transform: Transform) -> None:
-        self.entries = entries
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        entry = self.entries[index]
-        return self.transform(read_checked(entry)), entry.label
-
-
-def sample_entries(entries: list[Entry], count: int, seed: int) -> list[Entry]:
-    """Sample ``count`` entries without replacement, in the order of the folder. Raises InputError if there are fewer."""
-    if count > len(entries):
-        raise InputError(
-            f"{_common_folder(entries)}: has {len(entries)} images to calibrate with, {count} are asked for; add images or lower the"
-            " number (calibration.images, calibration_sizes or sensitivity.images)"
-        )
-    chosen = torch.randperm(len(entries), generator=torch.Generator().manual_seed(seed))[:count]
-    return [entries[index] for index in sorted(chosen.tolist())]
-
-
-def sample_by_class(entries: list[Entry], count: int, seed: int) -> list[Entry]:
-    """Sample ``count`` entries of each label without replacement, in the order of ``entries``. Raises InputError if a label has fewer."""
-    by_label = pd.Series([entry.label for entry in entries]).groupby(lambda index: entries[index].label)
-    sizes = by_label.size()
-    if sizes.min() < count:
-        label = sizes.idxmin()
-        folder = entries[by_label.groups[label][0]].path.parent
-        raise InputError(f"{folder}: class {label} has {sizes.min()} images, {count} are asked for; add images or lower dataset.subset")
-    return [entries[index] for index in sorted(by_label.sample(count, random_state=seed).index)]
-
-
-def _common_folder(entries: list[Entry]) -> Path:
-    return Path(os.path.commonpath([entry.path.parent for entry in entries]))

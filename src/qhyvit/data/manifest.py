@@ -9,7 +9,8 @@ import pandas as pd
 from qhyvit.config.base import Split
 from qhyvit.config.dataset import Dataset
 from qhyvit.data import imagenet, labelled_folder
-from qhyvit.data.entries import Entry, path_below, pixel_hash, read_image, sample_by_class
+from qhyvit.data.entries import Entry, path_below, pixel_hash, read_image
+from qhyvit.data.sampling import sample_by_class
 from qhyvit.data.stamps import FIRST, place_of, write_image_stamps
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write

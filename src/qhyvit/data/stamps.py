@@ -15,9 +15,8 @@ from qhyvit.config.dataset import Dataset
 from qhyvit.data import imagenet
 from qhyvit.data.entries import Entry
 from qhyvit.data.labelled_folder import LABELS
-from qhyvit.files import atomic_write
+from qhyvit.files import atomic_write, file_sha256
 from qhyvit.own_files import FAULTS
-from qhyvit.provenance import file_sha256
 
 FIRST, WEIGHTS = "first", "weights"
 

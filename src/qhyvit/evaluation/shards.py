@@ -11,9 +11,8 @@ from safetensors.torch import save_file
 
 from qhyvit.errors import InputError
 from qhyvit.evaluation.predictions import Predictions
-from qhyvit.files import atomic_write
+from qhyvit.files import atomic_write, file_sha256
 from qhyvit.own_files import written_by
-from qhyvit.provenance import file_sha256
 
 
 def shard_of(images: int, number: int, count: int, batch_size: int) -> range:

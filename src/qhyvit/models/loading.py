@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch.utils._pytree import tree_leaves
 
 from qhyvit.config.loading import Config
-from qhyvit.data.entries import Transform
+from qhyvit.data.labelled_images import Transform
 from qhyvit.errors import InputError
 from qhyvit.graph.nodes import shape_of
 from qhyvit.graph.traced_model import TracedModel

@@ -6,7 +6,8 @@ import yaml
 
 from qhyvit.config.loading import Config
 from qhyvit.errors import InputError
-from qhyvit.provenance import Provenance, file_sha256
+from qhyvit.files import file_sha256
+from qhyvit.provenance import Provenance
 
 SHOWN = 12  # digits of a hash in a message
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from qhyvit.config.dataset import Dataset
 from qhyvit.config.models import Model
 from qhyvit.config.training import Cycle
-from qhyvit.data.entries import Transform
+from qhyvit.data.labelled_images import Transform
 from qhyvit.files import atomic_write
 from qhyvit.models.image_size import load_state
 from qhyvit.models.zoo import build, data_config

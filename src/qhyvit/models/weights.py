@@ -10,8 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from qhyvit.config.models import HubSource
 from qhyvit.errors import InputError
-from qhyvit.files import atomic_write
-from qhyvit.provenance import file_sha256
+from qhyvit.files import atomic_write, file_sha256
 
 
 def download(source: HubSource, path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from qhyvit.config.dataset import Dataset
 from qhyvit.config.models import Model
-from qhyvit.data.entries import Transform
+from qhyvit.data.labelled_images import Transform
 from qhyvit.errors import InputError
 from qhyvit.models.image_size import fit_attention_to_size, load_state
 from qhyvit.models.values import require_finite

@@ -8,10 +8,9 @@ from qhyvit.config.loading import Config
 from qhyvit.data.dvc import pull, tracked_hash
 from qhyvit.data.stamps import FIRST, write_weights_stamp
 from qhyvit.errors import InputError
-from qhyvit.files import atomic_write
+from qhyvit.files import atomic_write, file_sha256
 from qhyvit.models.weights import download, pin_hash
 from qhyvit.models.zoo import build, load_weights
-from qhyvit.provenance import file_sha256
 
 
 def fetch_weights(
