@@ -274,6 +274,8 @@ def test_help_text_is_a_plain_sentence_per_option(command):
 def test_every_module_of_commands_is_a_command():
     shared = {
         "qhyvit.cli.console",
+        "qhyvit.cli.fork_server",
+        "qhyvit.cli.forwarding",
         "qhyvit.cli.lazy",
         "qhyvit.cli.options",
         "qhyvit.cli.experiment",

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 from safetensors.torch import save_file
 from torch import nn
 
@@ -17,7 +18,7 @@ from qhyvit.models.zoo import build, input_shape, make_transform
 def load(tmp_path, monkeypatch):
     """Load a network as the model `net` of an experiment with images of 16 x 16 pixels and two classes."""
 
-    def load(network):
+    def load(network, function=loading.load_model):
         save_file(network.state_dict(), tmp_path / "net.safetensors")
         monkeypatch.setattr(loading, "build", lambda *_: network)
         dataset = Dataset(name="set", classes=2, calibration="calibration", evaluation="evaluation", input_size=16)
@@ -27,7 +28,7 @@ def load(tmp_path, monkeypatch):
             weights_path=lambda _: tmp_path / "net.safetensors",
             configured_weights=lambda _: "net.safetensors",
         )
-        return loading.load_model(config, "net")
+        return function(config, "net")
 
     return load
 
@@ -52,6 +53,17 @@ class Returning(Net):
 
 def test_network_that_fits_is_loaded(load):
     assert [site.kind for site in load(Net()).traced.sites] == ["conv", "linear"]
+
+
+def test_preloaded_network_is_taken_until_its_weights_change(load, monkeypatch):
+    monkeypatch.setattr(loading, "_preloaded", {})
+    first, second = Net(), Net()
+    load(first, loading.preload)
+    (preloaded,) = loading._preloaded.values()
+    assert load(first) is preloaded
+    image = torch.randn(1, 3, 16, 16)
+    assert torch.allclose(load(second).traced.graph_module(image), second(image), atol=1e-5)
+    assert load(first) is preloaded
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
 import os
+import socket
+import subprocess
 import sys
 from dataclasses import asdict
 from functools import cache
@@ -10,6 +12,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.io import contains_wildcard
 from snakemake.logging import logger
 
+from qhyvit.cli.forwarding import ADDRESS
 from qhyvit.commit import UNKNOWN, git_commit
 from qhyvit.config.dataset import PREPROCESSING
 from qhyvit.config.deployment import PEER_BITS, PEER_FORMATS
@@ -89,11 +92,35 @@ def say_if_commit_is_unknown():
         logger.warning("results record the commit as unknown, since git knows none here; they do not depend on it")
 
 
+def start_fork_server():
+    """Start what runs short commands in forks of processes with loaded networks, for jobs on this machine that use no GPU."""
+    if GPU or not workflow.local_exec or not hasattr(os, "fork"):
+        return
+    address = Path(".snakemake/fork-server")
+    address.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            listener.bind(str(address))
+        except OSError as error:  # some file systems have no sockets
+            logger.info(f"commands run without a fork server: {address}: {error.strerror}")
+            return
+        listener.listen(256)
+        subprocess.Popen(
+            [sys.executable, "-m", "qhyvit.cli.fork_server", str(listener.fileno())],
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+    os.environ[ADDRESS] = str(address)
+
+
 # Snakemake has one such hook: a second one would replace it.
 onstart:
     check_run()
     say_if_commit_is_unknown()
     lift_default_rate()
+    start_fork_server()
 
 
 wildcard_constraints:

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from typer.core import TyperGroup
 
+from qhyvit.cli.forwarding import run_in_server
 from qhyvit.cli.lazy import LazyCommand
 from qhyvit.errors import InputError
 
@@ -64,7 +65,15 @@ def make_app() -> TyperGroup:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, in the fork server if there is one."""
+    code = run_in_server(sys.argv[1:])
+    if code is not None:
+        raise SystemExit(code)
+    run()
+
+
+def run() -> None:
+    """Run the command line in this process."""
     collect_garbage_seldom()
     try:
         make_app()()
