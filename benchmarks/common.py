@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
 from typing import IO
 
 import pandas as pd
@@ -18,6 +19,7 @@ from qhyvit.processor import processor
 from qhyvit.reporting.write import to_markdown
 
 EXPERIMENT = Path("config/experiments/all-methods.yaml")
+TARGET = Path("config/experiments/imagenet.yaml")
 MODEL = "mobilevit_xxs"
 SEED = 0
 SIZE = 256  # side in pixels: the network's own input size
@@ -37,8 +39,9 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Usage:
-    """CPU time (user and system, all threads) and peak memory of a process."""
+    """Time, CPU time (user and system, all threads) and peak memory of a process."""
 
+    seconds: float
     cpu_seconds: float
     peak_mib: float
 
@@ -69,24 +72,27 @@ def measure(*arguments: str, stdout: IO[str] | None = None) -> Usage:
 
     The process must be larger than this one: on Linux its peak begins with the memory of the process that starts it.
     """
+    start = perf_counter()
     process = subprocess.Popen([sys.executable, *arguments], env=os.environ | ENVIRONMENT, stdout=stdout)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"exit code {process.returncode}: python {' '.join(arguments)}")
     unit = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss is in bytes there, in KiB elsewhere
-    return Usage(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
+    return Usage(perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
 
 
-def write_report(name: str, table: pd.DataFrame, summary: pd.DataFrame, notes: str, packages: Sequence[str] = PACKAGES) -> None:
+def write_report(
+    name: str, table: pd.DataFrame, summary: pd.DataFrame, notes: str, packages: Sequence[str] = PACKAGES, threads: str = "one thread"
+) -> None:
     """Write ``table`` as CSV, and ``summary``, whose cells are text, as Markdown with the ``notes`` and the machine below it."""
     with atomic_write(REPORTS / f"{name}.csv") as path:
         table.to_csv(path, index=False, float_format="%.6g")
     with atomic_write(REPORTS / f"{name}.md") as path:
-        path.write_text(f"{to_markdown(summary)}\n{notes}\n\n{describe_machine(packages)}\n")
+        path.write_text(f"{to_markdown(summary)}\n{notes}\n\n{describe_machine(packages, threads)}\n")
 
 
-def describe_machine(packages: Sequence[str]) -> str:
+def describe_machine(packages: Sequence[str], threads: str = "one thread") -> str:
     """Describe the processor, the threads and the package versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    return f"{processor()}, one thread; Python {platform.python_version()}, {versions}."
+    return f"{processor()}, {threads}; Python {platform.python_version()}, {versions}."

@@ -37,9 +37,7 @@ def main(images: int = IMAGES, device: str = "cpu", size: int = SIZE) -> None:
     before = seconds_alone(config)
     seconds = {}
     for name in ("the command, which decodes the images", "the command, images decoded before"):
-        start = perf_counter()
-        measure(*command, *outputs)
-        seconds[name] = (perf_counter() - start) / images
+        seconds[name] = measure(*command, *outputs).seconds / images
     seconds = {"the network alone": (before + seconds_alone(config)) / 2} | seconds
     table = pd.DataFrame({"part": list(seconds), "images_per_second": [1 / found for found in seconds.values()]})
     table["relative"] = table.images_per_second / table.images_per_second[0]

@@ -21,14 +21,14 @@ import typer
 from scipy.optimize import nnls
 from scipy.stats import gmean
 
-from benchmarks.common import ENVIRONMENT, write_report
+from benchmarks.common import ENVIRONMENT, TARGET, write_report
 from benchmarks.costs import forward_seconds, interval_seconds, merge_seconds, network_sizes, read_seconds
 from benchmarks.list_schedule import critical_path, dependencies, makespan
 from qhyvit.config.loading import Config, load_config
 from qhyvit.reporting.write import to_markdown
 from workflow.scripts.snakemake_log import Job, read_jobs
 
-EMBEDDED, TARGET = Path("config/config.yaml"), Path("config/experiments/imagenet.yaml")
+EMBEDDED = Path("config/config.yaml")
 EMBEDDED_IMAGES, TARGET_IMAGES, CLASSES = 2000, 50000, 1000
 WORKERS = [1, 8, 64, 512]
 CHECKED = ["mobilevitv2_100", "efficientformer_l3", "efficientformerv2_s2"]

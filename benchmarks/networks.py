@@ -1,0 +1,60 @@
+"""Seconds and memory of `qhyvit` on all networks of the paper. A run that was killed resumes; a finished run leaves only its reports."""
+
+from pathlib import Path
+
+import pandas as pd
+import typer
+from rich.progress import track
+from scipy.stats import gmean
+
+from benchmarks.common import IMAGES, TARGET, WORK, fetch, measure, write_report
+from qhyvit.config.loading import load_config
+from qhyvit.files import atomic_write
+from qhyvit.reporting.published import read_means
+
+PUBLISHED = Path("resources/published/fig_9.csv")
+FINISHED = WORK / "networks.csv"
+THREADS = 2
+
+
+def main(images: int = IMAGES, networks: int | None = None) -> None:
+    """Write reports/benchmarks/networks.{csv,md}; ``networks`` takes only the first few."""
+    fetch()
+    config = load_config(TARGET, allow_unset_env=True)
+    rows = pd.read_csv(FINISHED).to_dict("records") if FINISHED.exists() else []
+    finished = {row["model"] for row in rows}
+    for model in track(config.experiment.models[:networks], "quantizing networks"):
+        if model not in finished:
+            usage = measure("-m", "benchmarks.quantize_network", model, "--images", str(images), "--threads", str(THREADS))
+            rows.append({"model": model, "seconds": usage.seconds, "cpu_seconds": usage.cpu_seconds, "peak_mib": usage.peak_mib})
+            with atomic_write(FINISHED) as path:
+                pd.DataFrame(rows).to_csv(path, index=False)
+    paper = read_means(PUBLISHED).set_index("method").value["qhyvit"]
+    table = pd.DataFrame(rows)
+    means = {name: gmean(table[name]) for name in ("seconds", "cpu_seconds", "peak_mib")}
+    table = pd.concat([table, pd.DataFrame([{"model": "geometric mean"} | means])], ignore_index=True)
+    write_report("networks", table, _summary(table), _notes(images, paper), ["torch"], f"{THREADS} threads")
+    FINISHED.unlink()
+
+
+def _summary(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "network": table.model,
+            "seconds": table.seconds.map("{:.1f}".format),
+            "CPU-seconds": table.cpu_seconds.map("{:.1f}".format),
+            "peak MiB": table.peak_mib.map("{:.0f}".format),
+        }
+    )
+
+
+def _notes(images: int, paper: float) -> str:
+    return (
+        f"Calibration and quantization by `qhyvit` to W8A8, mode `partial`, with {images} images, random weights and each network's own"
+        " input size, from the start of the process to its end."
+        f" The paper's mean over its networks is {paper:.0f} seconds (Fig. 9, on an A100)."
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
