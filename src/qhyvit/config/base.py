@@ -1,5 +1,6 @@
 """Types that several sections of the configuration share."""
 
+import os
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -23,20 +24,35 @@ MethodName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 FOLDER_PATTERN = r"^[\w./][\w./ -]*$"  # Snakemake reads braces as wildcards, and a leading hyphen would be an option
 
+LONGEST_NAME = 255  # bytes of the name of a file
+
 
 def _check_folder(path: Path) -> Path:
     if not re.fullmatch(FOLDER_PATTERN, str(path)):
         raise ValueError(f"{str(path)!r} is no plain path; use letters, digits, spaces and . _ - / alone, no hyphen first")
+    return _check_path(path)
+
+
+def _check_path(path: Path) -> Path:
+    if not str(path).isprintable() or any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
+        raise ValueError("a path has a line end or another character that is not printed, or a name that is too long; correct it")
     return path
 
 
+def _check_path_text(text: str) -> str:
+    _check_path(Path(text))
+    return text
+
+
+AnyPath = Annotated[Path, AfterValidator(_check_path)]
+PathText = Annotated[str, AfterValidator(_check_path_text)]
 Folder = Annotated[Path, AfterValidator(_check_folder), Field(json_schema_extra={"pattern": FOLDER_PATTERN})]
 
 
 class Strict(BaseModel):
     """Immutable section that refuses unknown keys, so that a misspelt key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def parse_bits(bits: str) -> tuple[int, int]:

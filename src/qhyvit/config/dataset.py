@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from qhyvit.config.base import DatasetName, Split, Strict
+from qhyvit.config.base import AnyPath, DatasetName, Split, Strict
 from qhyvit.config.environment import expand_env
 
 IMAGENET_CLASSES, IMAGENET_VALIDATION_IMAGES = 1000, 50_000
@@ -34,8 +34,8 @@ class Dataset(Strict):
         " of the folder an archive of ILSVRC2012 next to it",
     )
     classes: int = Field(ge=2)
-    calibration: Path = Field(description="folder; it may begin with an environment variable, as in ${IMAGENET}/train")
-    evaluation: Path = Field(description="folder, as `calibration`")
+    calibration: AnyPath = Field(description="folder; it may begin with an environment variable, as in ${IMAGENET}/train")
+    evaluation: AnyPath = Field(description="folder, as `calibration`")
     subset: Subset = Subset()
     input_size: int | None = Field(default=None, gt=0, description="side in pixels; default: the model's own")
     crop_pct: float | None = Field(default=None, gt=0, le=1, description="default: the model's own")

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from qhyvit.config.base import BitWidth, Device, Folder, MethodName, Mode, Name, Strict
+from qhyvit.config.base import AnyPath, BitWidth, Device, Folder, MethodName, Mode, Name, PathText, Strict
 from qhyvit.config.dataset import Dataset
 from qhyvit.config.deployment import Deployment
 from qhyvit.config.training import Cycle
@@ -41,7 +41,7 @@ class Experiment(Strict):
     """Experiment file. Its defaults are those of the embedded experiment, config/config.yaml."""
 
     dataset: Dataset
-    weights: str = Field(
+    weights: PathText = Field(
         pattern=r"\{model\}",
         description="path of the weights; {model} stands for the model's name, and the path may begin with an environment variable",
     )
@@ -61,8 +61,8 @@ class Experiment(Strict):
     training: dict[Name, list[Cycle]] = Field(
         default={}, description="cycles per model, for `qhyvit train`; each starts from the weights of the one before"
     )
-    models_file: Path = Path("config/models.yaml")
-    methods_file: Path = Path("config/methods.yaml")
+    models_file: AnyPath = Path("config/models.yaml")
+    methods_file: AnyPath = Path("config/methods.yaml")
     results: Folder = Field(default=Path("results"), description="folder of intermediate files")
     decoded: Path = Field(
         default=Path("results/decoded"),

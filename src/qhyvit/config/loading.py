@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, TypeVar
 
 import yaml
@@ -16,6 +17,20 @@ from qhyvit.config.models import MODELS, Model, find_model, require_rgb
 from qhyvit.errors import InputError
 
 T = TypeVar("T")
+
+
+class _Shown(Repr):
+    """Short form of a value in messages: aliases of YAML can make one too large to be written out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 200, 200
+
+    def repr_int(self, x: int, level: int) -> str:
+        return f"an integer of {x.bit_length()} bits" if x.bit_length() > 256 else repr(x)
+
+
+_shown = _Shown().repr
 
 
 class Config(Strict):
@@ -107,7 +122,9 @@ def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> Any:
         return content
     own = {key: value for key, value in content.items() if key != "base"}
     if not isinstance(content["base"], str):
-        raise InputError(f"{path}: base: {content['base']!r} is not the path of a configuration file; name one file or remove the key")
+        raise InputError(
+            f"{path}: base: {_shown(content['base'])} is not the path of a configuration file; name one file or remove the key"
+        )
     base = _read_with_base(Path(content["base"]), (*derived, path))
     return {key: value for key, value in base.items() if key != "reports"} | own if isinstance(base, dict) else base
 
@@ -143,7 +160,7 @@ def _fault(error: ErrorDetails, content: Any) -> str:
         case "value_error":
             fault = str(error["ctx"]["error"])
         case _:
-            fault = f"{error['msg']} (found {error['input']!r}); correct it"
+            fault = f"{error['msg']} (found {_shown(error['input'])}); correct it"
     return ": ".join(filter(None, (".".join(_keys(error, content)), fault)))
 
 

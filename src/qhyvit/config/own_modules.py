@@ -19,7 +19,7 @@ def require_registration(module: str) -> None:
         )
     try:
         tree = ast.parse(source.read_bytes())
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"module {module!r}: {source} is no Python file ({error}); correct it") from error
     if not any(map(_registers, ast.walk(tree))):
         raise InputError(

@@ -16,7 +16,7 @@ def claim_reports_folder(config: Config, path: Path) -> None:
     """
     reports = config.experiment.reports
     marker = reports / MARKER
-    owner = marker.read_text().strip() if marker.exists() else None
+    owner = marker.read_text(encoding="utf-8", errors="replace").strip() if marker.exists() else None
     if owner not in (None, str(path)):
         raise InputError(
             f"{reports}: has the reports of {owner}, which {path} would overwrite; remove `reports` from {path} or state another folder"
