@@ -23,3 +23,11 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_file(path: Path) -> bool:
+    """Tell if ``path`` is a file: not if its name is longer than that of any file, as a list of files may have it."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

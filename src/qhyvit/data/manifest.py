@@ -14,11 +14,11 @@ from qhyvit.data.sampling import sample_by_class
 from qhyvit.data.stamps import FIRST, place_of, write_image_stamps
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
-from qhyvit.own_files import written_by
+from qhyvit.own_files import require, written_by
 from qhyvit.progress import track
 
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # the last are bytes that are no UTF-8
-DTYPES = {"split": "str", "filename": "str", "pixels_sha256": "str", "offset": "Int64", "size": "Int64"}
+DTYPES = {"split": "str", "filename": "str", "label": "int64", "pixels_sha256": "str", "offset": "Int64", "size": "Int64"}
 COLUMNS = ["split", "filename", "label", "pixels_sha256", "offset", "size"]
 
 
@@ -51,6 +51,9 @@ def read_manifest(dataset: Dataset, path: Path, split: Split) -> list[Entry]:
     place = place_of(dataset, split)
     with written_by(path, "`qhyvit fetch images`"):
         table = pd.read_csv(path, dtype=DTYPES, keep_default_na=False, na_values={"offset": [""], "size": [""]})[COLUMNS]
+        require(isinstance(table.index, pd.RangeIndex), "its rows have more values than its header")
+        require(bool((table.offset.isna() == table["size"].isna()).all()), "it has an offset without a size")
+        require(not bool((table[["offset", "size"]] < 0).any(axis=None)), "it has a part before the start of its archive")
         return [
             Entry(path_below(place, filename, path), label, pixels, None if pd.isna(offset) else (offset, size))
             for _, filename, label, pixels, offset, size in table[table.split == split].itertuples(index=False)

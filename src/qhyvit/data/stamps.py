@@ -15,7 +15,7 @@ from qhyvit.config.dataset import Dataset
 from qhyvit.data import imagenet
 from qhyvit.data.entries import Entry
 from qhyvit.data.labelled_folder import LABELS
-from qhyvit.files import atomic_write, file_sha256
+from qhyvit.files import atomic_write, file_sha256, is_file
 from qhyvit.own_files import FAULTS
 
 FIRST, WEIGHTS = "first", "weights"
@@ -36,7 +36,7 @@ class Stamp(NamedTuple):
 
     def holds(self, path: Path) -> bool:
         """Tell if the file is still in this state; it is read only where its time differs and its size does not."""
-        if not path.is_file() or path.stat().st_size != self.size:
+        if not is_file(path) or path.stat().st_size != self.size:
             return False
         return path.stat().st_mtime_ns == self.modified or (bool(self.sha256) and file_sha256(path) == self.sha256)
 
@@ -79,7 +79,7 @@ def data_state(path: Path, places: Mapping[str, Path]) -> tuple[str, list[Path]]
     changed = [row for row in files if not row[-1].holds(row[-2])]
     if not changed:
         return state, []
-    found = [(kind, name, Stamp.of(file, hashed=bool(stamp.sha256)) if file.is_file() else None) for kind, name, file, stamp in changed]
+    found = [(kind, name, Stamp.of(file, hashed=bool(stamp.sha256)) if is_file(file) else None) for kind, name, file, stamp in changed]
     return sha256(repr((state, found)).encode()).hexdigest()[:16], [file for _, _, file, _ in changed]
 
 
