@@ -120,4 +120,4 @@ def test_reference_of_another_writer_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "fp32.safetensors").write_bytes(content)
     with pytest.raises(InputError, match=r"fp32\.safetensors: not written by `qhyvit evaluate` without --quantized \("):
-        read_reference(tmp_path / "fp32.safetensors")
+        read_reference(tmp_path / "fp32.safetensors", torch.zeros(2, 4))

@@ -12,10 +12,10 @@ from qhyvit.calibration.block_inputs import BlockStatistics
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.output_samples import OutputStatistics
-from qhyvit.calibration.ranges import TENSORS, Range
+from qhyvit.calibration.ranges import TENSORS, Range, tail_length
 from qhyvit.calibration.recalibration import Recalibration
 from qhyvit.files import atomic_write
-from qhyvit.own_files import written_by
+from qhyvit.own_files import read_header, require, written_by
 from qhyvit.provenance import Provenance
 
 CALIBRATE, RECALIBRATE = "`qhyvit calibrate`", "`qhyvit recalibrate`"
@@ -51,8 +51,7 @@ def load_statistics(path: Path) -> tuple[dict[str, SiteStatistics], Provenance]:
     """Read the statistics of the sites that `save_statistics` wrote, and the provenance. Raises InputError for any other file."""
     statistics = {}
     with written_by(path, CALIBRATE), safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["header"])
-        present = set(file.keys())
+        header, present = read_header(file), set(file.keys())
         for site, counts in header["counts"].items():
             ranges = {operand: _read_range(file, f"{site}/{operand}", per_batch) for operand, per_batch in counts.items()}
             statistics[site] = SiteStatistics(ranges, _read_rows(file, site, present))
@@ -62,11 +61,7 @@ def load_statistics(path: Path) -> tuple[dict[str, SiteStatistics], Provenance]:
 def load_output_statistics(path: Path) -> dict[str, OutputStatistics]:
     """Read the statistics of the output sites that `save_statistics` wrote. Raises InputError for any other file."""
     with written_by(path, CALIBRATE), safe_open(path, framework="pt") as file:
-        counts = json.loads(file.metadata()["header"]).get("output_counts", {})
-        return {
-            site: OutputStatistics(_read_range(file, f"{site}/output", per_batch), file.get_tensor(f"{site}/sample"))
-            for site, per_batch in counts.items()
-        }
+        return {site: _read_output(file, site, per_batch) for site, per_batch in read_header(file).get("output_counts", {}).items()}
 
 
 def save_recalibration(path: Path, recalibration: Recalibration, provenance: Provenance) -> None:
@@ -88,7 +83,7 @@ def save_recalibration(path: Path, recalibration: Recalibration, provenance: Pro
 def load_recalibration(path: Path) -> tuple[Recalibration, Provenance]:
     """Read the recalibration that `save_recalibration` wrote, and the provenance. Raises InputError for any other file."""
     with written_by(path, RECALIBRATE), safe_open(path, framework="pt") as file:
-        header, present = json.loads(file.metadata()["header"]), set(file.keys())
+        header, present = read_header(file), set(file.keys())
         rows = {site: _read_rows(file, site, present) for site in header["sites"]}
         blocks = {name: _read_block(file, name, inputs) for name, inputs in header["blocks"].items()}
         return Recalibration(rows, blocks), header["provenance"]
@@ -105,10 +100,19 @@ def _row_tensors(site: str, rows: SampledRows) -> dict[str, Tensor]:
 
 
 def _read_rows(file: safe_open, site: str, present: set[str]) -> SampledRows:
-    return SampledRows(**{name: file.get_tensor(key) for name in _ROW_TENSORS if (key := f"{site}/rows/{name}") in present})
+    rows = SampledRows(**{name: file.get_tensor(key) for name in _ROW_TENSORS if (key := f"{site}/rows/{name}") in present})
+    places = rows.gradient.shape[:-1]
+    fit = (
+        rows.left.shape[:-1] == places
+        and rows.importance.shape == (*places, 1)
+        and (rows.right is None or rows.right.ndim == len(places) + 1)
+    )
+    require(fit and len(places) > 1, f"the rows of {site} do not fit together")
+    return rows
 
 
 def _read_block(file: safe_open, name: str, inputs: list[int | None]) -> BlockStatistics:
+    require(all(value is None or type(value) is int for value in inputs), f"{name} has inputs that are no tensors or numbers")
     values = [file.get_tensor(f"{name}/block/{number}") if value is None else value for number, value in enumerate(inputs)]
     return BlockStatistics(values, file.get_tensor(f"{name}/block/gradient"))
 
@@ -118,4 +122,17 @@ def _range_tensors(key: str, observed: Range) -> dict[str, Tensor]:
 
 
 def _read_range(file: safe_open, key: str, counts: list[int]) -> Range:
-    return Range(**{name: file.get_tensor(f"{key}/{name}") for name in TENSORS}, counts=tuple(counts))
+    observed = Range(**{name: file.get_tensor(f"{key}/{name}") for name in TENSORS}, counts=tuple(counts))
+    require(all(type(count) is int and count > 0 for count in counts), f"{key} has counts that are no positive numbers")
+    lows, highs, low_tail, high_tail = tensors = [getattr(observed, name) for name in TENSORS]
+    require(all(tensor.is_floating_point() for tensor in tensors), f"the range of {key} is no range of real numbers")
+    fit = lows.ndim == 2 and lows.shape == highs.shape and len(lows) == len(counts) > 0 and lows.shape[1] > 0
+    tails_fit = low_tail.ndim == 1 and low_tail.shape == high_tail.shape and len(low_tail) >= tail_length(observed.count)
+    require(fit and tails_fit, f"the range of {key} does not fit together")
+    return observed
+
+
+def _read_output(file: safe_open, site: str, counts: list[int]) -> OutputStatistics:
+    output = OutputStatistics(_read_range(file, f"{site}/output", counts), file.get_tensor(f"{site}/sample"))
+    require(output.sample.ndim == 2 and output.sample.is_floating_point(), f"the sample of {site} is no table of real numbers")
+    return output

@@ -52,7 +52,7 @@ def evaluate(
     inputs = {"weights": settings.weights_path(model), "images": images}
     evaluated = provenance(inputs, {"preprocessing": settings.experiment.dataset.preprocessing}, predictions.device)
     if networks:
-        reference = read_reference(logits)
+        reference = read_reference(logits, predictions.logits[0])
         for path, target, found in zip(networks, output, predictions.logits, strict=True):
             run, record = _quantized_run(settings, model, path)
             measured = _accuracy(found, predictions.labels) | {"kl": mean_kl(reference, found)}

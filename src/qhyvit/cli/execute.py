@@ -78,7 +78,7 @@ def execute(
         "images": len(labels),
         "top1": 100 * float(correct.double().mean()),
         "correct": "".join(str(int(hit)) for hit in correct),
-        "kl": mean_kl(read_reference(logits), found),
+        "kl": mean_kl(read_reference(logits, found), found),
         "engine": name,
         "int8_share": 100 * engine.int8_share(),
         "size": engine.size,

@@ -55,7 +55,7 @@ def inspect(
 
 def _add_costs(sites: list[dict[str, Any]], sensitivity: Path) -> None:
     with written_by(sensitivity, "`qhyvit sensitivity`"):
-        table = pd.read_csv(sensitivity).set_index("site")[COSTS]
+        table = pd.read_csv(sensitivity).set_index("site")[COSTS].astype(float)
     if list(table.index) != [site["name"] for site in sites]:
         raise InputError(f"{sensitivity}: its sites are not those of this network; give the sensitivity of the same model")
     for site in sites:

@@ -67,7 +67,7 @@ def _operands(path: Path, record: Provenance) -> Quantizers:
     """Load the quantizers of the same run in partial mode."""
     quantizers, partial = load_quantizers(path)
     expected = record["inputs"], {**record["settings"], "mode": "partial"}
-    if (partial["inputs"], partial["settings"]) != expected:
+    if (partial.get("inputs"), partial.get("settings")) != expected:
         raise InputError(f"{path}: not written by this method from this calibration in partial mode; run `qhyvit quantize` in that mode")
     return quantizers
 
@@ -76,7 +76,7 @@ def _recalibration(path: Path, record: Provenance, key: str | None) -> Recalibra
     """Load a recalibration of the same calibration, bits and default settings."""
     recalibration, made = load_recalibration(path)
     expected = record["inputs"], {"key": key, "bits": record["settings"]["bits"]}
-    if (made["inputs"], made["settings"]) != expected:
+    if (made.get("inputs"), made.get("settings")) != expected:
         raise InputError(
             f"{path}: made from another calibration, for other bits, or for a method with other default settings;"
             " run `qhyvit recalibrate` for this run"

@@ -17,6 +17,7 @@ from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.models.loading import load_model
 from qhyvit.models.recorded_weights import require_calibrated
+from qhyvit.own_files import require, written_by
 from qhyvit.quantizers.serialization import load_parameters, load_quantizers
 
 
@@ -36,11 +37,14 @@ def sensitivity(
     settings = load_experiment(config, model)
     experiment = settings.experiment
     quantizers, record = load_quantizers(quantized)
-    if record["settings"]["mode"] != "partial":
-        raise InputError(f"{quantized}: quantized in mode {record['settings']['mode']!r}; give a network quantized in mode 'partial'")
-    require_calibrated(settings, model, record["calibrated"], quantized)
+    with written_by(quantized, "`qhyvit quantize`"):
+        mode, calibrated = record["settings"]["mode"], record["calibrated"]
+        seed = calibrated["settings"]["seed"]
+        require(type(seed) is int, "its seed is no number")
+    if mode != "partial":
+        raise InputError(f"{quantized}: quantized in mode {mode!r}; give a network quantized in mode 'partial'")
+    require_calibrated(settings, model, calibrated, quantized)
     loaded = load_model(settings, model)
-    seed = record["calibrated"]["settings"]["seed"]
     used = {entry.path for entry in calibration_entries(experiment, images, seed)}
     others = [entry for entry in read_manifest(experiment.dataset, images, "calibration") if entry.path not in used]
     held_out = LabelledImages(sample_entries(others, experiment.sensitivity.images, seed), loaded.transform)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from qhyvit.calibration.serialization import load_output_statistics, load_statistics
+from qhyvit.calibration.serialization import CALIBRATE, load_output_statistics, load_statistics
 from qhyvit.config.base import parse_bits
 from qhyvit.config.loading import Config
 from qhyvit.data.calibration_set import calibration_entries, load_batches
@@ -14,6 +14,7 @@ from qhyvit.errors import InputError
 from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.models.loading import load_model
 from qhyvit.models.recorded_weights import require_calibrated
+from qhyvit.own_files import require, written_by
 from qhyvit.provenance import Provenance
 
 
@@ -26,19 +27,23 @@ def load_task(config: Config, model: str, method: str, bits: str, images: Path, 
     weight_bits, activation_bits = parse_bits(bits)
     statistics, calibrated = load_statistics(calibration)
     require_calibrated(config, model, calibrated, calibration)
-    used, loaded = calibrated["settings"], load_model(config, model)
+    with written_by(calibration, CALIBRATE):
+        seed, drawn, positions = (calibrated["settings"][name] for name in ("seed", "images", "sampled_positions"))
+        require(type(seed) is int and isinstance(drawn, list), "it has no seed or images")
+        require(positions is None or type(positions) is int, "it has no number of positions")
+    loaded = load_model(config, model)
     if statistics.keys() != {site.name for site in loaded.traced.sites}:
         raise InputError(f"{calibration}: its sites are not those of {model}; give the calibration of this model")
 
     def read_batches() -> list[Tensor]:
-        entries = calibration_entries(config.experiment, images, used["seed"], len(used["images"]))
+        entries = calibration_entries(config.experiment, images, seed, len(drawn))
         return load_batches(config.experiment, entries, loaded.transform)
 
     def read_more(count: int) -> Tensor:
         there = len(read_manifest(config.experiment.dataset, images, "calibration"))
-        entries = calibration_entries(config.experiment, images, used["seed"], min(count, there))
+        entries = calibration_entries(config.experiment, images, seed, min(count, there))
         return torch.cat(load_batches(config.experiment, entries, loaded.transform))
 
-    source = CalibrationImages(read_batches, used["sampled_positions"], used["seed"], read_more)
+    source = CalibrationImages(read_batches, positions, seed, read_more)
     outputs = load_output_statistics(calibration)
     return Task(loaded.traced, statistics, outputs, source, config.methods[method], weight_bits, activation_bits), calibrated

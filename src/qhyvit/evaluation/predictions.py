@@ -6,7 +6,8 @@ from typing import NamedTuple
 from safetensors.torch import load_file
 from torch import Tensor
 
-from qhyvit.own_files import written_by
+from qhyvit.errors import InputError
+from qhyvit.own_files import require, written_by
 
 
 class Predictions(NamedTuple):
@@ -17,7 +18,14 @@ class Predictions(NamedTuple):
     device: str
 
 
-def read_reference(path: Path) -> Tensor:
-    """Return the logits [N, classes] of an FP32 network, which `qhyvit evaluate` wrote. Raises InputError for any other file."""
+def read_reference(path: Path, found: Tensor) -> Tensor:
+    """Return the logits of an FP32 network that `qhyvit evaluate` wrote, to compare with those ``found`` [N, classes] on the same images.
+
+    Raises InputError for any other file, and for logits of other images or classes.
+    """
     with written_by(path, "`qhyvit evaluate` without --quantized"):
-        return load_file(path)["logits"]
+        logits = load_file(path)["logits"]
+        require(logits.is_floating_point() and bool(logits.isfinite().all()), "its logits are not finite")
+    if logits.shape != found.shape:
+        raise InputError(f"{path}: has logits {list(logits.shape)}, not {list(found.shape)}; give those of the same images and classes")
+    return logits

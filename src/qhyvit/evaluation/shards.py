@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from qhyvit.errors import InputError
 from qhyvit.evaluation.predictions import Predictions
 from qhyvit.files import atomic_write, file_sha256
-from qhyvit.own_files import written_by
+from qhyvit.own_files import require, written_by
 
 
 def shard_of(images: int, number: int, count: int, batch_size: int) -> range:
@@ -42,6 +42,9 @@ def merge_shards(paths: Sequence[Path], inputs: list[Path]) -> Predictions:
     if not paths:
         raise InputError("--shard: none is given; give all files that `qhyvit predict` wrote for these networks, in order")
     shards = [_load(path, _header(number, len(paths), inputs)) for number, path in enumerate(paths, start=1)]
+    forms = {(len(shard.logits), shard.logits[0].shape[1]) for shard in shards}
+    if len(forms) > 1:
+        raise InputError(f"{', '.join(map(str, paths))}: have other numbers of networks or classes each; run `qhyvit predict` again")
     logits = [torch.cat(parts) for parts in zip(*(shard.logits for shard in shards), strict=True)]
     devices = sorted({shard.device for shard in shards})
     return Predictions(logits, torch.cat([shard.labels for shard in shards]), ", ".join(devices))
@@ -52,7 +55,10 @@ def _load(path: Path, header: dict[str, str]) -> Predictions:
         metadata = file.metadata()
         if header.items() - metadata.items():
             raise InputError(f"{path}: not shard {header['shard']} of these weights, images and quantizers; run `qhyvit predict` again")
-        return Predictions(list(file.get_tensor("logits")), file.get_tensor("labels"), metadata["device"])
+        logits, labels = file.get_tensor("logits"), file.get_tensor("labels")
+        of_images = logits.ndim == 3 and logits.is_floating_point() and labels.dtype == torch.int64 and labels.shape == logits.shape[1:2]
+        require(of_images and logits.numel() > 0, "it does not hold a label and the logits of each image")
+        return Predictions(list(logits), labels, metadata["device"])
 
 
 def _header(number: int, count: int, inputs: list[Path]) -> dict[str, str]:

@@ -30,7 +30,7 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 def _fitted(name: str, tensor: Tensor, own: Tensor) -> Tensor:
     if name.endswith("attention_bias_idxs"):
         return own
-    if name.endswith("attention_biases") and tensor.shape != own.shape:
+    if name.endswith("attention_biases") and tensor.ndim == own.ndim == 2 and tensor.shape != own.shape:
         return _resized(tensor, math.isqrt(own.shape[1]))
     return tensor
 

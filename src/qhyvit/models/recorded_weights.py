@@ -2,23 +2,27 @@
 
 from pathlib import Path
 
-import yaml
+from pydantic import TypeAdapter
 
-from qhyvit.config.loading import Config
+from qhyvit.config.loading import Config, read_yaml
 from qhyvit.errors import InputError
 from qhyvit.files import file_sha256
 from qhyvit.provenance import Provenance
 
 SHOWN = 12  # digits of a hash in a message
+PINS: TypeAdapter[dict[str, str] | None] = TypeAdapter(dict[str, str] | None)
 
 
 def require_pinned(config: Config, model: str) -> None:
     """Raise InputError if the weights of ``model`` are not those that `qhyvit fetch weights` pinned; weights without a pin pass."""
     path, lock = config.weights_path(model), config.experiment.weights_lock
-    pins = yaml.safe_load(lock.read_text()) if lock.exists() else {}
-    _require(
-        path, (pins or {}).get(str(config.configured_weights(model))), f"{lock} recorded it; restore the file or delete its line there"
-    )
+    recorded = read_pins(lock).get(str(config.configured_weights(model)))
+    _require(path, recorded, f"{lock} recorded it; restore the file or delete its line there")
+
+
+def read_pins(lock: Path) -> dict[str, str]:
+    """Return the hashes of weights in the file ``lock`` by path, none if it is not there. Raises InputError for any other file."""
+    return (read_yaml(lock, PINS) if lock.exists() else None) or {}
 
 
 def require_calibrated(config: Config, model: str, calibrated: Provenance, source: Path) -> None:

@@ -11,6 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from qhyvit.config.models import HubSource
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write, file_sha256
+from qhyvit.models.recorded_weights import read_pins
 
 
 def download(source: HubSource, path: Path) -> None:
@@ -32,7 +33,7 @@ def pin_hash(path: Path, configured: Path, lock: Path) -> None:
     found = file_sha256(path)
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock.with_suffix(".guard")):
-        hashes: dict[str, str] = yaml.safe_load(lock.read_text()) if lock.exists() else {}
+        hashes = read_pins(lock)
         recorded = hashes.setdefault(str(configured), found)
         if recorded != found:
             raise InputError(f"{path}: sha256 {found} is not {recorded}, which {lock} recorded; restore the file or delete its line there")

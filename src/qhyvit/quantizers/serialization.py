@@ -2,18 +2,21 @@
 
 import json
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import torch
+from pydantic import ConfigDict, TypeAdapter
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from qhyvit.files import atomic_write
-from qhyvit.own_files import written_by
+from qhyvit.own_files import read_header, require, written_by
 from qhyvit.provenance import Provenance
 from qhyvit.quantizers.base import NO_PARAMETERS, Parameters, Quantizer, Quantizers, parameters
-from qhyvit.quantizers.floating_point import FloatingPoint
+from qhyvit.quantizers.floating_point import FP32_BITS, FloatingPoint
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.twin import AddedTwinUniformQuantizer, TwinUniformQuantizer
@@ -25,7 +28,7 @@ KINDS: dict[str, type[Quantizer]] = {
     for kind in (UniformQuantizer, RescaledWeightQuantizer, TwinUniformQuantizer, AddedTwinUniformQuantizer, LogQuantizer, FloatingPoint)
 }
 
-
+MOST_AXES = 8
 PREFIX = "parameters//"  # of the names of changed parameters; names of sites do not end in a slash
 
 
@@ -66,11 +69,29 @@ def load_quantizers(path: Path, device: str = "cpu") -> tuple[Quantizers, Proven
         written_by(path, WRITERS),
         safe_open(path, framework="pt", device=device) as file,
     ):
-        header = json.loads(file.metadata()["header"])
+        header = read_header(file)
         for key, settings in header["quantizers"].items():
             site, _, operand = key.rpartition("/")
             kind = KINDS[settings.pop("kind")]
             names = [field.name for field in fields(kind) if field.name not in settings]  # type: ignore[arg-type]
             tensors = {name: file.get_tensor(f"{key}/{name}") for name in names}
-            quantizers.setdefault(site, {})[operand] = kind(**tensors, **settings)
+            quantizers.setdefault(site, {})[operand] = _checked(kind(**tensors, **settings), key)
         return quantizers, header["provenance"]
+
+
+def _checked(quantizer: Quantizer, key: str) -> Quantizer:
+    """Return the quantizer of a file. Raises ValueError for a field of another type, and for tensors that no quantizer has."""
+    for name, value in parameters(quantizer).items():
+        _type_of(type(quantizer), name).validate_python(value, strict=True)
+        if isinstance(value, Tensor):
+            real = value.dtype == torch.float32 and bool(value.isfinite().all())
+            require(real and (name == "zero_point" or bool((value > 0).all())), f"{key} has other values than a {name} of float32")
+    require(abs(getattr(quantizer, "axis", None) or 0) < MOST_AXES, f"{key} has an axis that no tensor has")
+    require(isinstance(quantizer, FloatingPoint) <= (quantizer.bits == FP32_BITS), f"{key} has other bits than FP32")
+    return quantizer
+
+
+@cache
+def _type_of(kind: type[Quantizer], field: str) -> TypeAdapter[Any]:
+    hint = get_type_hints(kind)[field]
+    return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
