@@ -79,7 +79,12 @@ def _mean_squares(values: np.ndarray) -> tuple[float, float, float]:
 
 def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
     """Return the Wilson interval (95 %) of an accuracy in percent, from ``correct`` bool [N]."""
-    interval = scipy.stats.binomtest(int(correct.sum()), len(correct)).proportion_ci(CONFIDENCE, method="wilson")
+    return wilson_interval(int(correct.sum()), len(correct))
+
+
+def wilson_interval(hits: int, images: int) -> tuple[float, float]:
+    """Return the Wilson interval (95 %) of an accuracy in percent, from the number of ``hits`` among so many ``images``."""
+    interval = scipy.stats.binomtest(hits, images).proportion_ci(CONFIDENCE, method="wilson")
     return 100 * float(interval.low), 100 * float(interval.high)
 
 

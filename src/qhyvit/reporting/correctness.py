@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qhyvit.own_files import written_by
+from qhyvit.own_files import require, written_by
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.runs import KEY, correct_images, in_order
 
@@ -41,6 +41,7 @@ def encode(correct: np.ndarray) -> str:
 
 def decode(digits: str, images: int) -> np.ndarray:
     """Return the bool [N] that `encode` wrote, N = ``images``."""
+    require(len(digits) == 2 * -(-images // 8), f"{len(digits)} digits of {images} images")
     return np.unpackbits(np.frombuffer(bytes.fromhex(digits), np.uint8), count=images).astype(bool)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from qhyvit.evaluation.statistics import CONFIDENCE, Estimate, accuracy_interval, difference, drop_interval, holm, mcnemar
+from qhyvit.evaluation.statistics import CONFIDENCE, Estimate, difference, drop_interval, holm, mcnemar, wilson_interval
 from qhyvit.reporting.catalog import FP32
 from qhyvit.reporting.correctness import decode
 from qhyvit.reporting.runs import KEY
@@ -89,7 +89,7 @@ def _estimate(row: Mapping[Any, Any], side: Literal["old", "new"], *, by_drop: b
     if by_drop:
         drop = row[f"drop_{side}"]
         return Estimate(top1, top1 + drop - row[f"drop_high_{side}"], top1 + drop - row[f"drop_low_{side}"])
-    return Estimate(top1, *accuracy_interval(np.arange(images) < round(top1 * images / 100)))
+    return Estimate(top1, *wilson_interval(round(top1 * images / 100), images))
 
 
 def _rank(column: "pd.Series[Any]") -> "pd.Series[Any]":

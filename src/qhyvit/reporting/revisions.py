@@ -1,15 +1,17 @@
 """Results of the working tree and of git revisions."""
 
 import subprocess
+from contextlib import AbstractContextManager
 from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
 from qhyvit.errors import InputError
+from qhyvit.own_files import of_another_kind
 from qhyvit.reporting.correctness import read_correct
 from qhyvit.reporting.diff import with_correct
-from qhyvit.reporting.runs import COLUMNS, read_results
+from qhyvit.reporting.runs import COLUMNS, check_runs, read_results
 
 
 def why_no_commit(revision: str) -> str | None:
@@ -29,7 +31,7 @@ def require_commit(revision: str) -> None:
 
 def present_runs(reports: Path) -> pd.DataFrame | None:
     """Return the runs in the folder ``reports`` (`with_correct`), or None if it has no results.csv. Raises InputError for another table."""
-    files = [path.read_text() if path.exists() else None for path in _files(reports)]
+    files = [path.read_text(encoding="utf-8", errors="replace") if path.exists() else None for path in _files(reports)]
     return _runs(str(reports / "results.csv"), *files)
 
 
@@ -50,8 +52,17 @@ def _runs(name: str, results: str | None, correct: str | None) -> pd.DataFrame |
     header = results.partition("\n")[0].split(",")
     if missing := [column for column in COLUMNS if column not in header]:
         raise InputError(f"{name}: has no column {', '.join(missing)}; compare with a later revision, or run the experiment again")
-    return with_correct(read_results(StringIO(results)), None if correct is None else read_correct(StringIO(correct)))
+    with _gathered(name):
+        runs = read_results(StringIO(results))
+        check_runs(runs)
+    with _gathered(name.replace("results.csv", "correct.csv")):
+        return with_correct(runs, None if correct is None else read_correct(StringIO(correct)))
+
+
+def _gathered(name: str) -> AbstractContextManager[None]:
+    """Raise InputError for all errors in the block by which a file shows that `qhyvit aggregate` has not written it."""
+    return of_another_kind(lambda said: f"{name}: not written by `qhyvit aggregate` ({said}); restore it, or run the experiment again")
 
 
 def _git(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", errors="replace", check=False)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from qhyvit.errors import InputError
 from qhyvit.evaluation.statistics import drop_interval
+from qhyvit.own_files import of_another_kind, require
 from qhyvit.reporting.catalog import FP32, MethodCatalog
 
 BITS = ["w_bits", "a_bits"]
@@ -22,16 +23,22 @@ COLUMNS = [
 ]
 MEANS = ["top1", "top1_fp32", "drop"]
 MODES = ["", "partial", "full"]
+TEXTS, WHOLE = ("dataset", "model", "family", "method"), (*BITS, "seed", "images")
+MOST_IMAGES = 10**9
 
 
 def read_result(path: Path) -> dict[str, Any]:
     """Read the result of a run that `qhyvit evaluate` wrote. Raises InputError for any other file."""
-    try:
+    with of_another_kind(lambda said: f"{path}: cannot be read as JSON ({said}); give an output of `qhyvit evaluate`"):
         result: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); give an output of `qhyvit evaluate`") from error
     if not isinstance(result, dict) or "correct" not in result:
         raise InputError(f"{path}: not the result of a run; give an output of `qhyvit evaluate`")
+    with of_another_kind(lambda said: f"{path}: not the result of a run ({said}); give an output of `qhyvit evaluate`"):
+        require(all(result[name].isprintable() for name in (*TEXTS, "mode", "correct")), "a name is no text of one line")
+        require(all(type(result[name]) is int and abs(result[name]) <= MOST_IMAGES for name in WHOLE), "a number is not whole")
+        require(0 <= result["top1"] <= 100 and isinstance(result.get("kl") or 0.0, int | float), "top1 or kl is no such number")
+        require(0 < len(result["correct"]) == result["images"], "it has not a digit per image")
+        require(result["mode"] in MODES and set(result["correct"]) <= {"0", "1"}, "mode or correct has other values")
     return result
 
 
@@ -73,6 +80,15 @@ def write_results(table: pd.DataFrame, path: Path) -> None:
 def read_results(source: Path | StringIO) -> pd.DataFrame:
     """Read results.csv."""
     return pd.read_csv(source, dtype={"mode": "string"}).fillna({"mode": ""})
+
+
+def check_runs(table: pd.DataFrame) -> None:
+    """Raise an error of FAULTS unless a results.csv holds runs, each once."""
+    require(isinstance(table.index, pd.RangeIndex) and len(table) > 0, "it has no rows of as many values as its header")
+    require(all(map(pd.api.types.is_integer_dtype, table[list(WHOLE)].dtypes)), f"{', '.join(WHOLE)} are not all whole numbers")
+    require(not table[list(TEXTS)].isna().any(axis=None) and not table.duplicated(KEY).any(), "a run lacks its name or is there twice")
+    require(bool(table.images.between(1, MOST_IMAGES).all() and table.top1.between(0, 100).all()), "images or top1 is no such number")
+    table[[*MEANS, "drop_low", "drop_high", "kl"]].astype(float)
 
 
 def quantized_runs(results: pd.DataFrame, mode: str) -> pd.DataFrame:
@@ -117,5 +133,7 @@ def _row(result: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
     row = {name: result.get(name) for name in COLUMNS} | {"top1_fp32": reference["top1"]}
     if result["method"] == FP32:
         return row
+    if len(result["correct"]) != len(reference["correct"]):
+        raise InputError(f"{result['model']} on {result['dataset']}: {result['method']} and fp32 are on other images; evaluate both again")
     low, high = drop_interval(correct_images(reference), correct_images(result))
     return row | {"drop": reference["top1"] - result["top1"], "drop_low": low, "drop_high": high}
