@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from workflow.scripts.snakemake_log import planned, read_jobs
 REPOSITORY = Path(__file__).parents[1]
 ensure_torchvision()  # before a module of tests imports timm
 settings.register_profile("untimed", deadline=None)  # tests hold on a busy machine too
+settings.register_profile("fuzz", deadline=None, max_examples=6_000)  # of each test of tests/fuzz, in minutes
 settings.load_profile("untimed")
 
 
@@ -234,6 +235,15 @@ def clone(tmp_path) -> Project:
         shutil.copy(REPOSITORY / name, root)
     commit_everything(root)
     return Project(root)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory) -> Iterator[Path]:
+    """A folder for all examples of a module's tests, which run in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("scratch")
+        patch.chdir(folder)
+        yield folder
 
 
 @pytest.fixture(scope="session")
