@@ -91,8 +91,8 @@ def test_file_of_dvc_that_dvc_has_not_written_is_refused(text):
     refused(r"data\.dvc: ", tracked_hash, FILE)
 
 
-def test_stamps_that_are_no_csv_count_as_none():
-    FILE.write_bytes(b'"a"b\r"c\n')
+def test_stamps_with_a_field_larger_than_the_limit_of_csv_count_as_none():
+    FILE.write_text("first\n" + "x" * 200_000)
     assert data_state(FILE, {}) == ("first", [])
 
 
@@ -140,6 +140,14 @@ def test_quantizer_of_other_values_is_refused(changes):
         {"quantizers": {"a/input": {"kind": "UniformQuantizer"} | values}, "provenance": {}},
         **{f"a/input/{name}": tensor for name, tensor in tensors.items()},
     )
+    refused("file: not written by `qhyvit quantize`", load_quantizers, FILE)
+
+
+@pytest.mark.parametrize("boundary", [10**30, 1e300, "1"])
+def test_twin_quantizer_of_a_boundary_that_no_tensor_holds_is_refused(boundary):
+    settings = {"kind": "AddedTwinUniformQuantizer", "bits": 6, "boundary": boundary}
+    scales = {f"a/left/{name}": torch.tensor(0.1) for name in ("low_scale", "high_scale")}
+    write_header({"quantizers": {"a/left": settings}, "provenance": {}}, **scales)
     refused("file: not written by `qhyvit quantize`", load_quantizers, FILE)
 
 

@@ -87,6 +87,7 @@ def _checked(quantizer: Quantizer, key: str) -> Quantizer:
             real = value.dtype == torch.float32 and bool(value.isfinite().all())
             require(real and (name == "zero_point" or bool((value > 0).all())), f"{key} has other values than a {name} of float32")
     require(abs(getattr(quantizer, "axis", None) or 0) < MOST_AXES, f"{key} has an axis that no tensor has")
+    require(not isinstance(quantizer, TwinUniformQuantizer) or quantizer.boundary <= 1, f"{key} has a boundary above all probabilities")
     require(isinstance(quantizer, FloatingPoint) <= (quantizer.bits == FP32_BITS), f"{key} has other bits than FP32")
     return quantizer
 
