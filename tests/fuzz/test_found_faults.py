@@ -151,6 +151,16 @@ def test_twin_quantizer_of_a_boundary_that_no_tensor_holds_is_refused(boundary):
     refused("file: not written by `qhyvit quantize`", load_quantizers, FILE)
 
 
+def test_quantizer_of_complex_scales_is_refused():
+    settings = {"kind": "RescaledWeightQuantizer", "bits": 8, "scheme": "symmetric"}
+    tensors = {f"a/weight/{name}": torch.ones(2) for name in ("scale", "zero_point", "channel_rescale")}
+    write_header({"quantizers": {"a/weight": settings}, "provenance": {}}, **tensors)
+    assert load_quantizers(FILE)[0]["a"]["weight"].bits == 8
+    for name, tensor in tensors.items():
+        write_header({"quantizers": {"a/weight": settings}, "provenance": {}}, **tensors | {name: tensor.to(torch.complex64)})
+        refused("file: not written by `qhyvit quantize`.*float32", load_quantizers, FILE)
+
+
 def test_logits_of_other_images_are_refused():
     save_file({"logits": torch.zeros(1, 4)}, FILE)
     refused(r"file: has logits \[1, 4\], not \[3, 4\]; give those of the same images", read_reference, FILE, torch.zeros(3, 4))

@@ -100,7 +100,9 @@ def _row_tensors(site: str, rows: SampledRows) -> dict[str, Tensor]:
 
 
 def _read_rows(file: safe_open, site: str, present: set[str]) -> SampledRows:
-    rows = SampledRows(**{name: file.get_tensor(key) for name in _ROW_TENSORS if (key := f"{site}/rows/{name}") in present})
+    tensors = {name: file.get_tensor(key) for name in _ROW_TENSORS if (key := f"{site}/rows/{name}") in present}
+    require(all(tensor.is_floating_point() for tensor in tensors.values()), f"the rows of {site} are no real numbers")
+    rows = SampledRows(**tensors)
     places = rows.gradient.shape[:-1]
     fit = (
         rows.left.shape[:-1] == places

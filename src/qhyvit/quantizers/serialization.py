@@ -74,18 +74,23 @@ def load_quantizers(path: Path, device: str = "cpu") -> tuple[Quantizers, Proven
             site, _, operand = key.rpartition("/")
             kind = KINDS[settings.pop("kind")]
             names = [field.name for field in fields(kind) if field.name not in settings]  # type: ignore[arg-type]
-            tensors = {name: file.get_tensor(f"{key}/{name}") for name in names}
+            tensors = {name: _read_tensor(file, key, name) for name in names}
             quantizers.setdefault(site, {})[operand] = _checked(kind(**tensors, **settings), key)
         return quantizers, header["provenance"]
 
 
+def _read_tensor(file: safe_open, key: str, name: str) -> Tensor:
+    """Read a tensor of a quantizer. Raises ValueError for values that no quantizer has."""
+    value = file.get_tensor(f"{key}/{name}")
+    real = value.dtype == torch.float32 and bool(value.isfinite().all())
+    require(real and (name == "zero_point" or bool((value > 0).all())), f"{key} has other values than a {name} of float32")
+    return value
+
+
 def _checked(quantizer: Quantizer, key: str) -> Quantizer:
-    """Return the quantizer of a file. Raises ValueError for a field of another type, and for tensors that no quantizer has."""
+    """Return the quantizer of a file. Raises ValueError for a field of another type or with a value that no quantizer has."""
     for name, value in parameters(quantizer).items():
         _type_of(type(quantizer), name).validate_python(value, strict=True)
-        if isinstance(value, Tensor):
-            real = value.dtype == torch.float32 and bool(value.isfinite().all())
-            require(real and (name == "zero_point" or bool((value > 0).all())), f"{key} has other values than a {name} of float32")
     require(abs(getattr(quantizer, "axis", None) or 0) < MOST_AXES, f"{key} has an axis that no tensor has")
     require(not isinstance(quantizer, TwinUniformQuantizer) or quantizer.boundary <= 1, f"{key} has a boundary above all probabilities")
     require(isinstance(quantizer, FloatingPoint) <= (quantizer.bits == FP32_BITS), f"{key} has other bits than FP32")
