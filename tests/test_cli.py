@@ -114,7 +114,7 @@ def pickle_weights(root):
         (truncate_image, FETCH_IMAGES, "003.png: damaged or no image (image file is truncated"),
         (truncate_image, FETCH_IMAGES, "; replace it with an intact copy, or remove it"),
         (remove_image, FETCH_IMAGES, "003.png: missing, but listed in"),
-        (lengthen_name, FETCH_IMAGES, "long.png'; correct the path"),
+        (lengthen_name, FETCH_IMAGES, "long.png: missing, but listed in"),
         (share_image, FETCH_IMAGES, "003.png: also an evaluation image (data/tiny/evaluation/004.png)"),
         (misspell_key, FETCH_IMAGES, "config.yaml: seed: unknown key; correct its spelling or remove it"),
         (name_unknown_model, FETCH_IMAGES, "unknown model 'resnet'"),

@@ -175,9 +175,9 @@ def test_checkpoint_of_other_settings_counts_as_none(tmp_path):
     learnt = {"scale": torch.nn.Parameter(torch.ones(2))}
     optimizer = torch.optim.Adam(learnt.values())
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4)
-    Checkpoint(tmp_path / "file", "one").save(Progress(2, 0.5), learnt, optimizer, schedule)
+    Checkpoint(tmp_path / "file", "one").save(Progress(0, 0.5), learnt, optimizer, schedule)
     assert Checkpoint(tmp_path / "file", "other").restore(learnt, optimizer, schedule) is None
-    assert Checkpoint(tmp_path / "file", "one").restore(learnt, optimizer, schedule) == Progress(2, 0.5)
+    assert Checkpoint(tmp_path / "file", "one").restore(learnt, optimizer, schedule) == Progress(0, 0.5)
     (tmp_path / "file").write_bytes(b"something else")
     with pytest.raises(InputError, match="file: not written by `qhyvit quantize`"):
         Checkpoint(tmp_path / "file", "one").restore(learnt, optimizer, schedule)
