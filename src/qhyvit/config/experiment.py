@@ -64,7 +64,7 @@ class Experiment(Strict):
     models_file: AnyPath = Path("config/models.yaml")
     methods_file: AnyPath = Path("config/methods.yaml")
     results: Folder = Field(default=Path("results"), description="folder of intermediate files")
-    decoded: Path = Field(
+    decoded: AnyPath = Field(
         default=Path("results/decoded"),
         description="folder of decoded evaluation images, which all experiments may share: 3 bytes per pixel, best on a fast local disk",
     )
