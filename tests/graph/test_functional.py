@@ -80,6 +80,23 @@ def test_change_that_nothing_else_reads_leaves_the_operators_as_they_are():
     assert operators == [aten.conv2d.default, aten.relu.default, aten.flatten.using_ints, aten.linear.default]
 
 
+WITHOUT_FORM = {  # changes by operators of which PyTorch has no functional form with the same name
+    "transpose_": lambda x: (x * 2).transpose_(2, 3),
+    "pow_ of a tensor": lambda x: x.sigmoid().pow_(x),
+    "floor_divide_": lambda x: x.floor_divide_(torch.full_like(x, 0.5)),
+    "normal_": lambda x: x + x.clone().normal_() * 0,
+    "out": lambda x: torch.mul(x.detach(), 2, out=torch.empty_like(x)),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_FORM)
+def test_change_by_an_operator_without_a_functional_form_is_in_the_graph(name):
+    model = Changed(WITHOUT_FORM[name]).eval().requires_grad_(False)
+    graph_module = trace(model, torch.zeros(2, 4, 8, 8))
+    x = torch.randn(5, 4, 8, 8)
+    torch.testing.assert_close(graph_module(x), model(x))
+
+
 class ChangesItsInput(nn.Module):
     def forward(self, x):
         return x.mul_(2).sum((2, 3))

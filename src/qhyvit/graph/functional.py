@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Iterator
 
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 
@@ -19,11 +20,13 @@ def make_functional(graph_module: GraphModule) -> None:
 
 
 def without_changed_views(program: ExportedProgram) -> ExportedProgram:
-    """Return ``program``, or one in which PyTorch follows all changes in place if a tensor is read by another view than the changed one.
+    """Return ``program``, or one in which PyTorch follows all changes in place.
 
+    That is where a tensor is read by another view than the changed one, and where an operator has no functional form of its own name.
     PyTorch's graph has other operators for the same network, so it is asked only where it is needed.
     """
-    return program.run_decompositions({}) if any(_changed_views(program.graph)) else program
+    has_no_form = any(_is_in_place(node) and _functional_form(node) is None for node in program.graph.nodes)
+    return program.run_decompositions({}) if has_no_form or any(_changed_views(program.graph)) else program
 
 
 def restore_operators(graph_module: GraphModule) -> None:
@@ -40,12 +43,18 @@ def restore_operators(graph_module: GraphModule) -> None:
 
 
 def _compute_into_new(node: Node) -> None:
-    packet, _, overload = str(node.target).removeprefix("aten.").partition(".")
-    changed = node.args[0]
+    changed, form = node.args[0], _functional_form(node)
     assert isinstance(changed, Node)
-    node.target = getattr(getattr(aten, packet.removesuffix("_")), overload)
+    assert form is not None
+    node.target = form
     order = _order(node.graph)
     changed.replace_all_uses_with(node, delete_user_cb=lambda user: order[user] > order[node])
+
+
+def _functional_form(node: Node) -> OpOverload | None:
+    """Return the operator that computes into a new tensor what that of the node, as in relu_, computes in place; None if there is none."""
+    packet, _, overload = str(node.target).removeprefix("aten.").partition(".")
+    return getattr(getattr(aten, packet.removesuffix("_"), None), overload, None) if packet.endswith("_") else None
 
 
 def _changed_views(graph: Graph) -> Iterator[Node]:
