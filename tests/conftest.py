@@ -32,6 +32,7 @@ from workflow.scripts.snakemake_log import planned, read_jobs
 REPOSITORY = Path(__file__).parents[1]
 ensure_torchvision()  # before a module of tests imports timm
 settings.register_profile("untimed", deadline=None)  # tests hold on a busy machine too
+settings.register_profile("fuzz", deadline=None, max_examples=2000)
 settings.load_profile("untimed")
 
 
