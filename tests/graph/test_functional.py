@@ -102,6 +102,41 @@ class ChangesItsInput(nn.Module):
         return x.mul_(2).sum((2, 3))
 
 
+class ChangesAViewOfItsInput(nn.Module):
+    """Changes its input by a view, and reads it by another."""
+
+    def forward(self, x):
+        x[:, 0] *= 2
+        return x
+
+
+def test_view_of_the_image_that_the_model_changes_is_changed_in_a_copy():
+    graph_module, image = trace(ChangesAViewOfItsInput(), torch.zeros(2, 4, 8, 8)), torch.randn(3, 4, 8, 8)
+    before = image.clone()
+    torch.testing.assert_close(graph_module(image), ChangesAViewOfItsInput()(image.clone()))
+    assert torch.equal(image, before)
+
+
+def copy_of_one_channel(x):
+    y = torch.empty_like(x)
+    y.copy_(x[:, :1])
+    return y * x
+
+
+def copy_of_another_type(x):
+    return torch.zeros_like(x, dtype=torch.float64).copy_(x).float()
+
+
+@pytest.mark.parametrize(
+    "change", [*CHANGES[:4], change_twice, copy_of_one_channel, copy_of_another_type], ids=lambda change: change.__name__
+)
+def test_gradient_of_a_graph_is_that_of_the_module(change):
+    model = Changed(change).eval()
+    graph_module, x = trace(model, torch.zeros(2, 4, 8, 8)), torch.randn(3, 4, 8, 8, requires_grad=True)
+    gradients = [torch.autograd.grad(network(x).square().sum(), x)[0] for network in (graph_module, model)]
+    torch.testing.assert_close(*gradients)
+
+
 def test_image_that_the_model_changes_is_not_changed():
     image = torch.ones(2, 4, 8, 8)
     torch.testing.assert_close(trace(ChangesItsInput(), image)(image), torch.full((2, 4), 128.0))
