@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, note, settings
-from modules import modules
+from hypothesis import strategies as st
+from modules import classifiers, modules
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+import qhyvit
 from qhyvit.errors import InputError
 from qhyvit.graph.describe import multiply_accumulates
 from qhyvit.graph.fold import fold_batch_norm
@@ -22,6 +25,7 @@ from qhyvit.quantizers.uniform import fake_quantize, grid_limits, range_to_grid
 IS_LONG = settings.get_current_profile_name() == "fuzz"
 OWN = {} if IS_LONG else {"max_examples": 25, "derandomize": True}
 BATCHES = (1, 3)
+QUANTIZATIONS = [("percentile", "full", "w8a8"), ("qhyvit", "partial", "w6a6")]
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,22 @@ def test_random_module_is_traced_folded_quantized_and_counted(drawn):
     fold_batch_norm(graph_module)
     require_equal(graph_module, images, expected, 1e-5)
     require_fine(graph_module, images, expected)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], **(OWN and OWN | {"max_examples": 4}))
+@given(classifiers(), st.sampled_from(QUANTIZATIONS))
+@pytest.mark.filterwarnings("ignore:.*not quantized")
+def test_random_module_is_quantized_to_finite_logits_or_refused(drawn, quantization):
+    module, shape = drawn
+    method, mode, bits = quantization
+    note(f"{module} on {shape}, {quantization}")
+    images = torch.randn(4, *shape)
+    try:
+        quantized = qhyvit.quantize(module, images, method=method, mode=mode, bits=bits)
+    except InputError as error:
+        require_advice(error)
+        return
+    assert bool(quantized(images).isfinite().all())
 
 
 def runs(module, batch, shape):
