@@ -27,7 +27,7 @@ from qhyvit.models.zoo import build, input_shape
 TABLE = REPORTS / "timm_sweep.csv"
 CLASSES = 1000
 SECONDS, GIB = 240, 12  # limits of a network
-TRACED, REFUSED, FAILED = "traced", "refused", "failed"
+TRACED, REFUSED, FAILED, LEFT_OUT = "traced", "refused", "failed", "left_out"
 COLUMNS = ["model", "family", "size", "parameters", "first", "outcome", "reason", "sites", "macs", "site_share", "reported_share"]
 COLUMNS += ["reported", "bridge_blocks", "seconds"]
 
@@ -42,27 +42,33 @@ def main(minutes: float = float("inf"), names: str = "") -> None:
     waiting = plan[~plan.model.isin(table.model)].to_dict("records")
     end = monotonic() + 60 * minutes
     for row in track(waiting, "sweeping timm"):
-        if monotonic() > end:
-            break
+        if monotonic() > end and not left_out(row["size"], row["parameters"]):
+            continue
         found = row | sweep(row["model"], row["size"], row["parameters"])
         table = pd.concat([table, pd.DataFrame([found], columns=COLUMNS)], ignore_index=True)
         with atomic_write(TABLE) as path:
             table.to_csv(path, index=False)
-    write_report("timm_sweep", table.sort_values("model"), summary(table), _notes(table, len(planned())), ["torch", "timm"])
+    whole = dict.fromkeys(("parameters", "sites", "macs", "bridge_blocks"), "Int64")
+    write_report("timm_sweep", table.astype(whole).sort_values("model"), summary(table), _notes(table, len(planned())), ["torch", "timm"])
 
 
 def sweep(name: str, size: int, parameters: float) -> dict[str, Any]:
     """Return the outcome for a network, built and traced in a process of its own."""
-    if size > LARGEST_SIDE:
-        return {"outcome": "left out", "reason": f"its images have more than {LARGEST_SIDE} pixels a side"}
-    if parameters > LARGEST:
-        return {"outcome": "left out", "reason": f"it has more than {LARGEST / 1e6:.0f} million parameters"}
+    if reason := left_out(size, parameters):
+        return {"outcome": LEFT_OUT, "reason": reason}
     found = run_limited(inspected, name, seconds=SECONDS, gib=GIB)
     if isinstance(found, Exception):
         outcome = REFUSED if isinstance(found, InputError) else FAILED
         reason = str(found) if isinstance(found, InputError) else f"{type(found).__name__}: {found}"
         found = {"outcome": outcome, "reason": reason.splitlines()[0] if outcome == FAILED else reason}
     return found
+
+
+def left_out(size: int, parameters: float) -> str | None:
+    """Return the reason why a network is not run; None if it is."""
+    if size > LARGEST_SIDE:
+        return f"its images have more than {LARGEST_SIDE} pixels a side"
+    return f"it has more than {LARGEST / 1e6:.0f} million parameters" if parameters > LARGEST else None
 
 
 def inspected(name: str) -> dict[str, Any]:
@@ -112,7 +118,7 @@ def _summarize(rows: pd.DataFrame) -> dict[str, str]:
     operators = sorted({operator for listed in traced.reported.dropna() for operator in str(listed).split()})
     return {
         "names": str(len(rows)),
-        **{outcome: str(sum(rows.outcome == outcome)) for outcome in (TRACED, REFUSED, FAILED, "left out")},
+        **{outcome: str(sum(rows.outcome == outcome)) for outcome in (TRACED, REFUSED, FAILED, LEFT_OUT)},
         "least share of sites, %": f"{100 * traced.site_share.min():.1f}" if len(traced) else "",
         "not quantized": ", ".join(operator.removeprefix("aten.").partition(".")[0] for operator in operators),
     }

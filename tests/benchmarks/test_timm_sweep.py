@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import timm_plan, timm_sweep
+from benchmarks import timm_plan, timm_quantize, timm_sweep
 from benchmarks.limited import run_limited
 from qhyvit.errors import InputError
 
@@ -25,7 +25,7 @@ def test_sites_and_reported_products_are_all_that_pytorch_counts(name):
 @pytest.mark.parametrize(("size", "parameters", "reason"), [(512, 1e6, "pixels a side"), (224, 1e9, "million parameters")])
 def test_network_over_a_limit_is_left_out_with_the_reason(size, parameters, reason):
     found = timm_sweep.sweep("test_vit", size, parameters)
-    assert found["outcome"] == "left out"
+    assert found["outcome"] == "left_out"
     assert reason in found["reason"]
 
 
@@ -71,3 +71,16 @@ def test_summary_counts_the_names_of_each_family_by_outcome():
     assert [*summary.traced] == ["2", "0", "2"]
     assert summary.loc["f", "least share of sites, %"] == "90.0"
     assert summary.loc["f", "not quantized"] == "einsum"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", timm_quantize.QUANTIZATIONS)
+def test_network_of_timm_is_quantized_at_a_small_size(method):
+    found = timm_quantize.outcome("test_vit", method)
+    assert (found["outcome"], found["size"]) == ("finite", 64)
+
+
+def test_name_that_cannot_be_built_is_refused_in_one_line():
+    found = timm_quantize.outcome("resnet_18", "percentile")
+    assert found["outcome"] == "refused"
+    assert "\n" not in found["reason"]
