@@ -23,7 +23,7 @@ from qhyvit.quantizers.base import Quantizer
 from qhyvit.quantizers.uniform import fake_quantize, grid_limits, range_to_grid
 
 IS_LONG = settings.get_current_profile_name() == "fuzz"
-OWN = {} if IS_LONG else {"max_examples": 25, "derandomize": True}
+OWN = {} if IS_LONG else {"max_examples": 18, "derandomize": True}
 BATCHES = (1, 3)
 QUANTIZATIONS = [("percentile", "full", "w8a8"), ("qhyvit", "partial", "w6a6")]
 
@@ -68,7 +68,7 @@ def test_random_module_is_traced_folded_quantized_and_counted(drawn):
     require_fine(graph_module, images, expected)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], **(OWN and OWN | {"max_examples": 4}))
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], **(OWN and OWN | {"max_examples": 2}))
 @given(classifiers(), st.sampled_from(QUANTIZATIONS))
 @pytest.mark.filterwarnings("ignore:.*not quantized")
 def test_random_module_is_quantized_to_finite_logits_or_refused(drawn, quantization):
