@@ -56,3 +56,20 @@ def test_weights_of_convolutions_alone_are_channels_last_in_copies():
     assert {name: tensor.stride() for name, tensor in network.named_parameters()} == strides
     changed = {name: tensor.stride() for name, tensor in with_channels_last(network).named_parameters() if tensor.stride() != strides[name]}
     assert changed == {"conv.weight": (27, 1, 9, 3)}
+
+
+class Viewed(nn.Module):
+    """Makes a vector of a map by a view, as classifiers often do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4 * 6 * 6, 5)
+
+    def forward(self, x):
+        return self.head(self.conv(x).relu().view(x.shape[0], -1))
+
+
+def test_view_of_a_map_is_evaluated():
+    network, image = trace(Viewed(), torch.randn(2, 3, 8, 8)), torch.randn(3, 8, 8)
+    (logits,), _ = predict([network], [(image, 0)], batch_size=1)
+    assert torch.allclose(logits, network(image[None]), atol=1e-5)

@@ -80,9 +80,61 @@ def test_change_that_nothing_else_reads_leaves_the_operators_as_they_are():
     assert operators == [aten.conv2d.default, aten.relu.default, aten.flatten.using_ints, aten.linear.default]
 
 
+WITHOUT_FORM = {  # changes by operators of which PyTorch has no functional form with the same name
+    "transpose_": lambda x: (x * 2).transpose_(2, 3),
+    "pow_ of a tensor": lambda x: x.sigmoid().pow_(x),
+    "floor_divide_": lambda x: x.floor_divide_(torch.full_like(x, 0.5)),
+    "normal_": lambda x: x + x.clone().normal_() * 0,
+    "out": lambda x: torch.mul(x.detach(), 2, out=torch.empty_like(x)),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_FORM)
+def test_change_by_an_operator_without_a_functional_form_is_in_the_graph(name):
+    model = Changed(WITHOUT_FORM[name]).eval().requires_grad_(False)
+    graph_module = trace(model, torch.zeros(2, 4, 8, 8))
+    x = torch.randn(5, 4, 8, 8)
+    torch.testing.assert_close(graph_module(x), model(x))
+
+
 class ChangesItsInput(nn.Module):
     def forward(self, x):
         return x.mul_(2).sum((2, 3))
+
+
+class ChangesAViewOfItsInput(nn.Module):
+    """Changes its input by a view, and reads it by another."""
+
+    def forward(self, x):
+        x[:, 0] *= 2
+        return x
+
+
+def test_view_of_the_image_that_the_model_changes_is_changed_in_a_copy():
+    graph_module, image = trace(ChangesAViewOfItsInput(), torch.zeros(2, 4, 8, 8)), torch.randn(3, 4, 8, 8)
+    before = image.clone()
+    torch.testing.assert_close(graph_module(image), ChangesAViewOfItsInput()(image.clone()))
+    assert torch.equal(image, before)
+
+
+def copy_of_one_channel(x):
+    y = torch.empty_like(x)
+    y.copy_(x[:, :1])
+    return y * x
+
+
+def copy_of_another_type(x):
+    return torch.zeros_like(x, dtype=torch.float64).copy_(x).float()
+
+
+@pytest.mark.parametrize(
+    "change", [*CHANGES[:4], change_twice, copy_of_one_channel, copy_of_another_type], ids=lambda change: change.__name__
+)
+def test_gradient_of_a_graph_is_that_of_the_module(change):
+    model = Changed(change).eval()
+    graph_module, x = trace(model, torch.zeros(2, 4, 8, 8)), torch.randn(3, 4, 8, 8, requires_grad=True)
+    gradients = [torch.autograd.grad(network(x).square().sum(), x)[0] for network in (graph_module, model)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_image_that_the_model_changes_is_not_changed():

@@ -165,3 +165,30 @@ def test_output_site_names_are_unique_among_all_sites():
     graph_module = trace(OneNameForTwo(), torch.randn(2, 4))
     assert [site.name for site in find_sites(graph_module)] == ["add"]
     assert [tensor.name for tensor in find_output_sites(graph_module)] == ["activation", "add2"]
+
+
+class Masked(nn.Module):
+    """An attention with a mask for each image, of which hidden keys are minus infinity."""
+
+    def __init__(self, mask):
+        super().__init__()
+        self.qkv, self.head, self.mask = nn.Linear(8, 24), nn.Linear(8, 5), mask
+        self.hidden = nn.Buffer(torch.full((6, 6), -torch.inf).triu(1))
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, -1)
+        scores = q @ k.mT
+        return self.head((scores + self.mask(scores, self.hidden)).softmax(-1) @ v)
+
+
+MASKS = {
+    "expanded": lambda scores, hidden: hidden.expand_as(scores),
+    "filled": lambda scores, hidden: torch.zeros_like(scores).masked_fill(hidden < 0, -torch.inf),
+    "computed": lambda scores, hidden: scores.amax(2, keepdim=True) * 0 + hidden,
+    "scaled": lambda scores, hidden: (scores + hidden.expand_as(scores)) * 0.5,
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_logits_with_a_mask_are_no_output_site(mask):
+    assert found(Masked(MASKS[mask]), torch.randn(2, 6, 8)) == []

@@ -105,7 +105,15 @@ class ReadsValues(nn.Module):
         return x if x.sum() > 0 else -x
 
 
+class FixesBatch(nn.Module):
+    """Reads the batch size as a number."""
+
+    def forward(self, x):
+        return x.view(len(x), -1)
+
+
 REFUSED = {
+    "batch size": (FixesBatch, r"^FixesBatch: .* no batch size \(len\(x\) fixes it, x\.shape\[0\] does not\)$"),
     "control flow": (
         lambda: nn.Sequential(nn.Identity(), ReadsValues()),
         "^Sequential, module 1: .* cannot trace .*control flow",

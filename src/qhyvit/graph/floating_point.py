@@ -8,12 +8,11 @@ from torch.fx import GraphModule, Node
 
 from qhyvit.graph.floating_point_kinds import Kind
 from qhyvit.graph.nodes import module_path, rearranges
-from qhyvit.graph.operators import ADD, MATMULS, REDUCTIONS, SOFTMAX, aten
-from qhyvit.graph.output_sites import find_output_sites
+from qhyvit.graph.operators import ADD, MATMULS, REDUCTIONS, SCALINGS, SOFTMAX, aten
+from qhyvit.graph.output_sites import find_output_sites, leads_to_softmax
 from qhyvit.graph.sites import Site
 from qhyvit.graph.walks import ancestors, constants, readers
 
-PRODUCTS = {aten.mul.Tensor, aten.mul.Scalar, aten.div.Tensor, aten.div.Scalar}
 SUMS = (REDUCTIONS - {aten.amax.default, aten.amin.default}) | {ADD, aten.sub.Tensor}
 
 
@@ -48,14 +47,10 @@ def floating_point_nodes(graph_module: GraphModule, sites: Sequence[Site]) -> It
 
 
 def _kind(node: Node, products: set[Node]) -> Kind:
-    if node.target in MATMULS and any(reader.target is SOFTMAX for reader in readers(node, _leads_to_softmax)):
+    if node.target in MATMULS and any(reader.target is SOFTMAX for reader in readers(node, leads_to_softmax)):
         return "logits"
     if node in products:
         return "layer"
-    if node.target in PRODUCTS:
+    if node.target in SCALINGS:
         return "product"
     return "sum" if node.target in SUMS else "other"
-
-
-def _leads_to_softmax(node: Node) -> bool:
-    return rearranges(node) or node.target in PRODUCTS | {ADD}

@@ -3,10 +3,13 @@
 import operator
 from collections.abc import Iterator
 
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 
+from qhyvit.graph.nodes import add_call, shape_of
 from qhyvit.graph.operators import aten
+from qhyvit.graph.walks import follow
 
 NATIVE_BATCH_NORM = aten._native_batch_norm_legit_no_training.default
 
@@ -16,14 +19,21 @@ def make_functional(graph_module: GraphModule) -> None:
     for node in list(graph_module.graph.nodes):
         if _is_in_place(node):
             _compute_into_new(node)
+    for node in graph_module.graph.find_nodes(op="call_function", target=aten.copy.default):
+        _replace_copy(graph_module, node)
 
 
 def without_changed_views(program: ExportedProgram) -> ExportedProgram:
-    """Return ``program``, or one in which PyTorch follows all changes in place if a tensor is read by another view than the changed one.
+    """Return ``program``, or one in which PyTorch follows all changes in place.
 
+    That is where a tensor is read by another view than the changed one, and where an operator has no functional form of its own name.
     PyTorch's graph has other operators for the same network, so it is asked only where it is needed.
     """
-    return program.run_decompositions({}) if any(_changed_views(program.graph)) else program
+    has_no_form = any(_is_in_place(node) and _functional_form(node) is None for node in program.graph.nodes)
+    if not has_no_form and not any(_changed_views(program.graph)):
+        return program
+    _copy_changed_inputs(program.graph)
+    return program.run_decompositions({})
 
 
 def restore_operators(graph_module: GraphModule) -> None:
@@ -40,12 +50,43 @@ def restore_operators(graph_module: GraphModule) -> None:
 
 
 def _compute_into_new(node: Node) -> None:
-    packet, _, overload = str(node.target).removeprefix("aten.").partition(".")
-    changed = node.args[0]
+    changed, form = node.args[0], _functional_form(node)
     assert isinstance(changed, Node)
-    node.target = getattr(getattr(aten, packet.removesuffix("_")), overload)
+    assert form is not None
+    node.target = form
     order = _order(node.graph)
     changed.replace_all_uses_with(node, delete_user_cb=lambda user: order[user] > order[node])
+
+
+def _functional_form(node: Node) -> OpOverload | None:
+    """Return the operator that computes into a new tensor what that of the node, as in relu_, computes in place; None if there is none."""
+    packet, _, overload = str(node.target).removeprefix("aten.").partition(".")
+    return getattr(getattr(aten, packet.removesuffix("_"), None), overload, None) if packet.endswith("_") else None
+
+
+def _copy_changed_inputs(graph: Graph) -> None:
+    """Let the graph change a copy of its input, of which PyTorch cannot follow the changes."""
+    changed = {follow(node, _shares_memory) for node in graph.nodes if _is_in_place(node)}
+    for node in graph.find_nodes(op="placeholder"):
+        if node in changed:
+            with graph.inserting_after(node):
+                copy = graph.call_function(aten.clone.default, (node,))
+            copy.meta.update(node.meta)
+            node.replace_all_uses_with(copy, delete_user_cb=lambda user, copy=copy: user is not copy)
+
+
+def _replace_copy(graph_module: GraphModule, node: Node) -> None:
+    """Read what is copied, in the shape and type of what it replaces: PyTorch has no derivative of the functional copy."""
+    replaced, source = node.args[:2]
+    assert isinstance(replaced, Node)
+    assert isinstance(source, Node)
+    with graph_module.graph.inserting_before(node):
+        if shape_of(source) != shape_of(replaced):
+            source = add_call(graph_module, node, aten.expand_as.default, source, replaced)
+        if source.meta["val"].dtype != replaced.meta["val"].dtype:
+            source = add_call(graph_module, node, aten.to.dtype, source, replaced.meta["val"].dtype)
+    node.replace_all_uses_with(source)
+    graph_module.graph.erase_node(node)
 
 
 def _changed_views(graph: Graph) -> Iterator[Node]:
@@ -53,7 +94,7 @@ def _changed_views(graph: Graph) -> Iterator[Node]:
     order, tensor, memory = _order(graph), dict[Node, Node](), dict[Node, Node]()
     for node in graph.nodes:
         source = node.args[0] if node.args and isinstance(node.args[0], Node) else node
-        shares = _is_in_place(node) or _is_view(node)
+        shares = _shares_memory(node)
         tensor[node] = tensor.get(source, source) if _is_in_place(node) else node
         memory[node] = memory.get(source, source) if shares else node
         if _is_in_place(node) and any(
@@ -72,6 +113,11 @@ def _order(graph: Graph) -> dict[Node, int]:
 def _is_in_place(node: Node) -> bool:
     schema = getattr(node.target, "_schema", None)
     return getattr(node.target, "namespace", "") == "aten" and bool(schema.is_mutable)  # type: ignore[union-attr]
+
+
+def _shares_memory(node: Node) -> bool:
+    """Tell if the output is the first input or a view of it."""
+    return _is_in_place(node) or _is_view(node)
 
 
 def _is_view(node: Node) -> bool:

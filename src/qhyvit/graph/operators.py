@@ -52,6 +52,7 @@ ACTIVATIONS = {
 }
 SOFTMAX = aten.softmax.int
 ADD = aten.add.Tensor
+SCALINGS = {aten.mul.Tensor, aten.mul.Scalar, aten.div.Tensor, aten.div.Scalar}
 
 REDUCTIONS = {aten.mean.dim, aten.sum.dim_IntList, aten.amax.default, aten.amin.default}
 COPYING_MOVES = {  # move data as views do, to new memory

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from qhyvit.graph.nodes import module_path, rearranges, shape_of
-from qhyvit.graph.operators import ACTIVATIONS, ADD, NORMS, SOFTMAX, aten
+from qhyvit.graph.operators import ACTIVATIONS, ADD, NORMS, SCALINGS, SOFTMAX, aten
 from qhyvit.graph.sites import Site, find_sites
 from qhyvit.graph.walks import ancestors, follow, readers, visit
 
@@ -68,7 +68,18 @@ def _kind(node: Node) -> Kind | None:
         return "norm"
     if node.target in ACTIVATIONS:
         return "activation"
-    return "add" if node.target is ADD and _adds_alike(*node.args[:2]) else None
+    return "add" if node.target is ADD and _adds_alike(*node.args[:2]) and not _is_of_logits(node) else None
+
+
+def leads_to_softmax(node: Node) -> bool:
+    """Tell if a softmax of what the node computes is one of its input, moved, scaled or with something added."""
+    return rearranges(node) or node.target in SCALINGS | {ADD}
+
+
+def _is_of_logits(node: Node) -> bool:
+    """Tell if all that reads the sum is a softmax: it adds a mask, which may be infinite, or a bias to the logits of an attention."""
+    targets = {reader.target for reader in readers(node, leads_to_softmax)}
+    return targets == {SOFTMAX}
 
 
 def _adds_alike(left: object, right: object) -> bool:

@@ -20,6 +20,7 @@ from qhyvit.graph.functional import make_functional, restore_operators, without_
 from qhyvit.graph.operators import IDENTITIES_IN_EVAL, aten
 from qhyvit.graph.products import rewrite_products
 from qhyvit.graph.random_input import random_like
+from qhyvit.graph.strides import run_with_views
 
 # PyTorch copies its own graphs by a class that it deprecates.
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
@@ -50,9 +51,8 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
     rewrite_convolutions(graph_module)
     rewrite_products(graph_module)
     graph_module.graph.lint()
-    graph_module.recompile()
     with torch.no_grad():
-        _require_equal(model, graph_module(image), expected)
+        _require_equal(model, run_with_views(graph_module, image), expected)
     return graph_module.requires_grad_(False)
 
 
@@ -77,6 +77,8 @@ def _export(model: nn.Module, example: Tensor) -> GraphModule:
     except Exception as error:  # torch.export has no exception of its own
         said = f"torch.export cannot trace it ({_summary(error)})"
         advice = "make its control flow depend on shapes and settings alone, on no values of tensors and no batch size"
+        if "batch" in str(error):
+            advice += " (len(x) fixes it, x.shape[0] does not)"
         raise InputError(f"{_origin(model, error)}: {said}; {advice}") from error
     assert isinstance(graph_module, GraphModule)
     restore_operators(graph_module)
