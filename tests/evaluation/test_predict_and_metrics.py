@@ -71,5 +71,5 @@ class Viewed(nn.Module):
 
 def test_view_of_a_map_is_evaluated():
     network, image = trace(Viewed(), torch.randn(2, 3, 8, 8)), torch.randn(3, 8, 8)
-    (logits,), _ = predict([network], [(image, 0)], batch_size=1)
+    (logits,), _ = predict([network], [(image[None], torch.zeros(1))])
     assert torch.allclose(logits, network(image[None]), atol=1e-5)
