@@ -28,8 +28,14 @@ def is_private(path: Path) -> bool:
 
 def tracked_hash(path: Path) -> str | None:
     """Return the hash that DVC's files state for ``path`` or for a folder that holds it; None if DVC does not track it."""
-    hashes = _private_hashes(path) if is_private(path) else _stated(DVC_FILE)
-    return next((hashes[place] for place in (path, *path.parents) if place in hashes), None)
+    tracked = tracked_path(path)
+    return _hashes(path)[tracked] if tracked else None
+
+
+def tracked_path(path: Path) -> Path | None:
+    """Return the path that DVC tracks: ``path`` or a folder that holds it; None if it tracks neither."""
+    hashes = _hashes(path)
+    return next((place for place in (path, *path.parents) if place in hashes), None)
 
 
 def dvc_file(path: Path) -> Path:
@@ -48,7 +54,9 @@ def how_to_repair(path: Path) -> str:
 
 
 def pull(target: Path) -> None:
-    """Get one target with `dvc pull`, for which a copy without git will do. Objects that a private remote delivers are verified.
+    """Get a path that DVC tracks with `dvc pull`, for which a copy without git will do. Objects of a private remote are verified.
+
+    A part of a tracked folder is no target: DVC may take it for another part that it has.
 
     Raises InputError, with what DVC said, if the remote cannot deliver it intact, and if there is no private remote for a private target.
     """
@@ -81,6 +89,10 @@ def said(result: subprocess.CompletedProcess[str]) -> str:
     return textwrap.shorten(result.stderr, LONGEST, placeholder=" ...") or f"exit code {result.returncode}"
 
 
+def _hashes(path: Path) -> dict[Path, str]:
+    return _private_hashes(path) if is_private(path) else _stated(DVC_FILE)
+
+
 def _stated(file: Path) -> dict[Path, str]:
     if not file.is_file():
         return {}
@@ -104,17 +116,20 @@ def _verify_downloads(target: Path) -> None:
 
 
 def _fix_private(target: Path) -> str:
-    """Name the fix of a failed pull, and the object that is corrupted: DVC says it to those alone who ask for all details."""
-    found = CORRUPTED.search(run_dvc(target, "fetch", "--verbose", name_in_repository(target)).stderr)
-    push = f"`qhyvit share {_tracked_path(target)}` on a machine that has it"
+    """Name the fix of a failed pull, and the object that is corrupted: DVC says it to those alone who ask for all details.
+
+    DVC pushes no image of a folder whose list the remote has, so that the list has to be deleted too.
+    """
+    remote, digest = require_remote(), str(tracked_hash(target))
+    listed = [f"files/md5/{digest[:2]}/{digest[2:]}"] if digest.endswith(".dir") else []
+    share = f"`qhyvit share {target}` on a machine that has it"
+    found = CORRUPTED.search(run_dvc(target, "fetch", "--verbose", name_in_repository(target)).stdout)
     if found:
-        return f"The remote {require_remote()} holds a corrupted {found[1]} (fix: delete that file there, then {push})"
+        objects = " and ".join(dict.fromkeys([found[1], *listed]))
+        return f"The remote {remote} holds a corrupted {found[1]} (fix: delete there {objects}, then {share})"
+    fix = f"delete there {listed[0]}, then {share}" if listed else share
     changed = f"{target} was changed here (to drop the change: `dvc --cd {PRIVATE} pull --force`)"
-    return f"Either the remote {require_remote()} lacks an object (fix: {push}) or cannot be reached, or {changed}"
-
-
-def _tracked_path(target: Path) -> Path:
-    return next(place for place in (target, *target.parents) if dvc_file(place).is_file())
+    return f"Either the remote {remote} lacks an object (fix: {fix}) or cannot be reached, or {changed}"
 
 
 def _fix_own(target: Path, has_git: bool) -> str:
