@@ -81,7 +81,7 @@ def first(tiny, tmp_path) -> Project:
 
 @pytest.fixture
 def pushed(first, tmp_path) -> Project:
-    """That machine after it has pushed images and weights to a folder, with everything in git."""
+    """The first machine after it has pushed images and weights to a folder, with everything in git."""
     set_remote(first, str(tmp_path / "private"))
     make_subset(first)
     first.run("-m", "qhyvit", "share", WEIGHTS)
