@@ -1,6 +1,6 @@
 # make install | reproduce | resume | status | diff REV=... | test | lint | format | bench | test-slurm | kill-and-resume | images | weights MODEL=... |
-# lock; see README.md and docs/architecture.md. Variables given to make are in the environment of the run: IMAGENET_MINI=/path for
-# config/experiments/imagenet-mini.yaml.
+# subset IMAGENET=... NAME=... | share-weights | lock; see README.md, docs/architecture.md and docs/imagenet-subsets.md. Variables given to make are
+# in the environment of the run: IMAGENET_MINI=/path for config/experiments/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
 REV ?= HEAD
 export CONFIG REV # for recipes to quote
@@ -14,7 +14,7 @@ INSTALLED := .venv/.installed
 CLUSTER_INSTALLED := .venv/.cluster-installed
 EXTRAS := dev,deploy
 
-.PHONY: install reproduce resume status test pytest test-slurm slurm kill-and-resume bench diff lint format lock images weights
+.PHONY: install reproduce resume status test pytest test-slurm slurm kill-and-resume bench diff lint format lock images weights subset share-weights
 
 # Everything into .venv, which the other targets do by themselves.
 install: $(INSTALLED)
@@ -76,7 +76,7 @@ format: $(INSTALLED)
 	$(BIN)/snakefmt Snakefile workflow
 
 # One lock for all platforms. Versions in it are kept: delete it to update them. PyTorch pins its CUDA libraries itself, where its build needs
-# them.
+# them. It has no place for the extra s3, whose packages need python-dateutil 2.
 lock:
 	uv pip compile pyproject.toml --extra dev --extra deploy --extra cluster --universal --python-version 3.11 --no-annotate --no-header \
 	  --no-emit-package torch --output-file requirements.lock --quiet
@@ -93,6 +93,24 @@ weights: $(INSTALLED)
 	$(BIN)/python workflow/scripts/run.py --configfile "$$CONFIG" -- results/training/$(MODEL).safetensors
 	mkdir -p data/weights && cp results/training/$(MODEL).safetensors data/weights/
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
+
+# Draws a subset of ImageNet, and pushes it to the remote of the folder imagenet (docs/imagenet-subsets.md).
+NAME ?= imagenet-$(EVALUATION)
+EVALUATION ?= 5
+CALIBRATION ?= 1
+SEED ?= 0
+CLASSES ?= 1000
+BASE ?= config/experiments/imagenet.yaml
+subset: $(INSTALLED)
+	$(if $(IMAGENET),,$(error IMAGENET is not given; name the folder with train and val, or the archives, as in IMAGENET=/data/imagenet))
+	$(BIN)/qhyvit fetch subset --imagenet "$$IMAGENET" --name "$(NAME)" --evaluation $(EVALUATION) --calibration $(CALIBRATION) \
+	  --seed $(SEED) --classes $(CLASSES) --base "$(BASE)"
+	$(BIN)/qhyvit share "imagenet/$(NAME)"
+
+# Fetches the weights of an experiment on ImageNet, and pushes them to the same remote.
+share-weights: $(INSTALLED)
+	$(BIN)/python workflow/scripts/run.py --configfile "$$CONFIG" --until fetch_weights
+	$(BIN)/qhyvit share imagenet/weights/*.safetensors
 
 define install
 	if command -v uv > /dev/null; then \

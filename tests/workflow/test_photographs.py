@@ -33,7 +33,7 @@ def results(clone: Project, reports: str) -> pd.DataFrame:
 @pytest.mark.slow
 def test_archives_of_ilsvrc_end_in_a_report(clone, tmp_path):
     write_archives(tmp_path / "ilsvrc")
-    write_weights(clone.root / "data/imagenet-weights/efficientformer_l1.safetensors", 3, family="", constructor="efficientformer_l1")
+    write_weights(clone.root / "imagenet/weights/efficientformer_l1.safetensors", 3, family="", constructor="efficientformer_l1")
     config = shrink(
         clone,
         "imagenet",

@@ -24,6 +24,7 @@ SUMMARIES = {
         "quantize": "Find the quantizers of a network with one method, in one mode, at one bit-width.",
         "evaluate": "Measure the accuracy on the evaluation images, and the distance of quantized networks from the FP32 network.",
         "export": "Write a quantized network as OpenVINO IR or ONNX, each site checked against the simulator.",
+        "share": "Track images or weights in the folder imagenet by hash, and push them to its remote, for other machines to pull.",
         "diff": "Compare results.csv with that of a git revision; exit code 1 says that a run got significantly worse.",
     },
     STEPS: {
@@ -46,6 +47,7 @@ FETCH = {
     "images": "Check every image of the experiment and write their manifest; images tracked by DVC are pulled first.",
     "weights": "Get the weights of a model, check that they fit, and write a receipt with their hash.",
     "checkpoint": "Convert a PyTorch checkpoint to safetensors; only tensors are unpickled.",
+    "subset": "Draw a subset of ImageNet into a folder of its own, with an experiment for it; `qhyvit share` pushes the folder.",
     "cifar10": "Download CIFAR-10, which training needs, and write the embedded sets of its images.",
 }
 

@@ -19,7 +19,8 @@ Split = Literal["calibration", "evaluation"]
 Device = Literal["auto", "cpu", "cuda"]
 BitWidth = Annotated[str, Field(pattern=r"^w[2-8]a[2-8]$", description="bits of weights and activations, as in w8a8")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+DATASET_NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
+DatasetName = Annotated[str, Field(pattern=DATASET_NAME_PATTERN)]
 MethodName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 FOLDER_PATTERN = r"^[\w./][\w./ -]*$"  # Snakemake reads braces as wildcards, and a leading hyphen would be an option

@@ -54,6 +54,11 @@ def read_image(path: Path, part: tuple[int, int] | None = None) -> Image.Image:
         raise InputError(f"{path}: damaged or no image ({' '.join(str(error).split())}); {how_to_repair(path)}") from error
 
 
+def read_bytes(entry: Entry) -> bytes:
+    """Read the file of an image as it is, from its folder or its archive."""
+    return entry.path.read_bytes() if entry.part is None else _read_part(entry.path.parent, *entry.part).getvalue()
+
+
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     """Convert an image to RGB. Pillow itself clips grey values of more than 8 bits at 255."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # both from 0 to 65,535

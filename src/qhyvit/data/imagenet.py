@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -46,20 +47,29 @@ def place(folder: Path) -> Path:
 def read_entries(source: Path, classes: int) -> list[Entry]:
     """List the images of a `place`, sorted by label and file name: a folder and its archive give equal lists.
 
+    Raises InputError as `read_classes` does.
+    """
+    return [entry for entries in read_classes(source, classes).values() for entry in entries]
+
+
+def read_classes(source: Path, classes: int) -> dict[str, list[Entry]]:
+    """List the images of a `place` by their WordNet id; ids are in the order of labels, and images in that of file names.
+
     Raises InputError if nothing is there, for an archive that is damaged or holds something else, and if the images are of more or fewer
     than ``classes`` classes.
     """
     readers = {TRAIN: _read_train_archive, VALIDATION: _read_validation_archive}
-    images = list(readers.get(source.name, _read_folders)(source))
-    wordnet_ids = sorted({image.wordnet_id for image in images})
-    if len(wordnet_ids) != classes:
+    images = sorted(readers.get(source.name, _read_folders)(source), key=lambda image: (image.wordnet_id, image.path.name))
+    by_class = {wordnet_id: list(of_class) for wordnet_id, of_class in groupby(images, key=lambda image: image.wordnet_id)}
+    if len(by_class) != classes:
         raise InputError(
-            f"{source}: has images of {len(wordnet_ids)} classes, dataset.classes is {classes}; give it one subfolder per class, named by"
+            f"{source}: has images of {len(by_class)} classes, dataset.classes is {classes}; give it one subfolder per class, named by"
             " its WordNet id (n01440764, ...), or the complete archive of image-net.org, or correct dataset.classes"
         )
-    labels = {wordnet_id: label for label, wordnet_id in enumerate(wordnet_ids)}
-    entries = [Entry(image.path, labels[image.wordnet_id], part=image.part) for image in images]
-    return sorted(entries, key=lambda entry: (entry.label, entry.path.name))
+    return {
+        wordnet_id: [Entry(image.path, label, part=image.part) for image in of_class]
+        for label, (wordnet_id, of_class) in enumerate(by_class.items())
+    }
 
 
 def _archive_of(folder: Path) -> Path:

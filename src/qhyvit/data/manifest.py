@@ -33,6 +33,13 @@ def write_manifest(dataset: Dataset, path: Path, stamps: Path | None = None, sta
     entries = [(split, entry) for split in get_args(Split) for entry in _entries(dataset, split)]
     if stamps is not None:
         write_image_stamps(stamps, state, dataset, entries)
+    table = check_images(dataset, entries)
+    with atomic_write(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def check_images(dataset: Dataset, entries: list[tuple[Split, Entry]]) -> pd.DataFrame:
+    """Decode images of ``dataset`` and return their manifest. Raises InputError for any fault, and if an image is in both splits."""
     table = pd.DataFrame(
         [
             _row(split, place_of(dataset, split), entry)
@@ -42,8 +49,7 @@ def write_manifest(dataset: Dataset, path: Path, stamps: Path | None = None, sta
         columns=COLUMNS,
     ).astype({"offset": "Int64", "size": "Int64"})
     _refuse_overlap(dataset, table)
-    with atomic_write(path) as temporary:
-        table.to_csv(temporary, index=False)
+    return table
 
 
 def read_manifest(dataset: Dataset, path: Path, split: Split) -> list[Entry]:

@@ -2,7 +2,7 @@
 
 from qhyvit.cli import options
 from qhyvit.config.loading import load_config
-from qhyvit.data.dvc import pull, tracked_hash
+from qhyvit.data.dvc import pull, tracked_path
 from qhyvit.data.manifest import write_manifest
 from qhyvit.data.stamps import FIRST
 
@@ -15,7 +15,7 @@ def fetch_images(
 ) -> None:
     """Check every image of the experiment and write their manifest; images tracked by DVC are pulled first."""
     dataset = load_config(config).experiment.dataset
-    for folder in (dataset.calibration, dataset.evaluation):
-        if tracked_hash(folder):
+    for folder in dict.fromkeys(map(tracked_path, (dataset.calibration, dataset.evaluation))):
+        if folder:
             pull(folder)
     write_manifest(dataset, output, stamps, state)

@@ -5,7 +5,7 @@ import json
 from qhyvit.cli import options
 from qhyvit.cli.experiment import load_experiment
 from qhyvit.config.loading import Config
-from qhyvit.data.dvc import pull, tracked_hash
+from qhyvit.data.dvc import pull, tracked_path
 from qhyvit.data.stamps import FIRST, write_weights_stamp
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write, file_sha256
@@ -27,13 +27,13 @@ def fetch_weights(
     """
     settings = load_experiment(config, model)
     configured, path = settings.configured_weights(model), settings.weights_path(model)
-    if tracked_hash(path):
-        pull(path)
+    if tracked := tracked_path(path):
+        pull(tracked)
     elif not path.exists():
         _download(settings, model)
     dataset = settings.experiment.dataset
     load_weights(build(settings.models[model], dataset.classes, dataset.input_size), path)
-    if not tracked_hash(path):
+    if not tracked:
         pin_hash(path, configured, settings.experiment.weights_lock)
     if stamps is not None:
         write_weights_stamp(stamps, state, path)

@@ -1,0 +1,70 @@
+"""Command `fetch subset`."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from qhyvit.config.base import DATASET_NAME_PATTERN
+from qhyvit.config.dataset import IMAGENET_CLASSES, Dataset, Subset
+from qhyvit.config.loading import Config, load_config
+from qhyvit.data.dvc import tracked_hash
+from qhyvit.data.private_remote import PRIVATE, require_remote
+from qhyvit.data.subset import write_subset
+from qhyvit.errors import InputError
+from qhyvit.files import atomic_write
+
+BASE, EXPERIMENTS = Path("config/experiments/imagenet.yaml"), Path("config/experiments")
+HEADER = "# Images per class: {evaluation} to evaluate, {calibration} to calibrate; drawn with seed {seed} (docs/imagenet-subsets.md)\n"
+
+
+def fetch_subset(
+    imagenet: Annotated[Path, typer.Option(help="Folder with train and val, as folders or as the archives of image-net.org.")],
+    name: Annotated[str, typer.Option(help="Name of the subset, of its folder and of its experiment.")],
+    evaluation: Annotated[int, typer.Option(min=1, help="Images per class of the validation split.")] = 5,
+    calibration: Annotated[int, typer.Option(min=1, help="Images per class of the training split.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of both draws.")] = 0,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = IMAGENET_CLASSES,
+    base: Annotated[Path, typer.Option(help="Experiment with all other settings.")] = BASE,
+) -> None:
+    """Draw a subset of ImageNet into a folder of its own, with an experiment for it; `qhyvit share` pushes the folder.
+
+    Images are copied as they are. The same settings draw the same images; a subset that is there is not drawn again.
+    """
+    if not re.fullmatch(DATASET_NAME_PATTERN, name):
+        raise InputError(f"name {name!r}: a subset is named by letters, digits, _ and - alone; give another name")
+    require_remote()  # before minutes of drawing
+    settings = load_config(base, allow_unset_env=True)
+    folder, experiment = PRIVATE / name, EXPERIMENTS / f"{name}.yaml"
+    dataset = Dataset(
+        name=name,
+        layout="imagenet",
+        classes=classes,
+        calibration=imagenet / "train",
+        evaluation=imagenet / "val",
+        subset=Subset(calibration=calibration, evaluation=evaluation, seed=seed),
+    )
+    write_subset(dataset, folder)
+    if not experiment.exists():
+        _write_experiment(experiment, folder, dataset, base, settings)
+    typer.echo(f"{folder}: {classes * (evaluation + calibration)} images, for {experiment}")
+
+
+def _write_experiment(path: Path, folder: Path, dataset: Dataset, base: Path, settings: Config) -> None:
+    """Write an experiment on the subset: that of ``base``, with those of its models whose weights can be had."""
+    content = {
+        "base": str(base),
+        "dataset": {"name": dataset.name, "classes": dataset.classes}
+        | {split: str(folder / split) for split in ("calibration", "evaluation")}
+        | settings.experiment.dataset.preprocessing,
+        "models": [name for name in settings.experiment.models if _obtainable(settings, name)] or settings.experiment.models,
+    }
+    with atomic_write(path) as temporary:
+        temporary.write_text(HEADER.format(**dataset.subset.model_dump()) + yaml.safe_dump(content, sort_keys=False))
+
+
+def _obtainable(settings: Config, model: str) -> bool:
+    path = settings.weights_path(model)
+    return settings.models[model].source is not None or path.exists() or tracked_hash(path) is not None
