@@ -126,7 +126,7 @@ SENSITIVITY = (
 )
 CHANNEL_RANGES = (
     "Ranges of the channels at the input of each layer of {model}, in order of execution (logarithmic). The thin line spans all channels,"
-    " the thick one the middle half; the dot is the median. Orange sites belong to a bridge block."
+    " the thick one the middle half; the dot is the median. Constant channels are left out. Orange sites belong to a bridge block."
 )
 ZERO_POINT_OVERFLOW = (
     "Share of the channels at the input of each layer whose 8-bit zero point would overflow if it were chosen per channel, in order of"
