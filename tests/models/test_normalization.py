@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
+from torch.utils.data import DataLoader
 
 from qhyvit.config.dataset import Dataset
 from qhyvit.config.models import Model
@@ -68,7 +69,7 @@ def images(tmp_path) -> list[Entry]:
 
 
 def correct(network: nn.Module, images: list[Entry], **stated) -> list[bool]:
-    (logits,), labels = predict([network], LabelledImages(images, make_transform(network, dataset(**stated))), 4)
+    (logits,), labels = predict([network], DataLoader(LabelledImages(images, make_transform(network, dataset(**stated))), 4))
     return top1_correct(logits, labels).tolist()
 
 

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import mkdtemp
 
 from snakemake.exceptions import WorkflowError
 from snakemake.io import contains_wildcard
@@ -96,13 +97,13 @@ def start_fork_server():
     """Start what runs short commands in forks of processes with loaded networks, for jobs on this machine that use no GPU."""
     if GPU or not workflow.local_exec or not hasattr(os, "fork"):
         return
-    address = Path(".snakemake/fork-server")
-    address.unlink(missing_ok=True)
+    address = Path(mkdtemp(prefix="qhyvit-")) / "socket"  # for this user alone, and removed by the server
     with socket.socket(socket.AF_UNIX) as listener:
         try:
             listener.bind(str(address))
-        except OSError as error:  # some file systems have no sockets
-            logger.info(f"commands run without a fork server: {address}: {error.strerror}")
+        except OSError as error:  # some file systems have no sockets, and paths have to be short
+            logger.info(f"commands run without a fork server: {address}: {error}")
+            address.parent.rmdir()
             return
         listener.listen(256)
         subprocess.Popen(

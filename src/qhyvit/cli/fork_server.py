@@ -6,6 +6,7 @@ process that started it.
 """
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -153,4 +154,6 @@ def _end(function: Callable[[socket.socket], None], client: socket.socket) -> No
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])), os.getppid())
+    own = socket.socket(fileno=int(sys.argv[1]))
+    main(own, os.getppid())
+    shutil.rmtree(Path(own.getsockname()).parent, ignore_errors=True)
