@@ -222,7 +222,7 @@ def make_project(root: Path) -> Project:
 
 def copy_project(project: Project, root: Path) -> Project:
     """Copy a project to ``root``, time stamps included."""
-    shutil.copytree(project.root, root, symlinks=True)
+    shutil.copytree(project.root, root, symlinks=True, ignore=shutil.ignore_patterns("fork-server"))  # a socket
     return Project(root)
 
 
