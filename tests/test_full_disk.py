@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.torch import save_file
 
+from qhyvit import cli
+from qhyvit.deploy.extra import convertible
 from qhyvit.deploy.openvino import save
 from qhyvit.errors import InputError, UnwritableError
 from qhyvit.files import atomic_folder, atomic_write
@@ -122,3 +124,26 @@ def test_other_bad_input_is_no_error_of_the_output(tmp_path):
     with pytest.raises(InputError, match="damaged") as raised, atomic_write(tmp_path / "output"):
         raise InputError(f"photo.png: damaged ({os.strerror(errno.EIO)})")
     assert not isinstance(raised.value, UnwritableError)
+
+
+@pytest.mark.parametrize(
+    ("names", "place"), [(("temporary/fp32.onnx",), "temporary/fp32.onnx"), ((), "a temporary file or the standard output")]
+)
+def test_full_disk_elsewhere_ends_a_command_in_one_line(monkeypatch, capsys, names, place):
+    def fail():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *names)
+
+    monkeypatch.setattr(cli, "make_app", lambda: fail)
+    with pytest.raises(SystemExit) as end:
+        cli.run()
+    assert end.value.code == 2
+    assert (
+        capsys.readouterr().err
+        == f"qhyvit: {place}: cannot be written (No space left on device); free space there, or give another folder\n"
+    )
+
+
+def test_full_disk_is_no_operator_without_a_form():
+    with pytest.raises(OSError, match="No space left") as raised, convertible("ONNX"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert raised.value.errno == errno.ENOSPC
