@@ -1,4 +1,8 @@
-"""Exception for faults that a user causes and can fix."""
+"""Exceptions for faults that a user causes and can fix."""
+
+import errno
+import os
+from pathlib import Path
 
 LONGEST = 2000  # characters of a message
 KEPT = 400  # characters at the end of a longer one, which say how to fix it
@@ -14,3 +18,16 @@ class InputError(ValueError):
         line = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in message)
         left_out = f" [{len(line) - LONGEST:,} characters] "
         super().__init__(line if len(line) <= LONGEST else line[: LONGEST - KEPT] + left_out + line[-KEPT:])
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class UnwritableError(InputError):
+    """Output that cannot be written to ``path``: its disk is full or fails, or its folder cannot be written, as an errno ``code`` says."""
+
+    def __init__(self, path: Path | str, code: int) -> None:
+        self.path, self.code = Path(path), code
+        fix = "make its folder writable, or give another" if code in CLOSED else "free space there, or give another folder"
+        super().__init__(f"{path}: cannot be written ({os.strerror(code)}); {fix}")

@@ -1,23 +1,62 @@
-"""Files and folders that are written whole or not at all, and hashes of files."""
+"""Files and folders that are written whole or not at all, and hashes of files.
 
+A disk that is full or fails, and a folder that cannot be written, raise UnwritableError, which names the file or folder.
+"""
+
+import errno
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from qhyvit.errors import CLOSED, FULL, InputError, UnwritableError
+
+FAILED = FULL | {errno.EIO}
+STREAM_FAILED = "iostream error"  # all that C++ says
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``path``; it takes the place of ``path`` only when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        temporary.replace(path)
+        with _writing(path, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.touch()  # libraries say less of a folder that cannot be written
+            yield temporary
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def _writing(path: Path, temporary: Path) -> Iterator[None]:
+    """Raise UnwritableError for errors in the block by which ``path``, or what becomes ``path``, cannot be written."""
+    try:
+        yield
+    except Exception as error:  # of any kind: libraries have their own
+        code = _why_unwritable(error, path, temporary)
+        if code is None:
+            raise
+        raise UnwritableError(path, code) from error
+
+
+def _why_unwritable(error: Exception, path: Path, temporary: Path) -> int | None:
+    """Return the errno of an error that concerns the writing of ``path``, and None for any other error."""
+    if isinstance(error, UnwritableError) and error.path.is_relative_to(temporary):
+        return error.code
+    if isinstance(error, InputError):
+        return None
+    if not isinstance(error, OSError):
+        said = str(error)
+        return next((code for code in FAILED if os.strerror(code) in said), errno.EIO if STREAM_FAILED in said else None)
+    names = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
+    ours = any(name.is_relative_to(temporary) or path.is_relative_to(name) for name in names)
+    concerns = (error.errno in FAILED and (ours or not names)) or (error.errno in CLOSED and ours)
+    return error.errno if concerns else None
 
 
 def file_sha256(path: Path) -> str:
@@ -39,9 +78,10 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder next to ``folder``, which becomes ``folder`` only when the block ends without an error."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
-    temporary.mkdir(parents=True)
     try:
-        yield temporary
-        temporary.rename(folder)
+        with _writing(folder, temporary):
+            temporary.mkdir(parents=True)
+            yield temporary
+            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

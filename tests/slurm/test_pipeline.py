@@ -42,7 +42,8 @@ def test_a_run_on_a_cluster_concludes_with_the_bytes_of_a_local_one(finished, fr
 )
 def test_a_run_killed_at_random_is_completed_to_the_same_bytes(finished, fresh, arguments, seed):
     generator = random.Random(seed)
-    assert kill(fresh, generator.randrange(15), generator.uniform(0, 3), *arguments)
+    with fresh.start("reports/results.csv", *arguments) as run:
+        assert kill(run, fresh, generator.randrange(15), generator.uniform(0, 3)) == "main"
     assert complete(fresh, *arguments) == finished.bytes_of(*RESULTS)
 
 

@@ -7,13 +7,14 @@ import gc
 import subprocess
 import sys
 import traceback
+from contextlib import suppress
 from typing import NoReturn
 
 from typer.core import TyperGroup
 
 from qhyvit.cli.forwarding import run_in_server
 from qhyvit.cli.lazy import LazyCommand
-from qhyvit.errors import InputError
+from qhyvit.errors import FULL, InputError, UnwritableError
 
 STEPS = "Workflow steps"
 # First line of help of each command, by panel: `qhyvit --help` imports none of them.
@@ -82,6 +83,8 @@ def run() -> None:
     except InputError as error:
         _refuse(str(error))
     except OSError as error:
+        if error.errno in FULL:
+            _refuse(str(UnwritableError(error.filename2 or error.filename or "a temporary file or the standard output", error.errno)))
         if not _concerns_a_path(error):
             raise
         if _starts_a_program(error):
@@ -103,5 +106,6 @@ def _starts_a_program(error: OSError) -> bool:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"qhyvit: {message}", file=sys.stderr)
+    with suppress(OSError):  # stderr may be a log on a full disk
+        print(f"qhyvit: {message}", file=sys.stderr, flush=True)
     raise SystemExit(2) from None

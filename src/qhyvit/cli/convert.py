@@ -1,9 +1,6 @@
 """Command `convert`."""
 
-import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -26,8 +23,9 @@ from qhyvit.config.models import MODELS, find_model
 from qhyvit.data.unlabelled_folder import class_labels, draw, list_images
 from qhyvit.deploy.engines import load_engine
 from qhyvit.deploy.exporting import export
-from qhyvit.errors import InputError
+from qhyvit.errors import InputError, UnwritableError
 from qhyvit.evaluation.networks import compare_networks
+from qhyvit.files import atomic_folder
 from qhyvit.graph.describe import describe
 from qhyvit.graph.unquantized_products import unquantized_sentence
 from qhyvit.models.zoo import build, load_published_weights, load_weights
@@ -69,7 +67,7 @@ def convert(
         quantized = quantize(network, calibrate(network, read_images(calibration, transform), seed=seed), method, bits)
     labels = class_labels(held_out, evaluation or images, classes)
     others = read_images(held_out, transform)
-    with _new_folder(output) as folder:
+    with atomic_folder(output) as folder:
         quantized.save(folder / "quantized.safetensors")
         first = f"{len(calibration)} images calibrated; the table is on {len(held_out)} others. Latencies are of {processor()}."
         remarks = [first, unquantized_sentence(quantized.unquantized), *_export(quantized, folder)]
@@ -101,22 +99,13 @@ def _load(name: str, checkpoint: Path | None, classes: int, size: int | None) ->
     return network.eval()
 
 
-@contextmanager
-def _new_folder(output: Path) -> Iterator[Path]:
-    """Yield a temporary folder, which becomes ``output`` only if the block ends without an error."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
-        unfinished = Path(folder, output.name)
-        unfinished.mkdir()
-        yield unfinished
-        shutil.move(unfinished, output)
-
-
 def _export(quantized: QuantizedModel, folder: Path) -> list[str]:
     """Write the files for both engines, ONNX only if it can be, and return remarks on them."""
     remarks = [f"model.xml: {remark}" for remark in quantized.export(folder / "model.xml").remarks]
     try:
         return remarks + [f"model.onnx: {remark}" for remark in quantized.export(folder / "model.onnx").remarks]
+    except UnwritableError:
+        raise
     except InputError as error:
         return [*remarks, f"There is no model.onnx: {error}."]
 

@@ -31,5 +31,4 @@ def peer(
     loaded = load_model(settings, model)
     entries = calibration_entries(settings.experiment, images, seed)
     batches = load_batches(settings.experiment, entries, loaded.transform)
-    output.parent.mkdir(parents=True, exist_ok=True)
     PEERS[peer](loaded.traced, torch.cat(batches), output)

@@ -3,6 +3,7 @@
 Other test images are the final evaluation set, for one run after all choices are made: nothing else may read it.
 """
 
+import shutil
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 from qhyvit.data.cifar10 import CLASSES
 from qhyvit.data.labelled_folder import LABELS
+from qhyvit.files import atomic_folder
 
 EVALUATION_PER_CLASS = 200
 CALIBRATION_IMAGES = 256
@@ -74,10 +76,12 @@ def _unique(images: np.ndarray) -> np.ndarray:
 
 
 def _write_folder(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for index in chosen:
-        filename = f"{index:05d}-{CLASSES[labels[index]]}.png"
-        Image.fromarray(images[index]).save(folder / filename, optimize=True)
-        rows.append((filename, labels[index]))
-    pd.DataFrame(rows, columns=["filename", "label"]).to_csv(folder / LABELS, index=False)
+    """Write the folder whole, in the place of one that is there."""
+    with atomic_folder(folder) as temporary:
+        rows = []
+        for index in chosen:
+            filename = f"{index:05d}-{CLASSES[labels[index]]}.png"
+            Image.fromarray(images[index]).save(temporary / filename, optimize=True)
+            rows.append((filename, labels[index]))
+        pd.DataFrame(rows, columns=["filename", "label"]).to_csv(temporary / LABELS, index=False)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,7 @@ from importlib import import_module
 from textwrap import shorten
 from typing import Any
 
-from qhyvit.errors import InputError
+from qhyvit.errors import FULL, InputError
 
 
 def import_extra(name: str) -> Any:
@@ -23,5 +23,7 @@ def convertible(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of any kind: each converter has several
+        if isinstance(error, OSError) and error.errno in FULL:  # converters write temporary files
+            raise
         said = shorten(str(error), 200) or type(error).__name__
         raise InputError(f"the network has no form in {name} ({said}); replace the operator, or choose another format") from error

@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 
 from qhyvit.deploy.extra import convertible, import_extra
 from qhyvit.deploy.lowering import Form
+from qhyvit.files import atomic_write
 from qhyvit.graph.nodes import is_batched, shape_of
 from qhyvit.graph.sites import Site
 
@@ -98,11 +99,11 @@ def fused_wrongly(sites: Sequence[Site]) -> set[str]:
 def save(model: Any, path: Path) -> None:
     """Write ``path``, an .xml file, and the weights next to it as .bin; the .xml comes last, so that it is never without weights."""
     openvino = import_extra("openvino")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        openvino.save_model(model, Path(folder, path.name), compress_to_fp16=False)
-        for suffix in (".bin", ".xml"):
-            Path(folder, path.name).with_suffix(suffix).replace(path.with_suffix(suffix))
+    with atomic_write(path) as temporary, TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        written = Path(folder, path.name)
+        openvino.save_model(model, written, compress_to_fp16=False)
+        written.with_suffix(".bin").replace(path.with_suffix(".bin"))
+        written.replace(temporary)
 
 
 def products(path: Path, compiled: Any) -> list[tuple[int, bool]]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from qhyvit.deploy.exporting import export
 from qhyvit.deploy.extra import import_extra
+from qhyvit.deploy.openvino import save
 from qhyvit.graph.traced_model import TracedModel
 
 
@@ -39,4 +40,4 @@ def quantize(
             fast_bias_correction=fast_bias_correction,
             advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix and nncf.OverflowFix(overflow_fix)),
         )
-        openvino.save_model(quantized, path, compress_to_fp16=False)
+        save(quantized, path)

@@ -1,5 +1,6 @@
 """Static quantization of ONNX Runtime."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from qhyvit.deploy.exporting import export
 from qhyvit.deploy.extra import import_extra
+from qhyvit.files import atomic_write
 from qhyvit.graph.traced_model import TracedModel
 
 
@@ -29,14 +31,16 @@ def quantize(model: TracedModel, images: Tensor, path: Path) -> None:
             return next(self.batches, None)
 
     with TemporaryDirectory() as folder:
-        exported = Path(folder, "fp32.onnx")
+        exported, quantized = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
         export(model, {}, images[:1], exported)
         tools.quantize_static(
             exported,
-            path,
+            quantized,
             Reader(runtime.InferenceSession(exported).get_inputs()[0].name),
             quant_format=tools.QuantFormat.QDQ,
             per_channel=True,
             activation_type=tools.QuantType.QUInt8,
             weight_type=tools.QuantType.QInt8,
         )
+        with atomic_write(path) as temporary:
+            shutil.copyfile(quantized, temporary)

@@ -119,6 +119,7 @@ def show_dollars(figure: Figure) -> None:
 def save_figure(figure: Figure, svg: Path, png: Path) -> None:
     """Write the figure in both formats, with the same bytes at every run."""
     show_dollars(figure)
-    with mpl.rc_context(STYLE), atomic_write(svg) as vector, atomic_write(png) as raster:
+    with mpl.rc_context(STYLE), atomic_write(svg) as vector:
         figure.savefig(vector, format="svg", metadata={"Date": None})
-        figure.savefig(raster, format="png", metadata={"Software": None}, dpi=200)
+        with atomic_write(png) as raster:
+            figure.savefig(raster, format="png", metadata={"Software": None}, dpi=200)
