@@ -117,6 +117,6 @@ def test_disk_that_fills_up_leaves_no_file(entries, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(decoded, "_hash", write_until_full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match=r"\.npy: cannot be written \(No space left on device\); free space there, or give another folder"):
         decode(entries, TRANSFORM, tmp_path / "decoded")
     assert [path.suffix for path in (tmp_path / "decoded").iterdir()] == [".lock"]
