@@ -24,6 +24,7 @@ from conftest import Project, make_project
 RESULTS = ("reports/results.csv", "reports/correct.csv", "reports/metrics.json")
 ON_SLURM = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
 KINDS = {"pipefail": "shell", "/qhyvit": "client"}  # by a word of the command line
+OF_JOBS = ("shell", "client", "server", "network", "fork")
 FAILED = "run failed"
 LONGEST = 600  # seconds of a run that continues
 
@@ -63,9 +64,9 @@ def kind(process: int) -> str:
 
 
 def kill(run: Process, project: Project, files: int, seconds: float, choose: Callable[[list[int]], int] | None = None) -> str:
-    """Kill a process of a run, so many seconds after it has made so many files, and name it; without ``choose`` it is the main one.
+    """Kill a process of a run, so many seconds after it has made so many files, and name it.
 
-    The name is empty if the run has ended before.
+    It is one of a job that ``choose`` chooses, without it the main one. The name is empty if the run has ended before.
     """
     while run.poll() is None and made(project) < files:
         time.sleep(0.1)
@@ -73,10 +74,15 @@ def kill(run: Process, project: Project, files: int, seconds: float, choose: Cal
         run.wait(seconds)
     while run.poll() is None:
         with suppress(OSError):  # what is chosen may have ended
-            victim = choose([run.pid, *processes(project)]) if choose else run.pid
-            name = "main" if victim == run.pid else kind(victim)
-            os.kill(victim, signal.SIGKILL)
-            return name
+            if choose is None:
+                run.kill()
+                return "main"
+            if of_jobs := [process for process in processes(project) if kind(process) in OF_JOBS]:
+                victim = choose(of_jobs)
+                name = kind(victim)
+                os.kill(victim, signal.SIGKILL)
+                return name
+        time.sleep(0.02)
     return ""
 
 
