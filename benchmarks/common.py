@@ -82,6 +82,12 @@ def measure(*arguments: str, stdout: IO[str] | None = None) -> Usage:
     return Usage(perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
 
 
+def restart_as_jobs_start(benchmark: str) -> None:
+    """Start this process again with the environment of the workflow's jobs, unless it has it: only a new process takes it."""
+    if not os.environ.keys() >= ENVIRONMENT.keys():
+        os.execve(sys.executable, [sys.executable, "-m", f"benchmarks.{benchmark}", *sys.argv[1:]], os.environ | ENVIRONMENT)
+
+
 def write_report(
     name: str, table: pd.DataFrame, summary: pd.DataFrame, notes: str, packages: Sequence[str] = PACKAGES, threads: str = "one thread"
 ) -> None:

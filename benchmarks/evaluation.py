@@ -14,7 +14,7 @@ import typer
 from PIL import Image
 from rich.progress import track
 
-from benchmarks.common import EXPERIMENT, MODEL, SIZE, WORK, fetch, measure, write_report
+from benchmarks.common import EXPERIMENT, MODEL, SIZE, WORK, fetch, measure, restart_as_jobs_start, write_report
 from qhyvit.config.loading import load_config
 from qhyvit.device import choose_device
 from qhyvit.evaluation.evaluation_set import BATCH_SIZE
@@ -29,6 +29,7 @@ QHYVIT = (sys.executable, "-m", "qhyvit")
 
 def main(images: int = IMAGES, device: str = "cpu", size: int = SIZE) -> None:
     """Write reports/benchmarks/evaluation.{csv,md}."""
+    restart_as_jobs_start("evaluation")
     fetch()
     config, manifest = write_experiment(images, device, size), FOLDER / "images.csv"
     subprocess.run([*QHYVIT, "fetch", "images", "--config", str(config), "--output", str(manifest)], check=True)

@@ -4,7 +4,6 @@ The cost of a job that runs a network scales with the images times the network's
 with the parameters: it reads equally many sampled rows of every layer, whatever the size of the image.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import typer
 from scipy.optimize import nnls
 from scipy.stats import gmean
 
-from benchmarks.common import ENVIRONMENT, TARGET, write_report
+from benchmarks.common import TARGET, restart_as_jobs_start, write_report
 from benchmarks.costs import forward_seconds, interval_seconds, merge_seconds, network_sizes, read_seconds
 from benchmarks.list_schedule import critical_path, dependencies, makespan
 from qhyvit.config.loading import Config, load_config
@@ -51,8 +50,7 @@ def main(
     cores: Annotated[int, typer.Option(help="CPU cores that the run had.")] = 2,
 ) -> None:
     """Write reports/benchmarks/scaling.{csv,md}."""
-    if not os.environ.keys() >= ENVIRONMENT.keys():  # as the workflow's jobs have it, and only a new process takes it
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.scaling", *sys.argv[1:]], os.environ | ENVIRONMENT)
+    restart_as_jobs_start("scaling")
     torch.set_num_threads(1)
     target = load_config(TARGET, allow_unset_env=True)
     text = log.read_text()
