@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from yaml import YAMLError
 
 from qhyvit.errors import InputError
 
 # Errors by which a file shows that it is another one; the last two are of nested JSON and of numbers that are too large.
-FAULTS = (OSError, SafetensorError, csv.Error, AttributeError, LookupError, TypeError, ValueError, RecursionError, OverflowError)
+FAULTS = (OSError, SafetensorError, csv.Error, YAMLError, AttributeError, LookupError, TypeError, ValueError, RecursionError, OverflowError)
 
 
 @contextmanager

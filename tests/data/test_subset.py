@@ -96,8 +96,11 @@ def test_subset_that_is_there_needs_no_source(source):
     write_subset(dataset(source), FOLDER)
 
 
-def test_other_folder_of_that_name_is_left_alone(source):
+@pytest.mark.parametrize("record", [None, "a: [b", "- 1"], ids=["missing", "no-yaml", "other-yaml"])
+def test_other_folder_of_that_name_is_left_alone(source, record):
     FOLDER.mkdir(parents=True)
+    if record:
+        (FOLDER / "subset.yaml").write_text(record)
     with pytest.raises(InputError, match=r"^imagenet/mini-2/subset\.yaml: not written by `qhyvit fetch subset`"):
         write_subset(dataset(source), FOLDER)
 
