@@ -1,4 +1,4 @@
-# make install | reproduce | resume | status | diff REV=... | test | lint | format | bench | test-slurm | kill-and-resume | images | weights MODEL=... |
+# make install | reproduce | resume | verify | status | diff REV=... | test | lint | format | bench | test-slurm | kill-and-resume | images | weights MODEL=... |
 # subset IMAGENET=... NAME=... | share-weights | lock; see README.md, docs/architecture.md and docs/imagenet-subsets.md. Variables given to make are
 # in the environment of the run: IMAGENET_MINI=/path for config/experiments/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
@@ -14,7 +14,7 @@ INSTALLED := .venv/.installed
 CLUSTER_INSTALLED := .venv/.cluster-installed
 EXTRAS := dev,deploy
 
-.PHONY: install reproduce resume status test pytest test-slurm slurm kill-and-resume bench diff lint format lock images weights subset share-weights
+.PHONY: install reproduce resume verify status test pytest test-slurm slurm kill-and-resume bench diff lint format lock images weights subset share-weights
 
 # Everything into .venv, which the other targets do by themselves.
 install: $(INSTALLED)
@@ -26,6 +26,13 @@ reproduce resume: $(INSTALLED) $(if $(PROFILE),$(CLUSTER_INSTALLED))
 	  $(BIN)/python workflow/scripts/run.py $(if $(PROFILE),--profile $(PROFILE)) --configfile "$$CONFIG" \
 	  --report "$$report" --report-after-run $(LIVE)
 	$(BIN)/qhyvit reproduced --config "$$CONFIG"
+
+# Measures the cheap claims of resources/claims.yaml again; fails if a value is not within its tolerance of the committed one.
+VERIFY := reports/verify
+verify: $(INSTALLED)
+	$(BIN)/python workflow/scripts/run.py --configfile config/experiments/verify.yaml $(LIVE) -- \
+	  $(VERIFY)/results.csv $(VERIFY)/tables/paired.csv
+	$(BIN)/qhyvit claims --verify $(VERIFY)
 
 # Progress of the run, from any terminal.
 status: $(INSTALLED)

@@ -1,42 +1,8 @@
 import subprocess
 
-import pandas as pd
 import pytest
 
-from workflow.scripts.quotes import evaluate, find, refreshed, typed_numbers
-
-ROWS = pd.DataFrame(
-    {
-        "model": ["a", "b", "a", "b"],
-        "w_bits": [8, 8, 6, 6],
-        "a_bits": [8, 8, 6, 6],
-        "drop": [0.1, 0.2, 1.0, 3.004],
-        "drop_low": [-0.1, 0.0, 0.5, 2.0],
-        "drop_high": [0.3, 0.4, 1.5, 4.0],
-    }
-)
-
-
-@pytest.mark.parametrize(
-    ("query", "number"),
-    [
-        ("drop model=a bits=W8A8", "0.10"),
-        ("drop interval model=b bits=W6A6", "3.00 [2.00, 4.00]"),
-        ("drop mean bits=W6A6", "2.00"),
-        ("drop max model!=b .1", "1.0"),
-        ("drop count .0", "4"),
-        ("drop sum bits=W6A6 /2 .3", "2.002"),
-        ("drop_low min", "-0.10"),
-    ],
-)
-def test_query_gives_the_number_by_hand(query, number):
-    assert evaluate(ROWS, query) == number
-
-
-@pytest.mark.parametrize("query", ["drop", "drop model=c", "absent mean"])
-def test_query_without_one_answer_is_refused(query):
-    with pytest.raises(LookupError):
-        evaluate(ROWS, query)
+from workflow.scripts.quotes import find, refreshed, typed_numbers
 
 
 def test_number_of_a_text_is_what_the_group_matches():

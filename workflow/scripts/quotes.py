@@ -8,11 +8,8 @@ Two kinds of markers, both invisible on the rendered page, say where a quotation
 
     ... loses <!-- reports/results.csv drop interval method=qhyvit bits=W6A6 model=mobilevitv2_050 -->7.10 [5.65, 8.60]<!-- end --> points.
 
-A number is a query: a CSV file, a column, words, and conditions ``column=value``. ``bits=W6A6`` stands for ``w_bits=6 a_bits=6``, and
-``column!=value`` excludes rows. Without further words one row must remain. The words are ``mean``, ``sum``, ``min``, ``max`` and ``count``
-over the rows, ``interval`` (append the row's interval), ``/N`` (divide by N) and ``.N`` (N decimals, 2 by default).
-
-A number of a text is a regular expression with one group: ``<!-- reports/scaling.md "took (\d+) s" /60 .0 -->11<!-- end -->``.
+A number is a CSV file and a query of `qhyvit.reporting.queries`. That of a text is a regular expression with one group:
+``<!-- reports/scaling.md "took (\d+) s" /60 .0 -->11<!-- end -->``.
 
 Files are read from git's index, so that what a run has written since the last `git add` changes nothing.
 ``python workflow/scripts/quotes.py`` names the pages that differ; ``--write`` brings them up to date.
@@ -27,12 +24,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from qhyvit.reporting.queries import formatted, shown
+
 ROOT = Path(__file__).parents[2]
 TABLE = re.compile(r"<!-- (?P<source>\S+) -->\n(?P<text>.*?)<!-- end -->", flags=re.DOTALL)
 NUMBER = re.compile(r"<!-- (?P<source>\S+\.(?:csv|md)) (?P<query>[^>]+?) -->(?P<text>.*?)<!-- end -->")
 HELD_ELSEWHERE = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)|arXiv \d+\.\d+|(?:Python >=|Section) [\d.]+|<!--.*?-->", flags=re.DOTALL)
-REDUCTIONS = {"mean": pd.Series.mean, "sum": pd.Series.sum, "min": pd.Series.min, "max": pd.Series.max, "count": pd.Series.count}
-INTERVALS = {"drop": ("drop_low", "drop_high"), "gain": ("low", "high")}
 
 
 def pages(root: Path = ROOT) -> list[Path]:
@@ -59,7 +56,7 @@ def _with_number(match: re.Match[str], root: Path) -> str:
     source, query = match["source"], match["query"]
     text = committed(source, root)
     try:
-        number = evaluate(_rows(text), query) if source.endswith(".csv") else find(text, query)
+        number = shown(_rows(text), query) if source.endswith(".csv") else find(text, query)
     except (LookupError, ValueError) as error:
         raise LookupError(f"{source} {query}: {error}") from error
     return f"<!-- {source} {query} -->{number}<!-- end -->"
@@ -76,45 +73,13 @@ def typed_numbers(page: str) -> list[str]:
     return re.findall(r"-?\d+\.\d+", prose)
 
 
-def evaluate(rows: pd.DataFrame, query: str) -> str:
-    """The number that a query asks for, as text."""
-    column, *words = query.split()
-    rows = _selected(rows, [word for word in words if "=" in word])
-    reduction = next((word for word in words if word in REDUCTIONS), None)
-    if reduction is None and len(rows) != 1:
-        raise LookupError(f"{len(rows)} rows where one is needed")
-    columns = [column, *(INTERVALS[column] if "interval" in words else ())]
-    reduce = REDUCTIONS[reduction] if reduction else pd.Series.item
-    value, *interval = (_formatted(reduce(rows[name]), words) for name in columns)
-    return f"{value} [{', '.join(interval)}]" if interval else value
-
-
 def find(text: str, query: str) -> str:
     """The number that the group of a quoted regular expression matches in a text, as text."""
     _, pattern, words = query.split('"')
     match = re.search(pattern, text)
     if match is None:
         raise LookupError("matches nothing")
-    return _formatted(float(match[1].replace(",", "")), words.split())
-
-
-def _formatted(value: float, words: list[str]) -> str:
-    divisor = float(next((word[1:] for word in words if word.startswith("/")), 1))
-    decimals = int(next((word[1:] for word in words if re.fullmatch(r"\.\d", word)), 2))
-    return f"{value / divisor + 0.0:,.{decimals}f}"
-
-
-def _selected(rows: pd.DataFrame, conditions: list[str]) -> pd.DataFrame:
-    """The rows that meet all conditions."""
-    for condition in conditions:
-        column, negation, value = re.fullmatch(r"(\w+)(!?)=(.*)", condition).groups()  # type: ignore[union-attr]
-        if column == "bits":
-            weights, activations = re.fullmatch(r"W(\d+)A(\d+)", value).groups()  # type: ignore[union-attr]
-            rows = _selected(rows, [f"w_bits={weights}", f"a_bits={activations}"])
-        else:
-            equal = rows[column].astype(str) == value
-            rows = rows[~equal if negation else equal]
-    return rows
+    return formatted(float(match[1].replace(",", "")), words.split())
 
 
 def main() -> None:

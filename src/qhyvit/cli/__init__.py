@@ -26,6 +26,7 @@ SUMMARIES = {
         "evaluate": "Measure the accuracy on the evaluation images, and the distance of quantized networks from the FP32 network.",
         "export": "Write a quantized network as OpenVINO IR or ONNX, each site checked against the simulator.",
         "share": "Track images or weights in the folder imagenet by hash, and push them to its remote, for other machines to pull.",
+        "claims": "Compute from the reports which claims of the paper hold, or compare a new run with them (exit code 1: it differs).",
         "diff": "Compare results.csv with that of a git revision; exit code 1 says that a run got significantly worse.",
     },
     STEPS: {
