@@ -73,13 +73,18 @@ class Perceptron(nn.Module):
         return self.head((x * scales[:, None]).transpose(1, 2).unflatten(2, (4, 4))).mean((2, 3))
 
 
-@pytest.mark.parametrize("suffix", [".xml", ".onnx"])
-def test_linear_layers_that_openvino_fuses_are_multiplied_in_floating_point(tmp_path, suffix):
+@pytest.mark.parametrize(("suffix", "weight_bits"), [(".xml", 4), (".xml", 7), (".onnx", 7)])
+def test_linear_layers_that_openvino_fuses_are_convolutions_of_integers(tmp_path, suffix, weight_bits):
     torch.manual_seed(0)
     model = TracedModel.from_module(Perceptron().eval(), torch.zeros(2, 3, 16, 16))
-    exported = export(model, quantizers_of(model, IMAGES, 7, 8), ONE, tmp_path / f"model{suffix}")
-    assert exported.in_floating_point == (["squeeze", "excite"] if suffix == ".xml" else [])
-    assert exported.difference < 1e-3
+    exported = export(model, quantizers_of(model, IMAGES, weight_bits, 8), ONE, tmp_path / f"model{suffix}")
+    convolutions = [check.site for check in exported.checks if check.form == "convolution"]
+    assert convolutions == (["squeeze", "excite"] if suffix == ".xml" else [])
+    assert exported.in_floating_point == []
+    assert exported.difference < 1e-5
+    if suffix == ".xml":
+        kernels = openvino.products(exported.path, load_engine(exported.path).compiled)
+        assert all(integers for _, integers in kernels)
 
 
 class MeanOf(nn.Module):

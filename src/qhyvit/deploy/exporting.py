@@ -31,7 +31,7 @@ class Exported:
 
     @property
     def in_floating_point(self) -> list[str]:
-        """Sites whose rounded operands are multiplied in floating point, since the integers disagree, alone or in a fused kernel."""
+        """Sites whose rounded operands are multiplied in floating point, since the integers disagree."""
         return [check.site for check in self.checks if check.form == "float"]
 
     @property

@@ -30,10 +30,11 @@ from qhyvit.quantizers.floating_point import FloatingPoint
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.uniform import UniformQuantizer
 
-# How a site is written; all three compute the same. "integer": operands on integer grids. "shifted": the input's grid has no zero points,
-# the bias makes up for them, and the zeros of the padding are part of the input. "float": rounded values, multiplied in floating point.
-Form = Literal["integer", "shifted", "float"]
-FORMS: tuple[Form, ...] = ("integer", "shifted", "float")
+# How a site is written; all four compute the same. "integer": operands on integer grids. "shifted": the input's grid has no zero points,
+# the bias makes up for them, and the zeros of the padding are part of the input. "convolution": as "integer", but a linear layer on one
+# vector per image is a convolution of one pixel. "float": rounded values, multiplied in floating point.
+Form = Literal["integer", "shifted", "convolution", "float"]
+FORMS: tuple[Form, ...] = ("integer", "shifted", "convolution", "float")
 ALL_INTEGER: Mapping[str, Form] = MappingProxyType({})
 ROUNDING = 1e-5  # largest relative difference of scales that are meant to be equal
 
@@ -149,6 +150,17 @@ def _lower_layer(graph_module: GraphModule, site: Site, quantizer: UniformQuanti
         source = writer.call(aten.add.Tensor, source, writer.per_channel("moved", moved, grid.axis, ndim))
     site.node.update_arg(0, writer.on_grid(source, grid, ndim))
     site.node.update_arg(1, writer.weight(integers, scale))
+    if form == "convolution" and ndim == 2:
+        _convolve(writer, site, *weight.shape)
+
+
+def _convolve(writer: Writer, site: Site, outputs: int, inputs: int) -> None:
+    """Replace a linear layer on vectors [B, inputs] by a convolution of maps [B, inputs, 1, 1]."""
+    source, weight, *bias = site.node.args
+    maps = writer.call(aten.reshape.default, source, [-1, inputs, 1, 1])
+    kernels = writer.call(aten.reshape.default, weight, [outputs, inputs, 1, 1])
+    result = writer.call(aten.conv2d.default, maps, kernels, *bias)
+    site.node.replace_all_uses_with(writer.call(aten.reshape.default, result, [-1, outputs]))
 
 
 def _factors(site: Site, grid: EngineGrid, weights: Quantizer, depthwise: bool) -> Tensor | None:

@@ -45,8 +45,8 @@ class SiteCheck:
 def check_sites(model: TracedModel, quantizers: Quantizers, example: Tensor, engine: ModuleType) -> list[SiteCheck]:
     """Give each quantized site the first of the forms that agrees with the simulator, and return the checks of all.
 
-    ``engine`` converts and runs graphs. A site that only this processor computes wrongly keeps its form. Sites that the engine fuses with
-    others and then computes wrongly are multiplied in floating point: alone they would agree.
+    ``engine`` converts and runs graphs. A site that only this processor computes wrongly keeps its form. Linear layers that the engine
+    fuses with others and then computes wrongly become convolutions: alone they would agree.
     """
     sites = [site for site in model.sites if site.name in quantizers]
     inputs = _inputs(model, sites, quantizers, example)
@@ -54,7 +54,7 @@ def check_sites(model: TracedModel, quantizers: Quantizers, example: Tensor, eng
     checks: dict[str, SiteCheck] = {}
     for form in FORMS[FORMS.index(engine.FIRST_FORM) :]:
         unsettled = [site for site in sites if site.name not in checks or not (checks[site.name].agrees or checks[site.name].saturates)]
-        tried = [site for site in unsettled if form == "float" or site.name not in fused]
+        tried = [site for site in unsettled if form == "float" or (form == "convolution") == (site.name in fused)]
         checks |= {check.site: check for check in _check(model, tried, quantizers, inputs, form, engine)}
     return [checks[site.name] for site in sites]
 
