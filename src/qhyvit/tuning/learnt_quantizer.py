@@ -61,7 +61,7 @@ class _StraightThrough(torch.autograd.Function):
         steps = x / scale
         rounded = steps.round()
         integers = _clamp(rounded.clone(), low, high)
-        of_x = torch.where(rounded == integers, gradient, 0.0)
+        of_x = rounded.eq_(integers).mul_(gradient)  # in place: where() takes as long as all the rest
         of_scale = integers.mul_(gradient).sub_(steps.mul_(of_x)).sum_to_size(scale.shape)
         return of_x, of_scale, None, None
 
