@@ -56,12 +56,13 @@ slurm: $(CLUSTER_INSTALLED)
 kill-and-resume: $(CLUSTER_INSTALLED)
 	$(BIN)/python tests/slurm/kill_and_resume.py
 
-# Plans of up to 50,000 jobs, each method and other tools, evaluation, kernels and latency of exported models, in minutes each; then the fast search against the
-# naive one, in half an hour. The last two resume after an interruption.
+# Plans of up to 50,000 jobs, each method and other tools, evaluation, tuning, kernels and latency of exported models, in minutes each; then
+# the fast search against the naive one, in half an hour. Tuning and the last two resume after an interruption.
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.methods
 	$(BIN)/python -m benchmarks.evaluation
+	$(BIN)/python -m benchmarks.tuning
 	$(BIN)/python -m benchmarks.kernels
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.search
