@@ -72,6 +72,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m workflow.scripts.lint
 
 format: $(INSTALLED)
