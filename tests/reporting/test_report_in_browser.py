@@ -3,8 +3,9 @@
 import pytest
 from browser import CHROMIUM, Browser, browse
 
+SIZE = 5_000_000  # of Snakemake's own programs 3 million
 GROUPS = {"Tables", "Figures", "Challenges", "Timings", "Provenance"}
-ROWS = "[...document.querySelectorAll('table.dataTable tbody tr')].map(row => row.innerText)"
+ROWS = "[...document.querySelectorAll('#table tbody tr:not([hidden])')].map(row => row.innerText)"
 
 
 def click_text(text: str) -> str:
@@ -40,6 +41,9 @@ async def visit(browser: Browser) -> None:
     text = await browser.wait_for("document.body && document.body.innerText.includes('RESULTS') && document.body.innerText")
     assert set(text.split()) >= GROUPS
     assert await browser.wait_for("document.querySelectorAll('canvas, svg').length")  # the graph of rules
+    assert await browser.evaluate("document.querySelector('.prose svg').getBoundingClientRect().width") > 300  # the main result
+    assert await browser.evaluate("document.querySelector('.prose').getBoundingClientRect().top") >= 0  # can be scrolled to
+    assert await browser.evaluate("document.querySelector('.prose table').innerText.includes('minmax')")
 
     await open_table(browser, "Tables", "all results")
     before = await browser.evaluate(ROWS, frame=-1)
@@ -54,9 +58,12 @@ async def visit(browser: Browser) -> None:
     await browser.type("qhyvit")
     (remaining,) = await browser.wait_for(f"{ROWS}.length === 1 && {ROWS}", frame=-1)
     assert "qhyvit" in remaining
+    await browser.evaluate("document.getElementById('save').click()", frame=-1)
+    assert (await browser.evaluate("document.getElementById('save').href", frame=-1)).startswith("blob:")
 
     await open_entry(browser, "Figures", "drop of each method")
     assert await browser.wait_for("[...document.images].some(image => image.naturalWidth > 300)")
+    assert await browser.evaluate("Object.values(results).every(result => result.caption.includes('Made by '))")
     await open_table(browser, "Provenance", "settings and software")
     assert any("calibration.images" in row for row in await browser.evaluate(ROWS, frame=-1))
 
@@ -66,6 +73,7 @@ async def visit(browser: Browser) -> None:
 def test_the_report_opens_offline_and_its_tables_sort_and_filter(finished, tmp_path):
     report = tmp_path / "report.html"
     finished.run("-m", "snakemake", "--report", str(report))
+    assert report.stat().st_size < SIZE
     browser = browse(report.as_uri(), visit, tmp_path / "profile")
     assert browser.requests == []
     assert browser.faults == []
