@@ -1,6 +1,6 @@
-# make install | reproduce | resume | verify | status | diff REV=... | test | lint | format | bench | test-slurm | kill-and-resume | images | weights MODEL=... |
-# subset IMAGENET=... NAME=... | share-weights | lock; see README.md, docs/architecture.md and docs/imagenet-subsets.md. Variables given to make are
-# in the environment of the run: IMAGENET_MINI=/path for config/experiments/imagenet-mini.yaml.
+# make install | reproduce | resume | verify | status | diff REV=... | archive | test | lint | format | bench | test-slurm | kill-and-resume |
+# images | weights MODEL=... | subset IMAGENET=... NAME=... | share-weights | lock; see README.md, docs/architecture.md, docs/archive.md and
+# docs/imagenet-subsets.md. Variables given to make are in the environment of the run: IMAGENET_MINI=/path for config/experiments/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
 REV ?= HEAD
 export CONFIG REV # for recipes to quote
@@ -14,7 +14,8 @@ INSTALLED := .venv/.installed
 CLUSTER_INSTALLED := .venv/.cluster-installed
 EXTRAS := dev,deploy
 
-.PHONY: install reproduce resume verify status test pytest test-slurm slurm kill-and-resume bench diff lint format lock images weights subset share-weights
+.PHONY: install reproduce resume verify status test pytest test-slurm slurm kill-and-resume bench diff archive lint format lock images weights subset
+.PHONY: share-weights
 
 # Everything into .venv, which the other targets do by themselves.
 install: $(INSTALLED)
@@ -71,11 +72,16 @@ bench: $(INSTALLED)
 diff: $(INSTALLED)
 	$(BIN)/qhyvit diff --config "$$CONFIG" "$$REV"
 
+# One file in dist/ for a deposit under a DOI: sources, images, weights, reports, provenance and checksums (docs/archive.md).
+archive: $(INSTALLED)
+	$(BIN)/python -m workflow.scripts.archive
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m workflow.scripts.lint
 
 format: $(INSTALLED)

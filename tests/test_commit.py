@@ -1,12 +1,17 @@
-"""Commit that results record: of a checkout, of a copy without git, and of a checkout that git refuses or that has no git."""
+"""Commit that results record: of a checkout, an archive, a copy without git, and a checkout that git refuses or that has no git."""
 
+import shutil
 import subprocess
 import warnings
+from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
 from qhyvit import commit
 from qhyvit.commit import git_commit
+
+COMMIT = Path("src/qhyvit/COMMIT")
 
 
 def git(folder, *arguments):
@@ -17,8 +22,10 @@ def git(folder, *arguments):
 @pytest.fixture
 def code(tmp_path, monkeypatch):
     """A folder of code, as which the package's own stands."""
-    (tmp_path / "src").mkdir()
-    monkeypatch.setattr(commit, "__file__", str(tmp_path / "src/commit.py"))
+    (tmp_path / COMMIT).parent.mkdir(parents=True)
+    for name in (COMMIT, ".gitattributes"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    monkeypatch.setattr(commit, "__file__", str(tmp_path / COMMIT.with_name("commit.py")))
     return tmp_path
 
 
@@ -26,12 +33,22 @@ def code(tmp_path, monkeypatch):
 def checkout(code):
     """The folder as a checkout of one commit."""
     git(code, "init", "--quiet")
-    git(code, "commit", "--quiet", "--allow-empty", "-m", "first")
+    git(code, "add", "--all")
+    git(code, "commit", "--quiet", "-m", "first")
     return code
 
 
 def test_commit_of_a_checkout_is_its_own(checkout):
     assert git_commit() == git(checkout, "rev-parse", "HEAD")
+
+
+def test_archive_has_the_commit_that_it_was_made_of_even_inside_another_checkout(checkout, monkeypatch):
+    first = git(checkout, "rev-parse", "HEAD")
+    git(checkout, "archive", "--prefix=unpacked/", "--output=code.tar", first)
+    shutil.unpack_archive(checkout / "code.tar", checkout)
+    git(checkout, "commit", "--quiet", "--allow-empty", "-m", "second")
+    monkeypatch.setattr(commit, "__file__", str(checkout / "unpacked" / COMMIT.with_name("commit.py")))
+    assert git_commit() == first
 
 
 def test_copy_without_git_is_unknown_without_a_warning(code):

@@ -1,4 +1,4 @@
-"""Commit of the code, as far as git is there to tell it."""
+"""Commit of the code, as far as its archive or git can tell it."""
 
 import subprocess
 import warnings
@@ -8,8 +8,13 @@ UNKNOWN = "unknown"
 
 
 def git_commit() -> str:
-    """Return the commit of the code, or "unknown" outside a checkout. A warning says why git cannot tell the commit of a checkout."""
+    """Return the commit of the code: that of the archive that it is from, or of its checkout, or "unknown".
+
+    A warning says why git cannot tell the commit of a checkout.
+    """
     code = Path(__file__).resolve().parent
+    if archived := _archived_commit(code):
+        return archived
     try:
         result = subprocess.run(["git", "rev-parse", "HEAD"], cwd=code, capture_output=True, text=True, check=False)
         commit, said = "" if result.returncode else result.stdout.strip(), " ".join(result.stderr.split())
@@ -18,6 +23,12 @@ def git_commit() -> str:
     if not commit and is_checkout(code):
         warnings.warn(f"results record the commit as unknown: {said}", stacklevel=2)
     return commit or UNKNOWN
+
+
+def _archived_commit(code: Path) -> str:
+    """Return the commit that `git archive` has put into its copy of the file COMMIT; empty elsewhere."""
+    text = (code / "COMMIT").read_text(encoding="utf-8").strip()
+    return "" if text.startswith("$Format") else text
 
 
 def is_checkout(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Tables as HTML pages. test_report_in_browser.py tests in a browser that they sort and filter."""
+"""Tables as an HTML page. test_report_in_browser.py tests in a browser that they sort and filter."""
 
 from html.parser import HTMLParser
 
@@ -7,7 +7,7 @@ import pytest
 
 from qhyvit.cli.report import report
 from qhyvit.errors import InputError
-from qhyvit.reporting.html import page
+from qhyvit.reporting.html import Section, page
 from qhyvit.reporting.registry import TABLES
 
 CSV = 'method,cell,share\n<b>minmax</b>,"9.5 (drop 1)","1,094 of 5,739"\nqhyvit,82.95 (drop -0.30),\n'
@@ -30,12 +30,12 @@ def table(tmp_path):
     return tmp_path / "table.csv"
 
 
-def test_page_holds_the_table_and_loads_nothing(table, tmp_path):
+def test_page_holds_the_tables_and_loads_nothing(table, tmp_path):
     for name in ("a", "b"):
-        report([f"paired={table}"], tmp_path / name)
-    text = (tmp_path / "a/paired.html").read_text()
-    assert text == (tmp_path / "b/paired.html").read_text()
-    assert f"<h1>{TABLES['paired'].title}</h1>" in text
+        report([f"paired={table}", f"accuracy={table}"], tmp_path / name)
+    text = (tmp_path / "a").read_text()
+    assert text == (tmp_path / "b").read_text()
+    assert [text.count(f"<summary>{TABLES[name].title}</summary>") for name in ("paired", "accuracy")] == [1, 1]
     assert "82.95 (drop -0.30)" in text
     assert "<b>minmax" not in text
     loaded = Loaded()
@@ -44,14 +44,16 @@ def test_page_holds_the_table_and_loads_nothing(table, tmp_path):
 
 
 def test_title_and_caption_are_escaped(table):
-    text = page(pd.read_csv(table, dtype=str, keep_default_na=False), "A & B", "Drops < 0.")
-    assert "<h1>A &amp; B</h1>" in text
+    cells = pd.read_csv(table, dtype=str, keep_default_na=False)
+    text = page("All", [Section("name", "C & D", "A & B", "Drops < 0.", cells)])
+    assert "<h2>C &amp; D</h2>" in text
+    assert "<summary>A &amp; B</summary>" in text
     assert "<p>Drops &lt; 0.</p>" in text
 
 
 def test_columns_that_begin_with_a_number_sort_by_it(table, tmp_path):
-    report([f"results={table}"], tmp_path)
-    assert '"targets": [1, 2]' in (tmp_path / "results.html").read_text()
+    report([f"results={table}"], tmp_path / "page.html")
+    assert '"targets": [1, 2]' in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -59,4 +61,4 @@ def test_columns_that_begin_with_a_number_sort_by_it(table, tmp_path):
 )
 def test_argument_that_names_no_table_is_refused(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
-        report([text], tmp_path)
+        report([text], tmp_path / "page.html")

@@ -53,8 +53,8 @@ def test_table_or_figure_of_other_files_is_refused_by_name(experiment, path, nam
 def test_page_of_another_file_is_refused(tmp_path):
     (tmp_path / "wrong.csv").write_bytes(CONTENTS["binary"])
     with pytest.raises(InputError, match=r"wrong\.csv: not written by `qhyvit table` or `qhyvit aggregate` \(UnicodeDecodeError: "):
-        report([f"accuracy={tmp_path / 'wrong.csv'}"], tmp_path / "pages")
-    assert not (tmp_path / "pages").exists()
+        report([f"accuracy={tmp_path / 'wrong.csv'}"], tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_manifest_of_another_writer_has_no_hash(path):

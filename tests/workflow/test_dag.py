@@ -27,7 +27,7 @@ CONCLUSIONS = ("reports/results.csv", "reports/correct.csv", "reports/metrics.js
 REPORTS = [
     *(
         "report.html",
-        "pages/results.html",
+        "pages/tables.html",
         "provenance/runs.csv",
         "tables/accuracy.md",
         "tables/challenges_by_network.md",

@@ -39,7 +39,7 @@ except InputError as error:
     raise WorkflowError(str(error))
 
 EXPERIMENT = SETTINGS.experiment
-config.update(EXPERIMENT.model_dump(mode="json"))  # for the HTML report: with the keys of its base
+config.update(EXPERIMENT.model_dump(mode="json"), file=CONFIG)  # for the HTML report: with the keys of its base
 RESULTS = f"{EXPERIMENT.results}/{EXPERIMENT.dataset.name}"
 BENCHMARKS = f"{EXPERIMENT.results}/benchmarks/{EXPERIMENT.dataset.name}"
 LOGS = f"logs/{EXPERIMENT.dataset.name}"

@@ -41,7 +41,7 @@ SUMMARIES = {
         "aggregate": "Gather the results of all runs, with intervals, in one table.",
         "table": "Write one table of the report.",
         "figure": "Plot one figure of the report.",
-        "report": "Make HTML pages of tables that sort and filter in a browser, offline.",
+        "report": "Make one HTML page of tables that sort and filter in a browser, offline.",
         "reproduced": "Count the runs that agree with the committed results, for each network, or show the results if none are committed.",
     },
 }

@@ -10,25 +10,29 @@ from qhyvit.cli.inputs import find_entry
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.own_files import written_by
-from qhyvit.reporting.html import page
+from qhyvit.reporting.html import Section, page
 from qhyvit.reporting.registry import RESULTS, TABLES
 
-PAGES = {RESULTS.name: RESULTS, **TABLES}
+TABLES_BY_NAME = {RESULTS.name: RESULTS, **TABLES}
 
 
 def report(
     tables: Annotated[
         list[str], typer.Argument(metavar="NAME=CSV...", help="Tables by name, for example accuracy=reports/tables/accuracy.csv.")
     ],
-    output: Annotated[Path, typer.Option(help="Folder for the pages, NAME.html.")],
+    output: Annotated[Path, typer.Option(help="HTML file to write.")],
 ) -> None:
-    """Make HTML pages of tables that sort and filter in a browser, offline."""
-    for text in tables:
-        name, separator, path = text.partition("=")
-        if not separator:
-            raise InputError(f"{text}: not of the form NAME=CSV; put the name of the table before its file")
-        entry = find_entry(PAGES, "table", name)
-        with written_by(Path(path), "`qhyvit table` or `qhyvit aggregate`"):
-            cells = pd.read_csv(path, dtype=str, keep_default_na=False)
-        with atomic_write(output / f"{name}.html") as temporary:
-            temporary.write_text(page(cells, entry.title, entry.caption), encoding="utf-8")
+    """Make one HTML page of tables that sort and filter in a browser, offline."""
+    text = page("Tables", [_section(table) for table in tables])
+    with atomic_write(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _section(text: str) -> Section:
+    name, separator, path = text.partition("=")
+    if not separator:
+        raise InputError(f"{text}: not of the form NAME=CSV; put the name of the table before its file")
+    entry = find_entry(TABLES_BY_NAME, "table", name)
+    with written_by(Path(path), "`qhyvit table` or `qhyvit aggregate`"):
+        cells = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return Section(name, entry.category, entry.title, entry.caption, cells)

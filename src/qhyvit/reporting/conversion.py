@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from qhyvit.reporting.figures.site_graph import plot_site_graph
-from qhyvit.reporting.html import document, sortable
+from qhyvit.reporting.html import PROGRAM, document, sortable
 
 WORST = 5  # sites that are marked in the drawing
 
@@ -27,6 +27,7 @@ def conversion_page(title: str, networks: pd.DataFrame, remarks: Sequence[str], 
         f"<h2>Sites</h2>\n<p>Rings mark the {len(worst)} largest relative errors: {escape(', '.join(worst))}.</p>",
         _drawing(description, worst),
         "<p>The relative error is the Fisher-weighted squared error at the output of a site, over the energy of the output.</p>",
+        PROGRAM,
         sortable(_shown(sites), title),
     ]
     return document(title, "\n".join(parts))
