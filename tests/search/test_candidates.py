@@ -4,33 +4,35 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_sites import all_losses, make_candidates, make_problem
+from small_sites import LAYERS, all_losses, make_candidates, make_problem
 
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
+from qhyvit.quantizers.base import same_quantizer
 from qhyvit.search.alternating import alternate
-from qhyvit.search.candidates import FINALISTS, SHORTLIST, SOME_ROWS, STAGES, UniformCandidates
+from qhyvit.search.candidates import COMMON_ROWS, FINALISTS, SHORTLIST, SOME_ROWS, STAGES, UniformCandidates
 from qhyvit.search.site_problem import SiteProblem
+from qhyvit.search.subsample import one_in, sampled
 
 FACTORS = torch.linspace(0.01, 1.2, 100)
 FINALISTS_OF = UniformCandidates.finalists
 
 
-def wide_layer():
-    """A linear layer with more rows than any sample has."""
+def wide_layer(power=3):
+    """A linear layer with more rows than any sample has; a larger ``power`` gives its input longer tails."""
     torch.manual_seed(0)
     site, weight = make_problem("linear")[0].site, torch.randn(16, 48)
-    x = torch.randn(1, 2048, 48) ** 3
+    x = torch.randn(1, 2048, 48) ** power
     return SiteProblem(
         site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, SampledRows(x, torch.randn(1, 2048, 16), torch.ones(1, 2048, 1)))
     )
 
 
-def families(problem, *, exhaustive):
+def families(problem, *, exhaustive, bits=4):
     """One of each operand."""
     units = {"weight": ("per_channel", "symmetric"), "input": ("per_tensor", "asymmetric")}
-    return {operand: make_candidates(problem, operand, 4, *units[operand], FACTORS, exhaustive=exhaustive) for operand in units}
+    return {operand: make_candidates(problem, operand, bits, *units[operand], FACTORS, exhaustive=exhaustive) for operand in units}
 
 
 def test_few_candidates_are_compared_on_all_rows(monkeypatch):
@@ -98,3 +100,31 @@ def test_misjudged_family_is_searched_again_on_all_rows(misjudged, monkeypatch):
     weight, sampled = families(problem, exhaustive=True)["weight"], families(problem, exhaustive=False)["input"]
     found = alternate({"weight": [weight], "input": [sampled]}, 1)
     assert torch.equal(found["input"].scale, exact["input"].scale) == misjudged
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize(("operand", "other"), [("weight", "input"), ("input", "weight")])
+def test_bounds_leave_out_candidates_but_none_of_the_best(operand, other, count):
+    problem = wide_layer(power=1)
+    plain = families(problem, exhaustive=True, bits=8)
+    family, given = plain[operand], plain[other].start()
+    sample, numbers = sampled(problem, operand, COMMON_ROWS), family._common_numbers
+    least, best = family._losses(sample, "per_tensor", given, numbers).topk(count, largest=False)
+    assert len(family._common_within_bound(sample, given, count)) < len(FACTORS) / 2
+    found = family.best_common(given, count)
+    assert [loss for loss, _ in found] == least.tolist()
+    assert all(same_quantizer(one, family.quantizer(numbers[place])) for (_, one), place in zip(found, best, strict=True))
+
+
+@pytest.mark.parametrize("objective", ["fisher", "mse", "cosine"])
+@pytest.mark.parametrize("name", [*LAYERS, "matmul"])
+def test_losses_on_one_row_in_some_are_a_part_of_the_whole(name, objective):
+    problem, _ = make_problem(name, (2, 2))
+    part = one_in(problem, 2)
+    assert 2 * part.gradient.shape[1] == problem.gradient.shape[1]
+    first, second = problem.site.operands
+    for operand, other in ((first, second), (second, first)):
+        family = make_candidates(problem, operand, 4, "per_tensor", "symmetric", FACTORS, objective)
+        given = make_candidates(problem, other, 4, "per_tensor", "symmetric", FACTORS).start()
+        losses, parts = (family._losses(rows, "per_tensor", given, family._common_numbers) for rows in (problem, part))
+        assert (parts <= losses * (1 + 1e-5)).all()

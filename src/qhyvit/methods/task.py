@@ -15,7 +15,7 @@ from qhyvit.graph.output_parts import output_parts
 from qhyvit.graph.sites import Site, site_bias, site_weight
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.quantizers.uniform import UniformQuantizer
-from qhyvit.search.site_problem import SiteProblem
+from qhyvit.search.site_problem import SiteProblem, channel_ranges, range_of_units
 
 T = TypeVar("T")
 
@@ -83,7 +83,8 @@ class Task:
 
     def default_range(self, site: Site, operand: str) -> tuple[Tensor, Tensor]:
         """Return the full range of an operand by the first granularity of the settings: low and high, [] or one per channel [C]."""
-        return self.problem(site).range(operand, self.choices(site, operand).granularity[0])
+        of_channels = channel_ranges(self.statistics[site.name], site_weight(self.model.graph_module, site))[operand]
+        return range_of_units(of_channels, self.choices(site, operand).granularity[0])
 
     def covering(self, site: Site, operand: str, low: Tensor, high: Tensor) -> UniformQuantizer:
         """Return the quantizer of the range [low, high], with the first granularity and scheme of the settings."""

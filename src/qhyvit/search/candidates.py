@@ -15,12 +15,14 @@ from qhyvit.quantizers.base import Quantizer
 from qhyvit.quantizers.uniform import GRIDS, UniformQuantizer, grid_limits
 from qhyvit.search.objectives import Objective, chunk_size
 from qhyvit.search.site_problem import SiteProblem
-from qhyvit.search.subsample import by_batch, sampled
+from qhyvit.search.subsample import by_batch, one_in, sampled
 
 SHORTLIST, FINALISTS = 12, 5  # candidates compared on some rows, and on all
 STAGES = ((48, 32), (160, SHORTLIST))  # rows on which all candidates are compared first, and how many candidates remain
 SOME_ROWS = 256
 COMMON_ROWS = 256  # rows on which quantizers with one scale multiplier for all units are compared
+BOUND_STEP = 8  # one row in so many shows which of these quantizers cannot be the best
+ROUNDING = 1e-3  # far more than the relative rounding error of a loss
 
 
 @dataclass
@@ -148,10 +150,20 @@ class UniformCandidates(Candidates):
 
     def best_common(self, other: Quantizer, count: int) -> list[tuple[float, UniformQuantizer]]:
         """Return the ``count`` best quantizers with one multiplier for all units, by the site's own loss, with their losses."""
-        index = self._common_numbers
-        losses = self._losses(sampled(self.problem, self.operand, COMMON_ROWS), "per_tensor", other, index)
-        least, best = losses.topk(min(count, len(self)), largest=False)
+        problem, count = sampled(self.problem, self.operand, COMMON_ROWS), min(count, len(self))
+        index = self._common_within_bound(problem, other, count)
+        least, best = self._losses(problem, "per_tensor", other, index).topk(count, largest=False)
         return list(zip(least.tolist(), map(self.quantizer, index[best]), strict=True))
+
+    def _common_within_bound(self, problem: SiteProblem, other: Quantizer, count: int) -> Tensor:
+        """Return the numbers with one multiplier for all units that may have the ``count`` least losses.
+
+        The terms of a loss are not negative, so that the loss on some rows is a lower bound.
+        """
+        index = self._common_numbers
+        bounds = self._losses(one_in(problem, BOUND_STEP), "per_tensor", other, index)
+        reached = self._losses(problem, "per_tensor", other, index[bounds.topk(count, largest=False).indices]).max()
+        return index[~(bounds > (1 + ROUNDING) * reached)]
 
     @property
     def _common_numbers(self) -> Tensor:

@@ -45,9 +45,7 @@ class SiteProblem:
         self.tensors = dict(zip(site.operands, (self.layout.arrange_left(rows.left), self.layout.arrange_right(right)), strict=True))
         self.gradient, self.importance = rows.gradient, rows.importance
         self.column_importance = torch.ones([1] * rows.importance.ndim)
-        self.channel_ranges = {name: (observed.low, observed.high) for name, observed in statistics.ranges.items()}
-        if weight is not None:
-            self.channel_ranges["weight"] = (weight.flatten(1).amin(1), weight.flatten(1).amax(1))
+        self.channel_ranges = channel_ranges(statistics, weight)
         self.samples: dict[tuple[str, int], SiteProblem] = {}
         self.observed = statistics.ranges
         self._quantized: dict[str, tuple[Quantizer, Tensor]] = {}
@@ -85,8 +83,7 @@ class SiteProblem:
 
     def range(self, operand: str, granularity: str) -> tuple[Tensor, Tensor]:
         """Return the smallest and largest value of each quantization unit: [C] per channel, [] per tensor."""
-        low, high = self.channel_ranges[operand]
-        return (low.amin(), high.amax()) if granularity == "per_tensor" else (low, high)
+        return range_of_units(self.channel_ranges[operand], granularity)
 
     def quantized(self, operand: str, quantizer: Quantizer | None) -> Tensor:
         """Return the operand's rows, fake-quantized unless ``quantizer`` is None.
@@ -198,3 +195,15 @@ class SiteProblem:
             return per_unit[..., self.parts]
         channels = len(self.channel_ranges[operand][0])
         return per_unit.repeat_interleave(channels // per_unit.shape[-1], dim=-1)
+
+
+def channel_ranges(statistics: SiteStatistics, weight: Tensor | None) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return the smallest and largest values [C] of the channels of each operand of a site; ``weight`` is the layer's, if it is one."""
+    ranges = {name: (observed.low, observed.high) for name, observed in statistics.ranges.items()}
+    return ranges if weight is None else ranges | {"weight": (weight.flatten(1).amin(1), weight.flatten(1).amax(1))}
+
+
+def range_of_units(of_channels: tuple[Tensor, Tensor], granularity: str) -> tuple[Tensor, Tensor]:
+    """Return the smallest and largest value of each quantization unit: [C] per channel, [] per tensor."""
+    low, high = of_channels
+    return (low.amin(), high.amax()) if granularity == "per_tensor" else (low, high)

@@ -1,5 +1,6 @@
 """Problems on some rows of a site, for a first comparison of many candidates, and problems of single batches."""
 
+from collections.abc import Callable
 from math import isqrt
 
 import torch
@@ -33,22 +34,29 @@ def by_batch(problem: SiteProblem) -> list[SiteProblem]:
     return [problem.samples["batch", number] for number in range(problem.batches)]
 
 
-def _of_batch(problem: SiteProblem, number: int) -> SiteProblem:
-    def cut(tensor: Tensor) -> Tensor:
-        return tensor.chunk(problem.batches, dim=1)[number].contiguous()
+def one_in(problem: SiteProblem, step: int) -> SiteProblem:
+    """Return the problem on one row, or product of activations, in ``step`` of each batch; its losses are a part of the whole losses."""
+    if ("step", step) not in problem.samples:
+        problem.samples["step", step] = _cut(problem, lambda rows: rows.unflatten(1, (problem.batches, -1))[:, :, ::step].flatten(1, 2))
+    return problem.samples["step", step]
 
-    tensors = {name: cut(rows) for name, rows in problem.tensors.items()}
+
+def _of_batch(problem: SiteProblem, number: int) -> SiteProblem:
+    part = _cut(problem, lambda rows: rows.chunk(problem.batches, dim=1)[number])
+    part.batches, part.batch = 1, slice(number, number + 1)
+    return part
+
+
+def _cut(problem: SiteProblem, cut: Callable[[Tensor], Tensor]) -> SiteProblem:
+    """Return the problem on the rows, or products of activations, that ``cut`` takes along axis 1."""
+
+    tensors = {name: tensor if name == "weight" else cut(tensor).contiguous() for name, tensor in problem.tensors.items()}
+    of_columns = problem.column_importance
     if "right" in tensors:
         tensors["right"] = problem.layout.arrange_right(tensors["right"])
-    return problem.with_rows(
-        batches=1,
-        batch=slice(number, number + 1),
-        tensors=tensors,
-        gradient=cut(problem.gradient),
-        reference=cut(problem.reference),
-        importance=cut(problem.importance),
-        column_importance=cut(problem.column_importance.expand(-1, problem.gradient.shape[1], -1, -1)),
-    )
+        of_columns = cut(of_columns.expand(-1, problem.gradient.shape[1], -1, -1)).contiguous()
+    of_rows = {name: cut(getattr(problem, name)).contiguous() for name in ("gradient", "reference", "importance")}
+    return problem.with_rows(tensors=tensors, column_importance=of_columns, **of_rows)
 
 
 def _of_layer(problem: SiteProblem, operand: str, rows: int) -> SiteProblem:
