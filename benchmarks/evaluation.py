@@ -89,8 +89,8 @@ def seconds_alone(config: Path) -> float:
 
 def _notes(images: int, device: str, size: int) -> str:
     return (
-        f"`qhyvit evaluate` of {MODEL} in FP32 on {images:,} JPEG images of {size} x {size} pixels in a folder, device `{device}`, from the"
-        " start of the process to its end. The network alone runs batches that are in memory, before and after."
+        f"`qhyvit evaluate` of {MODEL} in FP32 on {images:,} JPEG images of {size} x {size} pixels in a folder, device `{device}`."
+        " It is measured from the start of the process to its end. The network alone runs batches that are in memory, before and after."
     )
 
 
