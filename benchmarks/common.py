@@ -57,14 +57,14 @@ def load_experiment(size: int | None, images: int) -> Config:
     return config.model_copy(update={"experiment": experiment.model_copy(update=changed)})
 
 
-def fetch(*models: str) -> None:
-    """Get and check the images and the weights of ``models``, or of MODEL, as the workflow does."""
+def fetch(*models: str, config: Path = EXPERIMENT, folder: Path = WORK) -> None:
+    """Get and check the images and the weights of ``models``, or of MODEL, as the workflow does; receipts go to ``folder``."""
     qhyvit = [sys.executable, "-m", "qhyvit", "fetch"]
-    MANIFEST.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([*qhyvit, "images", "--config", str(EXPERIMENT), "--output", str(MANIFEST)], check=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([*qhyvit, "images", "--config", str(config), "--output", str(folder / MANIFEST.name)], check=True)
     for model in models or (MODEL,):
-        receipt = WORK / f"{model}-weights.json"
-        subprocess.run([*qhyvit, "weights", "--config", str(EXPERIMENT), "--model", model, "--output", str(receipt)], check=True)
+        receipt = folder / f"{model}-weights.json"
+        subprocess.run([*qhyvit, "weights", "--config", str(config), "--model", model, "--output", str(receipt)], check=True)
 
 
 def measure(*arguments: str, stdout: IO[str] | None = None) -> Usage:

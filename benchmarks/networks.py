@@ -33,14 +33,21 @@ def main(images: int = IMAGES, networks: int | None = None) -> None:
     table = pd.DataFrame(rows)
     means = {name: gmean(table[name]) for name in ("seconds", "cpu_seconds", "peak_mib")}
     table = pd.concat([table, pd.DataFrame([{"model": "geometric mean"} | means])], ignore_index=True)
-    write_report("networks", table, _summary(table), _notes(images, paper), ["torch"], f"{THREADS} threads")
+    write_report(
+        "networks",
+        table,
+        pd.concat([table.model.rename("network"), costs_shown(table)], axis=1),
+        _notes(images, paper),
+        ["torch"],
+        f"{THREADS} threads",
+    )
     FINISHED.unlink()
 
 
-def _summary(table: pd.DataFrame) -> pd.DataFrame:
+def costs_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Return seconds, CPU-seconds and MiB as text."""
     return pd.DataFrame(
         {
-            "network": table.model,
             "seconds": table.seconds.map("{:.1f}".format),
             "CPU-seconds": table.cpu_seconds.map("{:.1f}".format),
             "peak MiB": table.peak_mib.map("{:.0f}".format),

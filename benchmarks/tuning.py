@@ -1,7 +1,5 @@
 """Seconds and memory of search, correction and tuning on the embedded networks. A run that was killed resumes."""
 
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -10,8 +8,8 @@ import typer
 from rich.progress import track
 from scipy.stats import gmean
 
-from benchmarks.common import SEED, WORK, measure, write_report
-from benchmarks.networks import PUBLISHED
+from benchmarks.common import MANIFEST, SEED, WORK, fetch, measure, write_report
+from benchmarks.networks import PUBLISHED, costs_shown
 from qhyvit.config.loading import load_config
 from qhyvit.files import atomic_write
 from qhyvit.reporting.published import read_means
@@ -29,7 +27,7 @@ def main(bits: str = "w4a4") -> None:
     config = load_config(TUNING)
     models, tuning = config.experiment.models, config.methods[METHODS[-1]].tuning
     assert tuning
-    fetch(models)
+    fetch(*models, config=TUNING, folder=FOLDER)
     rows = pd.read_csv(FINISHED).to_dict("records") if FINISHED.exists() else []
     finished = {(row["model"], row["method"]) for row in rows}
     for model, method in track([*product(models, METHODS)], "quantizing networks"):
@@ -42,58 +40,28 @@ def main(bits: str = "w4a4") -> None:
     table = pd.concat([table, means], ignore_index=True)
     paper = read_means(PUBLISHED).set_index("method").value["qhyvit"]
     notes = (
-        f"From calibration images and weights to a file of quantizers at {bits.upper()}, mode `partial`, at 128 px, from the start of the"
-        f" processes to their end. The search sees {config.experiment.calibration.images} images; tuning takes {tuning.steps} steps on"
-        f" {tuning.images}. The paper's mean over its networks is {paper:.0f} seconds (Fig. 9, search alone, on an A100)."
+        f"From calibration images and weights to a file of quantizers at {bits.upper()}, mode `partial`, at 128 px. Processes are measured"
+        f" from their start to their end. The search sees {config.experiment.calibration.images} images; tuning takes {tuning.steps}"
+        f" steps on {tuning.images}. The paper's mean over its networks is {paper:.0f} seconds (Fig. 9, search alone, on an A100)."
     )
-    write_report("tuning", table, _summary(table), notes, ["torch"], f"{THREADS} threads")
+    write_report(
+        "tuning", table, pd.concat([table[["model", "method"]], costs_shown(table)], axis=1), notes, ["torch"], f"{THREADS} threads"
+    )
     FINISHED.unlink()
-
-
-def fetch(models: list[str]) -> None:
-    """Get and check the images and weights of the experiment."""
-    command = [sys.executable, "-m", "qhyvit", "fetch"]
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    subprocess.run([*command, "images", "--config", str(TUNING), "--output", str(FOLDER / "images.csv")], check=True)
-    for model in models:
-        receipt = FOLDER / f"{model}-weights.json"
-        subprocess.run([*command, "weights", "--config", str(TUNING), "--model", model, "--output", str(receipt)], check=True)
 
 
 def costs(model: str, method: str, bits: str) -> tuple[float, float, float]:
     """Return seconds, CPU-seconds and the peak of memory of the calibration of a network and the quantization by a method."""
-    common = ["--config", str(TUNING), "--model", model, "--images", str(FOLDER / "images.csv"), "--threads", str(THREADS)]
+    common = ["--config", str(TUNING), "--model", model, "--images", str(FOLDER / MANIFEST.name), "--threads", str(THREADS)]
     calibration, output = FOLDER / "calibration.safetensors", FOLDER / "quantized.safetensors"
     calibrate = measure("-m", "qhyvit", "calibrate", *common, "--seed", str(SEED), "--output", str(calibration))
-    run = [
-        "--method",
-        method,
-        "--mode",
-        "partial",
-        "--bits",
-        bits,
-        "--calibration",
-        str(calibration),
-        "--errors",
-        str(FOLDER / "errors.csv"),
-    ]
+    options = {"method": method, "mode": "partial", "bits": bits, "calibration": calibration, "errors": FOLDER / "errors.csv"}
+    run = [f"--{name}={value}" for name, value in options.items()]
     quantize = measure("-m", "qhyvit", "quantize", *common, *run, "--output", str(output))
     return (
         calibrate.seconds + quantize.seconds,
         calibrate.cpu_seconds + quantize.cpu_seconds,
         max(calibrate.peak_mib, quantize.peak_mib),
-    )
-
-
-def _summary(table: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "network": table.model,
-            "method": table.method,
-            "seconds": table.seconds.map("{:.0f}".format),
-            "CPU-seconds": table.cpu_seconds.map("{:.0f}".format),
-            "peak MiB": table.peak_mib.map("{:.0f}".format),
-        }
     )
 
 

@@ -37,7 +37,7 @@ class Claim(Strict):
 
 
 def read_claims(path: Path = CLAIMS) -> list[Claim]:
-    """Return all claims of a file. Raises InputError for a file that is missing or invalid."""
+    """Return all claims of a file. Raises InputError for an invalid one."""
     try:
         return TypeAdapter(list[Claim]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
