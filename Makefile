@@ -1,6 +1,7 @@
 # make install | reproduce | resume | verify | status | diff REV=... | archive | test | lint | format | bench | test-slurm | kill-and-resume |
-# images | weights MODEL=... | subset IMAGENET=... NAME=... | share-weights | lock; see README.md, docs/architecture.md, docs/archive.md and
-# docs/imagenet-subsets.md. Variables given to make are in the environment of the run: IMAGENET_MINI=/path for config/experiments/imagenet-mini.yaml.
+# images | weights MODEL=... | subset IMAGENET=... NAME=... | share-weights | share-results | fetch-results | lock; see README.md,
+# docs/architecture.md, docs/archive.md, docs/cluster.md and docs/imagenet-subsets.md. Variables given to
+# make are in the environment of the run: IMAGENET_MINI=/path for config/experiments/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
 REV ?= HEAD
 export CONFIG REV # for recipes to quote
@@ -15,7 +16,7 @@ CLUSTER_INSTALLED := .venv/.cluster-installed
 EXTRAS := dev,deploy
 
 .PHONY: install reproduce resume verify status test pytest test-slurm slurm kill-and-resume bench diff archive lint format lock images weights subset
-.PHONY: share-weights
+.PHONY: share-weights share-results fetch-results
 
 # Everything into .venv, which the other targets do by themselves.
 install: $(INSTALLED)
@@ -125,6 +126,10 @@ subset: $(INSTALLED)
 share-weights: $(INSTALLED)
 	$(BIN)/python workflow/scripts/run.py --configfile "$$CONFIG" --until fetch_weights
 	$(BIN)/qhyvit share imagenet/weights/*.safetensors
+
+# Results of finished jobs, which another machine fetches and continues from (docs/cluster.md).
+share-results fetch-results: %-results: $(INSTALLED)
+	$(BIN)/python -m workflow.scripts.shared_results $*
 
 define install
 	if command -v uv > /dev/null; then \

@@ -1,14 +1,12 @@
 """Settings, software and origins of networks in a report."""
 
-from pathlib import Path
+import json
 
 import torch
 import yaml
 from conftest import REPOSITORY, TINY_EXPERIMENT
 
 from qhyvit.config.loading import load_config
-from qhyvit.quantizers.serialization import save_quantizers
-from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.reporting.tables.configuration import configuration_table
 from qhyvit.reporting.tables.runs import origins
 
@@ -26,15 +24,15 @@ def test_every_setting_and_the_software_have_a_row(tmp_path, monkeypatch):
     assert table.index.is_unique
 
 
-def test_origin_of_a_network_is_that_of_its_file(tmp_path):
-    path = Path(tmp_path / "net/seed1/qhyvit-partial-w8a8.safetensors")
+def test_origin_of_a_network_is_that_of_its_quantizers(tmp_path):
     calibrated = {"package": "0.1", "commit": "c1", "inputs": {"images": "i", "weights": "w"}, "settings": {"seed": 1}, "device": "cuda"}
     record = {
         **{"package": "0.2", "commit": "c2", "inputs": {"calibration": "k"}, "settings_sha256": "s", "calibrated": calibrated},
         **{"torch": "2.13.0", "device": "cpu", "processor": "EPYC", "threads": 1},
         "settings": {"method": "qhyvit", "mode": "partial", "bits": "w8a8", "candidates": 100},
     }
-    save_quantizers(path, {"stem": {"input": UniformQuantizer(8, "asymmetric", torch.tensor(1.0), torch.tensor(0.0))}}, record)
+    path = tmp_path / "qhyvit-partial-w8a8.json"
+    path.write_text(json.dumps({"model": "net", "provenance": record, "evaluated": {"commit": "c3"}}))
     (row,) = origins([path]).to_dict("records")
     assert row == {
         **{"model": "net", "seed": 1, "method": "qhyvit", "mode": "partial", "bits": "w8a8", "package": "0.2", "commit": "c2"},

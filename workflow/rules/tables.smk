@@ -22,7 +22,7 @@ SOURCES = {
         *rules.aggregate.input.fp32,
         *expand_runs(RESULT, [*EXPERIMENT.seeds, *RESIZED], models),
     ],
-    "quantized": lambda models: expand_runs(QUANTIZED, EXPERIMENT.seeds, models),
+    "quantized": lambda models: expand_runs(RESULT, EXPERIMENT.seeds, models),
     "site_errors": lambda models: expand_runs(SITE_ERRORS, FIRST_SEED, models),
     "activations": lambda models: challenges_of(models, "activations"),
     "channel_ranges": lambda models: challenges_of(models, "channels"),

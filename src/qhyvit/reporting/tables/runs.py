@@ -1,33 +1,31 @@
-"""Origin of each quantized network: the commits and hashes that its file records."""
+"""Origin of each quantized network: the commits and hashes that its result records."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors import safe_open
 
 from qhyvit.reporting.sources import Sources
 from qhyvit.reporting.write import Table
 
 
 def make(sources: Sources) -> Table:
-    """Make the table from the outputs of `qhyvit quantize`."""
+    """Make the table from the outputs of `qhyvit evaluate`."""
     rows = origins(sources.all("quantized"))
     return Table(rows, rows)
 
 
-def origins(quantized: list[Path]) -> pd.DataFrame:
-    """Return one row per file in ``quantized``, named as in the workflow: the run, and the origin in its header. Hashes are sha256."""
-    return pd.DataFrame([_row(path) for path in quantized])
+def origins(results: list[Path]) -> pd.DataFrame:
+    """Return one row per result of a quantized network: the run, and the origin of its quantizers. Hashes are sha256."""
+    return pd.DataFrame([_row(json.loads(path.read_text())) for path in results])
 
 
-def _row(path: Path) -> dict[str, Any]:
-    with safe_open(path, framework="np") as file:
-        record = json.loads(file.metadata()["header"])["provenance"]
+def _row(result: dict[str, Any]) -> dict[str, Any]:
+    record = result["provenance"]
     calibrated, settings = record["calibrated"], record["settings"]
     return {
-        "model": path.parent.parent.name,
+        "model": result["model"],
         "seed": calibrated["settings"]["seed"],
         **{name: settings[name] for name in ("method", "mode", "bits")},
         "package": record["package"],
