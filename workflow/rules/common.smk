@@ -25,7 +25,7 @@ from qhyvit.data.stamps import WEIGHTS, data_state, places_of
 from qhyvit.errors import InputError
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.registry import FIGURES, RESULTS as RESULTS_PAGE, TABLES
-from workflow.scripts.fingerprint import CodeFingerprints
+from workflow.scripts.code_behind import COLUMNS as CODE_COLUMNS, code_rows, fingerprints, method_modules
 
 # The jobs read the configuration file themselves, so there must be exactly one, and no other source of settings.
 if len(workflow.configfiles) != 1 or workflow.config_settings.config:
@@ -48,7 +48,7 @@ METHODS = asdict(read_catalog(EXPERIMENT.methods_file))  # names and order of me
 EXPERIMENT_TABLES = [table for table in TABLES.values() if table.available(SETTINGS)]
 EXPERIMENT_FIGURES = [figure for figure in FIGURES.values() if figure.instances(SETTINGS)]
 GPU = int(EXPERIMENT.device != "cpu")  # GPUs of jobs that run networks, on a cluster
-CODE = CodeFingerprints("qhyvit", by_value=["qhyvit.config", "qhyvit.reporting.registry"])
+CODE = fingerprints()
 
 # Jobs use the commands of the environment that Snakemake runs in, and its configuration file, whose name is no param since results do not
 # depend on it. They keep freed buffers, in huge pages if possible: page faults cost more than the memory.
@@ -211,13 +211,6 @@ def state_of(stamps, model=None):
     for path in changed[:1]:
         logger.warning(f"{path}: has changed since it was checked, so that it is checked again")
     return state
-
-
-def method_modules(method):
-    """Return the modules that compute what a method finds."""
-    settings = SETTINGS.methods[method]
-    changes = {"qhyvit.tuning.correction": settings.correction, "qhyvit.tuning.distillation": settings.tuning}
-    return [f"qhyvit.methods.{settings.algorithm}", *(module for module, stated in changes.items() if stated)]
 
 
 def reconstructs(method):

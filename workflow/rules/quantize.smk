@@ -31,7 +31,7 @@ rule quantize_baseline:
         settings=lambda wildcards: SETTINGS.methods[wildcards.method].quantizer_settings,
         runtime=runtime("quantize_baseline"),
         code=model_code("qhyvit.cli.quantize"),
-        method_code=lambda wildcards: code_fingerprint(*method_modules(wildcards.method)),
+        method_code=lambda wildcards: code_fingerprint(*method_modules(SETTINGS, wildcards.method)),
     shell:
         "qhyvit quantize --model {wildcards.model:q} --method {wildcards.method:q} --mode {wildcards.mode:q}"
         " --bits {wildcards.bits:q} --images {input.images:q} --calibration {input.calibration:q} {params.recalibration:q}"

@@ -3,7 +3,8 @@ TABLES_SHOWN = {"results": (RESULTS_PAGE, rules.aggregate.output.results)} | {
     table.name: (table, f"{REPORTS}/{table.path}.csv") for table in EXPERIMENT_TABLES
 }
 
-# The first page shows a table and the first of these figures that the experiment has: all have the last.
+# The first page shows the accuracies, the committed verdicts on the paper's claims, and the first of these figures that the experiment has: all
+# have the last.
 HEADLINE = next(
     figure for name in ("claims", "drops", "bridge_sites") for figure in EXPERIMENT_FIGURES if figure.name == name
 )
@@ -11,6 +12,7 @@ config["headline"] = {
     "figure": f"{REPORTS}/{HEADLINE.path}.svg".format(**HEADLINE.instances(SETTINGS)[0]),
     "caption": HEADLINE.caption,
     "table": f"{REPORTS}/{TABLES['accuracy'].path}.csv",
+    "claims": [str(path) for path in [Path("reports/claims.csv")] if path.is_file()],
 }
 
 
