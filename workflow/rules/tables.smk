@@ -73,21 +73,3 @@ for TABLE in EXPERIMENT_TABLES:
             code=code_fingerprint("qhyvit.cli.table", TABLE.module),
         shell:
             "qhyvit table {params.table:q} {params.inputs:q} > {log:q} 2>&1"
-
-
-# Fingerprints of the code behind the results, by which a later reader sees if it has changed since.
-rule table_code:
-    input:
-        rules.aggregate.output.results,
-    output:
-        f"{REPORTS}/provenance/code.csv",
-    log:
-        f"{LOGS}/table/code.log",
-    group:
-        "tables"
-    resources:
-        mem_mb=1000,
-    params:
-        rows=[",".join(row) for row in [CODE_COLUMNS, *code_rows(SETTINGS, CODE)]],
-    shell:
-        "printf '%s\\n' {params.rows:q} > {output:q} 2> {log:q}"
