@@ -17,10 +17,10 @@ def track(items: Sequence[T] | Iterable[T], description: str) -> Iterable[T]:
 
 
 @contextmanager
-def steps_with_note(total: int, description: str) -> Iterator[Callable[[str], None]]:
-    """Yield a function that ends a step and shows a note, on a progress bar as that of `track`."""
+def steps_with_note(total: int, description: str) -> Iterator[Callable[[int, str], None]]:
+    """Yield a function that shows the number of steps that are done, and a note, on a progress bar as that of `track`."""
     console = Console(stderr=True)
     columns = (*progress.Progress.get_default_columns(), progress.TextColumn("{task.fields[note]}"))
     with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=total, note="")
-        yield lambda note: bar.update(task, advance=1, note=note)
+        yield lambda done, note: bar.update(task, completed=done, note=note)

@@ -175,7 +175,7 @@ def test_unfinished_tuning_of_other_values_is_refused_before_any_is_taken(name):
     optimizer.step()
     schedule.step()
     checkpoint = Checkpoint(FILE, "key")
-    checkpoint.save(Progress(1, 0.5, {"a": torch.ones(2)}), {"a": value}, optimizer, schedule)
+    checkpoint.save(Progress(1, 0.5, 0.5, 0.5, 0, {"a": torch.ones(2)}), {"a": value}, optimizer, schedule)
     assert checkpoint.restore({"a": value}, optimizer, schedule).step == 1
     header = Path(FILE).read_bytes()
     saved = json.loads(json.loads(header[8 : 8 + int.from_bytes(header[:8], "little")])["__metadata__"]["header"])

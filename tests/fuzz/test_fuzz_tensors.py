@@ -199,7 +199,7 @@ def tuning() -> tuple[dict[str, Tensor], torch.optim.Adam, torch.optim.lr_schedu
 def test_unfinished_tuning_continues_or_is_refused(contents, data):
     learnt, optimizer, schedule = tuning()
     Checkpoint(FILE, "key").save(
-        Progress(1, 0.5, {name: value.detach().clone() for name, value in learnt.items()}), learnt, optimizer, schedule
+        Progress(1, 0.5, 0.5, 0.5, 0, {name: value.detach().clone() for name, value in learnt.items()}), learnt, optimizer, schedule
     )
     content = data.draw(mutated_tensors(FILE.read_bytes()))
     progress = read(content, lambda path: Checkpoint(path, "key").restore(learnt, optimizer, schedule))

@@ -20,6 +20,8 @@ from qhyvit.tuning.distillation import distill
 from qhyvit.tuning.learnt_network import LearntNetwork
 
 FEW_STEPS = {"steps": 48, "batch_size": 16}
+RATES = load_preset("qhyvit-tuned").tuning.learning_rates
+TOO_LARGE = RATES.model_copy(update={"activation_scales": 5.0, "weight_scales": 5.0, "weights": 1.0})
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +90,7 @@ def test_tuned_weights_lie_on_their_grids(calibration, quantize):
 
 def test_what_has_no_learning_rate_stays(module, calibration, quantize):
     before = qhyvit.quantize(module, calibration, "minmax", "w3a3").quantizers
-    rates = load_preset("qhyvit-tuned").tuning.learning_rates
-    quantized = quantize(learning_rates=rates.model_copy(update={"activation_scales": 0, "weights": 0}))
+    quantized = quantize(learning_rates=RATES.model_copy(update={"activation_scales": 0, "weights": 0}))
     assert not {site.node.args[1].target for site in calibration.model.sites if site.kind != "matmul"} & quantized.changed.keys()
     stays = {
         (site, name): same_quantizer(operands[name], before[site][name])
@@ -120,9 +121,19 @@ def test_labels_are_not_read(module, calibration, quantize, tmp_path):
 
 def test_step_with_the_least_divergence_of_held_out_images_is_taken(calibration, quantize, monkeypatch):
     """Learning rates that destroy the network leave the start."""
-    rates = load_preset("qhyvit-tuned").tuning.learning_rates
-    quantized = quantize(bits="w8a8", learning_rates=rates.model_copy(update={"activation_scales": 5.0, "weight_scales": 5.0}))
-    assert quantized.changed == {}
+    monkeypatch.setattr(distillation, "RESTARTS", 0)
+    assert quantize(bits="w8a8", learning_rates=TOO_LARGE).changed == {}
+
+
+def test_tuning_begins_again_with_smaller_rates_where_they_are_too_large(module, calibration, quantize, monkeypatch):
+    rates = []
+    adam = distillation.Adam
+    monkeypatch.setattr(distillation, "Adam", lambda groups: rates.append([group["lr"] for group in groups]) or adam(groups))
+    before = divergence(module, qhyvit.quantize(module, calibration, "minmax", "w6a6"))
+    quantized = quantize(bits="w6a6", learning_rates=RATES.model_copy(update={"activation_scales": 0.5, "weights": 0.05}))
+    first, second, *_ = rates
+    assert second == [rate / 4 for rate in first]
+    assert divergence(module, quantized) < 0.5 * before
 
 
 def test_every_image_is_seen_before_any_is_seen_again():
@@ -143,11 +154,12 @@ def test_operand_without_a_uniform_quantizer_is_named(calibration):
         LearntNetwork(calibration.model, quantized, {})
 
 
-@pytest.mark.parametrize("weight_bits", [3, 6])
-def test_tuning_that_was_stopped_goes_on_to_the_same_bytes(calibration, tmp_path, monkeypatch, weight_bits):
+@pytest.mark.parametrize(("weight_bits", "rates"), [(3, RATES), (6, RATES), (3, TOO_LARGE)], ids=["3 bits", "6 bits", "begun again"])
+def test_tuning_that_was_stopped_goes_on_to_the_same_bytes(calibration, tmp_path, monkeypatch, weight_bits, rates):
     images = CalibrationImages(lambda: calibration.batches, None, 0)
     task = Task(calibration.model, calibration.statistics, {}, images, load_preset("minmax"), weight_bits, 3)
-    start, settings = find_quantizers(task, "partial"), load_preset("qhyvit-tuned").tuning.model_copy(update=FEW_STEPS)
+    start = find_quantizers(task, "partial")
+    settings = load_preset("qhyvit-tuned").tuning.model_copy(update=FEW_STEPS | {"learning_rates": rates})
     checkpoint, losses = Checkpoint(tmp_path / "checkpoint", "key"), []
 
     def loss(*arguments):
@@ -175,9 +187,9 @@ def test_checkpoint_of_other_settings_counts_as_none(tmp_path):
     learnt = {"scale": torch.nn.Parameter(torch.ones(2))}
     optimizer = torch.optim.Adam(learnt.values())
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4)
-    Checkpoint(tmp_path / "file", "one").save(Progress(0, 0.5), learnt, optimizer, schedule)
+    Checkpoint(tmp_path / "file", "one").save(Progress.of_start(0.5), learnt, optimizer, schedule)
     assert Checkpoint(tmp_path / "file", "other").restore(learnt, optimizer, schedule) is None
-    assert Checkpoint(tmp_path / "file", "one").restore(learnt, optimizer, schedule) == Progress(0, 0.5)
+    assert Checkpoint(tmp_path / "file", "one").restore(learnt, optimizer, schedule) == Progress.of_start(0.5)
     (tmp_path / "file").write_bytes(b"something else")
     with pytest.raises(InputError, match="file: not written by `qhyvit quantize`"):
         Checkpoint(tmp_path / "file", "one").restore(learnt, optimizer, schedule)

@@ -6,7 +6,10 @@ from qhyvit.config.base import Strict
 
 
 class LearningRates(Strict):
-    """Learning rates of Adam at up to 4 bits, halved for each further bit; they fall to 0 as a cosine. What has 0 is not tuned."""
+    """Learning rates of Adam at up to 4 bits, halved for each further bit; they fall to 0 as a cosine. What has 0 is not tuned.
+
+    A network for which they are too large begins again with a quarter of them.
+    """
 
     activation_scales: float = Field(ge=0, description="of the logarithms of activation scales")
     weight_scales: float = Field(ge=0, description="of the logarithms of weight scales")

@@ -16,23 +16,39 @@ from qhyvit.files import atomic_write
 from qhyvit.own_files import read_header, require, written_by
 
 MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # of Adam
-CHANGING = {"step", "least", "lr", "last_epoch", "_step_count", "_last_lr"}  # keys of the header
+PROGRESS = ("step", "start", "latest", "least", "restarts")  # numbers of the header
+CHANGING = {*PROGRESS, "lr", "initial_lr", "base_lrs", "last_epoch", "_step_count", "_last_lr"}  # keys of the header
 Tensors = dict[str, Tensor]
 
 
 @dataclass
 class Progress:
-    """Steps that are done, the least divergence of the held-out images, and the learnt values that had it; none if the start had it."""
+    """Steps that are done, and divergences of the held-out images: of the ``start``, the ``latest`` and the ``least``.
+
+    ``best`` are the learnt values that had the least; none if the start had it. ``restarts`` counts how often the steps began again.
+    """
 
     step: int
+    start: float
+    latest: float
     least: float
+    restarts: int = 0
     best: Tensors = field(default_factory=dict)
 
-    def note(self, step: int, divergence: float, learnt: Tensors) -> None:
+    @classmethod
+    def of_start(cls, divergence: float) -> "Progress":
+        """Return the progress before the first step."""
+        return cls(0, divergence, divergence, divergence)
+
+    def note(self, divergence: float, learnt: Tensors) -> None:
         """Take the divergence after a step, and the learnt values if it is the least so far."""
-        self.step = step
+        self.latest = divergence
         if divergence < self.least:
             self.least, self.best = divergence, {name: value.detach().clone() for name, value in learnt.items()}
+
+    def begin_again(self) -> None:
+        """Count a restart."""
+        self.step, self.restarts = 0, self.restarts + 1
 
 
 class Checkpoint:
@@ -66,19 +82,19 @@ class Checkpoint:
                 parts.setdefault(part, {})[of_part] = file.get_tensor(name)
             moments = {int(part.removeprefix("moments/")): values for part, values in parts.items() if part.startswith("moments/")}
             _check_tensors(parts, moments, learnt, optimizer)
-            expected = json.loads(self._header(Progress(0, 0.0), optimizer, schedule))
+            expected = json.loads(self._header(Progress.of_start(0.0), optimizer, schedule))
             agree = header["step"] == header["schedule"]["last_epoch"]
             require(_fits(header, expected) and agree, "its header is not that of this tuning")
         for name, value in parts["learnt"].items():
             learnt[name].data.copy_(value)
         optimizer.load_state_dict({"state": moments, "param_groups": header["groups"]})
         schedule.load_state_dict(header["schedule"])
-        return Progress(header["step"], header["least"], parts.get("best", {}))
+        return Progress(**{name: header[name] for name in PROGRESS}, best=parts.get("best", {}))
 
     def _header(self, progress: Progress, optimizer: Optimizer, schedule: LRScheduler) -> str:
         groups = optimizer.state_dict()["param_groups"]
-        steps = {"step": progress.step, "least": progress.least}
-        return json.dumps({"key": self.key, **steps, "groups": groups, "schedule": schedule.state_dict()})
+        numbers = {name: getattr(progress, name) for name in PROGRESS}
+        return json.dumps({"key": self.key, **numbers, "groups": groups, "schedule": schedule.state_dict()})
 
     def remove(self) -> None:
         """Remove the file, if there is one."""

@@ -2,11 +2,16 @@
 
 The loss is the Kullback-Leibler divergence from the FP32 softmax (Hinton et al., arXiv 1503.02531), over calibration images and their
 mirror images. Everything that is learnt is learnt at once, by Adam. A tenth of the images is held out, and the step with the least
-divergence there is taken; the start is one of them.
+divergence there is taken; the start is one of them. Where the divergence there rises by half at first, the learning rates are too large for
+the network: the tuning begins again with a quarter of them.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.optim import Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from qhyvit.calibration.losses import kl_loss
 from qhyvit.config.tuning import LearningRates, TuningSettings
@@ -19,6 +24,8 @@ from qhyvit.tuning.learnt_network import LearntNetwork
 
 HELD_OUT = 10  # one of so many images
 CHECKS = 16  # divergences of the held-out images that are measured, at equal distances
+RISE = 1.5  # of the divergence of the held-out images in the first quarter of the steps, by which learning rates are too large
+RESTARTS = 3  # at most
 
 
 def distill(
@@ -39,30 +46,40 @@ def distill(
 
     targets, expected = logits(task.model.graph_module, seen, 2 * len(seen)), logits(task.model.graph_module, held_out, len(held_out))
     network = LearntNetwork(task.model, start, changed)
-    optimizer = _optimizer(network, settings.learning_rates, task.weight_bits, task.activation_bits)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+    rates = _learning_rates(settings.learning_rates, task.weight_bits, task.activation_bits)
+    optimizer, schedule = _optimizer(network, rates, settings.steps)
+    begun = {name: value.detach().clone() for name, value in network.learnt_values().items()}
 
     def divergence() -> float:
         return float(kl_loss(logits(network, held_out, len(held_out)), expected, generator))
 
-    progress = (checkpoint and checkpoint.restore(network.learnt_values(), optimizer, schedule)) or Progress(0, divergence())
-    with steps_with_note(settings.steps - progress.step, "tuning") as end_step:
-        for step in range(progress.step + 1, settings.steps + 1):
-            batch = batches[step - 1]
+    progress = (checkpoint and checkpoint.restore(network.learnt_values(), optimizer, schedule)) or Progress.of_start(divergence())
+    with steps_with_note(settings.steps, "tuning") as show:
+        while progress.step < settings.steps:
+            batch = batches[progress.step]
             loss = kl_loss(network(_take(seen, batch)), targets[batch], generator)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-            if step % max(1, settings.steps // CHECKS) == 0 or step == settings.steps:
-                progress.note(step, divergence(), network.learnt_values())
+            progress.step += 1
+            if progress.step % max(1, settings.steps // CHECKS) == 0 or progress.step == settings.steps:
+                progress.note(divergence(), network.learnt_values())
+                if _rates_are_too_large(progress, settings.steps):
+                    network.set_learnt_values(begun)
+                    progress.begin_again()
+                    optimizer, schedule = _optimizer(network, [rate / 4**progress.restarts for rate in rates], settings.steps)
                 if checkpoint:
                     checkpoint.save(progress, network.learnt_values(), optimizer, schedule)
-            end_step(f"KL {loss.detach():.4f}, held out {progress.least:.4f}")
+            show(progress.step, f"KL {loss.detach():.4f}, held out {progress.least:.4f}")
     if not progress.best:
         return start, changed
     network.set_learnt_values(progress.best)
     return network.quantizers(), network.parameters_changed()
+
+
+def _rates_are_too_large(progress: Progress, steps: int) -> bool:
+    return progress.step <= steps // 4 and progress.latest > RISE * progress.start and progress.restarts < RESTARTS
 
 
 def _split(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -81,20 +98,26 @@ def _take(images: Tensor, numbers: Tensor) -> Tensor:
     return torch.where(mirrored, taken.flip(-1), taken).contiguous(memory_format=torch.channels_last)
 
 
-def _optimizer(network: LearntNetwork, rates: LearningRates, weight_bits: int, activation_bits: int) -> torch.optim.Adam:
-    """Return Adam with a learning rate per group, halved for each bit above 4: the same change of a scale or value moves more integers."""
+def _learning_rates(rates: LearningRates, weight_bits: int, activation_bits: int) -> list[float]:
+    """Return the rates of each group, halved for each bit above 4: the same change of a scale or value moves more integers."""
     of_weights, of_activations = (0.5 ** max(0, bits - 4) for bits in (weight_bits, activation_bits))
-    groups = [
-        (network.scales(of_weights=False), rates.activation_scales * of_activations),
-        (network.scales(of_weights=True), rates.weight_scales * of_weights),
-        (network.vectors(), rates.biases * of_activations),
-        (network.weight_values(), rates.weights * of_weights),
+    return [
+        rates.activation_scales * of_activations,
+        rates.weight_scales * of_weights,
+        rates.biases * of_activations,
+        rates.weights * of_weights,
     ]
-    learnt = [{"params": parameters, "lr": rate} for parameters, rate in groups if parameters and rate]
+
+
+def _optimizer(network: LearntNetwork, rates: Sequence[float], steps: int) -> tuple[Adam, CosineAnnealingLR]:
+    """Return Adam with a learning rate per group of what is learnt, and their fall to 0. What has a rate of 0 is not learnt."""
+    groups = [network.scales(of_weights=False), network.scales(of_weights=True), network.vectors(), network.weight_values()]
+    learnt = [{"params": parameters, "lr": rate} for parameters, rate in zip(groups, rates, strict=True) if parameters and rate]
     for group in learnt:
         for parameter in group["params"]:  # type: ignore[attr-defined]
             parameter.requires_grad_(True)
-    return torch.optim.Adam(learnt)
+    optimizer = Adam(learnt)
+    return optimizer, CosineAnnealingLR(optimizer, steps)
 
 
 def _batches(count: int, size: int, steps: int, generator: torch.Generator) -> list[Tensor]:
