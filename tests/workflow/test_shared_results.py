@@ -8,7 +8,7 @@ import pytest
 from conftest import Project, commit_everything
 
 from qhyvit.errors import InputError
-from workflow.scripts.shared_results import ARCHIVE, require_equal, take
+from workflow.scripts.shared_results import ARCHIVE, require_results, take
 
 SEED = "results/tiny/tiny_hybrid/seed0"
 
@@ -67,7 +67,12 @@ def test_other_results_at_the_same_place_are_refused(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "images.csv").write_text(text)
     with pytest.raises(InputError, match=r"results/images.csv: is not that of reports/runs.tar.xz"):
-        require_equal([Path("results/images.csv")], Path("fetched"))
+        require_results([Path("results/images.csv")], Path("fetched"))
+
+
+def test_archive_with_other_files_is_refused():
+    with pytest.raises(InputError, match=r"runs.tar.xz: has src/sitecustomize.py, which is no result"):
+        require_results([Path("src/sitecustomize.py")], Path("fetched"))
 
 
 def test_no_results_is_one_line(fresh):

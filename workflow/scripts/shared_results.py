@@ -49,7 +49,7 @@ def fetch() -> None:
     with TemporaryDirectory(dir=".", prefix=".shared-results-") as folder, tarfile.open(ARCHIVE) as archive:
         archive.extractall(folder, filter="data")
         paths = [Path(member.name) for member in archive if member.isfile()]
-        require_equal(paths, Path(folder))
+        require_results(paths, Path(folder))
         for path in paths:
             take(Path(folder, path), path)
     typer.echo(f"{len(paths)} files of {ARCHIVE} are in {RESULTS} and {RECORDS}")
@@ -61,9 +61,11 @@ def files_shared() -> list[Path]:
     return sorted([*results, *(path for path in RECORDS.rglob("*") if path.is_file())])
 
 
-def require_equal(paths: Iterable[Path], folder: Path) -> None:
-    """Raise InputError for a result that is here too, with other bytes."""
+def require_results(paths: Iterable[Path], folder: Path) -> None:
+    """Raise InputError for a result that is here too, with other bytes, and for a file that is neither a result nor a record."""
     for path in paths:
+        if not (path.is_relative_to(RESULTS) or path.is_relative_to(RECORDS)):
+            raise InputError(f"{ARCHIVE}: has {path}, which is no result; `make share-results` on a machine that has them writes it anew")
         if not path.is_relative_to(RECORDS) and path.exists() and not cmp(path, folder / path, shallow=False):
             raise InputError(f"{path}: is not that of {ARCHIVE}; move {RESULTS} away to take the shared results, or share those here")
 
