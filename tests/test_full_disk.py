@@ -5,7 +5,10 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from qhyvit import cli
+from qhyvit.data.dvc import pull
 from qhyvit.deploy.extra import convertible
 from qhyvit.deploy.openvino import save
 from qhyvit.errors import InputError, UnwritableError
@@ -147,3 +151,13 @@ def test_full_disk_is_no_operator_without_a_form():
     with pytest.raises(OSError, match="No space left") as raised, convertible("ONNX"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert raised.value.errno == errno.ENOSPC
+
+
+def test_failed_pull_of_data_tells_the_free_space(tmp_path, monkeypatch):
+    """DVC does not say that a disk was full when it placed files that it had fetched."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("qhyvit.data.dvc.disk_usage", lambda path: SimpleNamespace(free=3 * 2**20))
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], check=True)
+    with pytest.raises(InputError, match=r"images: `dvc pull` failed: .* or the disk is full \(3 MiB are free\)$"):
+        pull(Path("images"))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -135,12 +136,17 @@ def _fix_private(target: Path) -> str:
         return f"The remote {remote} holds a corrupted {found[1]} (fix: delete there {objects}, then {share})"
     fix = f"delete there {listed[0]}, then {share}" if listed else share
     changed = f"{target} was changed here (to drop the change: `dvc --cd {PRIVATE} pull --force`)"
-    return f"Either the remote {remote} lacks an object (fix: {fix}) or cannot be reached, or {changed}"
+    return f"Either the remote {remote} lacks an object (fix: {fix}) or cannot be reached, or {changed}, or {_full()}"
 
 
 def _fix_own(target: Path, has_git: bool) -> str:
     restore = "`git checkout -- dvc-store`" if has_git else "unpack dvc-store again"
     return (
         f"Either the DVC remote lacks an object or holds a corrupted one (fix: {restore}, or"
-        f" `dvc push` from an intact copy), or {target} was changed here (to keep the change: `dvc commit data.dvc`)"
+        f" `dvc push` from an intact copy), or {target} was changed here (to keep the change: `dvc commit data.dvc`), or {_full()}"
     )
+
+
+def _full() -> str:
+    """Name a cause that DVC does not tell when it places files that it has fetched."""
+    return f"the disk is full ({disk_usage(Path.cwd()).free / 2**20:,.0f} MiB are free)"
