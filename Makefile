@@ -97,14 +97,17 @@ lock:
 	  --no-emit-package torch --output-file requirements.lock --quiet
 	grep -v -E '^(nvidia-|cuda-|triton)' requirements.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
 
-# Makes the embedded images and weights again and puts them under DVC. A run only pulls them.
+# Makes the embedded images and weights again and puts them under DVC. A run only pulls them. What is not made comes from the store: DVC
+# commits the file data.dvc as a whole.
 images: $(INSTALLED)
+	$(BIN)/dvc pull
 	$(BIN)/python workflow/scripts/run.py --configfile "$$CONFIG" -- fetch_cifar10
 	rm -rf data/cifar10 data/cifar10-tuning data/cifar10-final && mkdir -p data && cp -r results/cifar10-sample/*/ data
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
 
 weights: $(INSTALLED)
 	$(if $(MODEL),,$(error MODEL is not given; name one of the section `training` of $(CONFIG), as in MODEL=mobilevit_xxs))
+	$(BIN)/dvc pull
 	$(BIN)/python workflow/scripts/run.py --configfile "$$CONFIG" -- results/training/$(MODEL).safetensors
 	mkdir -p data/weights && cp results/training/$(MODEL).safetensors data/weights/
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push

@@ -1,7 +1,8 @@
-"""Results of every method on two convolutional networks and 1,800 photographs, in two folds calibrated on each other's images.
+"""Results on two convolutional networks and 1,800 photographs, in two folds calibrated on each other's images.
 
 The images cannot come with the project, so the folds run where they are, each by itself, and what this pools are their reports:
-`make reproduce CONFIG=config/experiments/imagenet-mini.yaml IMAGENET_MINI=/path`, and the same with imagenet-mini-swapped.yaml.
+`make reproduce CONFIG=config/experiments/imagenet-mini.yaml IMAGENET_MINI=/path`, and the same with imagenet-mini-swapped.yaml. The
+experiments imagenet-mini-tuning.yaml and imagenet-mini-tuning-swapped.yaml are pooled likewise.
 """
 
 from pathlib import Path
@@ -19,7 +20,7 @@ from qhyvit.reporting.runs import KEY, read_results, tabulate
 from qhyvit.reporting.tables.accuracy import accuracy_table
 from qhyvit.reporting.write import to_markdown
 
-FOLDS = [Path("config/experiments/imagenet-mini.yaml"), Path("config/experiments/imagenet-mini-swapped.yaml")]
+EXPERIMENTS = {"imagenet_mini": "imagenet-mini", "imagenet_mini_tuning": "imagenet-mini-tuning"}  # by the file they are pooled in
 NOTES = (
     "Top-1 in percent on {images:,} images, the drop in points with its 95 % paired-bootstrap interval over images. Two folds:"
     " calibrated on one draw of images of the one half, evaluated on the other. Both halves are easier than ImageNet's whole validation"
@@ -28,16 +29,22 @@ NOTES = (
 
 
 def main() -> None:
-    """Write reports/benchmarks/imagenet_mini.{csv,md} of the reports of both folds."""
-    missing = [fold for fold in FOLDS if not (_reports(fold) / "correct.csv").exists()]
+    """Write reports/benchmarks/imagenet_mini.{csv,md} and imagenet_mini_tuning.{csv,md} of the reports of both folds."""
+    for file, name in EXPERIMENTS.items():
+        pool(file, [Path("config/experiments") / f"{name}{fold}.yaml" for fold in ("", "-swapped")])
+
+
+def pool(file: str, folds: list[Path]) -> None:
+    """Write reports/benchmarks/<file>.{csv,md} of the reports of the experiments ``folds``, if there are both."""
+    missing = [fold for fold in folds if not (_reports(fold) / "correct.csv").exists()]
     if missing:
         print(f"skipped: no report of {' and '.join(map(str, missing))}; run it with make reproduce CONFIG=... IMAGENET_MINI=/path")
         return
-    methods = read_catalog(load_config(FOLDS[0], allow_unset_env=True).experiment.methods_file)
-    table = tabulate(pooled([result for fold in FOLDS for result in fold_results(_reports(fold))]), methods)
-    with atomic_write(REPORTS / "imagenet_mini.csv") as path:
+    methods = read_catalog(load_config(folds[0], allow_unset_env=True).experiment.methods_file)
+    table = tabulate(pooled([result for fold in folds for result in fold_results(_reports(fold))]), methods)
+    with atomic_write(REPORTS / f"{file}.csv") as path:
         table.drop(columns="dataset").to_csv(path, index=False, float_format="%.6g")
-    with atomic_write(REPORTS / "imagenet_mini.md") as path:
+    with atomic_write(REPORTS / f"{file}.md") as path:
         shown = accuracy_table(table[table.method != FP32], methods).drop(columns="mode")
         path.write_text(f"{to_markdown(shown)}\n{NOTES.format(images=table.images.max())}\n")
 
