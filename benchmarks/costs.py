@@ -1,5 +1,6 @@
 """CPU-seconds of parts of a job that a run on small images does not show, and the size of networks."""
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,8 +13,10 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from qhyvit.config.loading import Config
-from qhyvit.data.entries import Entry
-from qhyvit.data.labelled_images import LabelledImages
+from qhyvit.data.decoded import Batches, decode
+from qhyvit.data.entries import Entry, pixel_hash, read_image
+from qhyvit.data.labelled_images import LabelledImages, Transform
+from qhyvit.evaluation.evaluation_set import BATCH_SIZE
 from qhyvit.evaluation.metrics import mean_kl, top1_correct
 from qhyvit.evaluation.statistics import drop_interval
 from qhyvit.models.zoo import build, example_input, make_transform
@@ -34,15 +37,31 @@ def network_sizes(config: Config) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["gmacs", "parameters"])
 
 
-def read_seconds(config: Config, count: int = 50) -> float:
+def decode_seconds(config: Config, count: int = 50) -> float:
     """Measure the seconds to read, check and transform one photograph."""
-    model = build(config.models[config.experiment.models[0]], config.experiment.dataset.classes)
-    noise = np.random.default_rng(0).integers(0, 256, (15, 20, 3), dtype=np.uint8)
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "photograph.jpg"
-        Image.fromarray(noise).resize(PHOTOGRAPH, Image.Resampling.BICUBIC).save(path, quality=95)
-        images = LabelledImages([Entry(path, 0, None)], make_transform(model, config.experiment.dataset))
+        images = LabelledImages([_photograph(Path(folder))], _transform(config))
         return _seconds(lambda: images[0], count)
+
+
+def read_seconds(config: Config, count: int = 200) -> float:
+    """Measure the seconds to read one photograph that was decoded before, and to make the input of a network of it."""
+    with TemporaryDirectory() as folder:
+        entries = [_photograph(Path(folder))] * count
+        decoded = decode(entries, _transform(config), Path(folder) / "decoded")
+        return _seconds(lambda: deque(Batches(decoded, BATCH_SIZE, range(count)), maxlen=0), 1) / count
+
+
+def _photograph(folder: Path) -> Entry:
+    noise = np.random.default_rng(0).integers(0, 256, (15, 20, 3), dtype=np.uint8)
+    path = folder / "photograph.jpg"
+    Image.fromarray(noise).resize(PHOTOGRAPH, Image.Resampling.BICUBIC).save(path, quality=95)
+    return Entry(path, 0, pixel_hash(read_image(path)))
+
+
+def _transform(config: Config) -> Transform:
+    model = build(config.models[config.experiment.models[0]], config.experiment.dataset.classes)
+    return make_transform(model, config.experiment.dataset)
 
 
 def merge_seconds(classes: int, images: int = 5000) -> float:

@@ -1,4 +1,7 @@
-"""List scheduling (Graham, SIAM J. Applied Mathematics 17 (1969) 416): a free worker takes the first job of a list that can start."""
+"""List scheduling (Graham, SIAM J. Applied Mathematics 17 (1969) 416): a free worker takes the first job of a list that can start.
+
+Workers are of kinds, such as CPU cores and GPUs; each job takes one worker of its kind.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -16,25 +19,29 @@ def dependencies(jobs: Mapping[int, Job]) -> Dependencies:
     return {number: {makers[path] for path in job.input if path in makers} for number, job in jobs.items()}
 
 
-def makespan(seconds: Mapping[int, float], needs: Dependencies, workers: int) -> float:
-    """Return the seconds until the last job ends, if each takes one worker; the list is in the order of their numbers."""
+def makespan(seconds: Mapping[int, float], needs: Dependencies, workers: Mapping[str, int], kinds: Mapping[int, str]) -> float:
+    """Return the seconds until the last job ends, with so many ``workers`` of each kind; the list is in the order of the jobs' numbers."""
     missing = Counter({job: len(needs[job]) for job in seconds})
     users: dict[int, list[int]] = {job: [] for job in seconds}
     for job, needed in needs.items():
         for other in needed:
             users[other].append(job)
-    ready = sorted(job for job in seconds if not missing[job])
+    ready: dict[str, list[int]] = {kind: sorted(job for job in seconds if kinds[job] == kind and not missing[job]) for kind in workers}
+    free = dict(workers)
     running: list[tuple[float, int]] = []
     now = 0.0
-    while ready or running:
-        while ready and len(running) < workers:
-            job = heappop(ready)
-            heappush(running, (now + seconds[job], job))
+    while running or any(ready.values()):
+        for kind, waiting in ready.items():
+            while waiting and free[kind]:
+                job = heappop(waiting)
+                free[kind] -= 1
+                heappush(running, (now + seconds[job], job))
         now, ended = heappop(running)
+        free[kinds[ended]] += 1
         for job in users[ended]:
             missing[job] -= 1
             if not missing[job]:
-                heappush(ready, job)
+                heappush(ready[kinds[job]], job)
     return now
 
 
