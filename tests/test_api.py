@@ -4,8 +4,10 @@ import os
 import re
 import subprocess
 import sys
+from copy import deepcopy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import REPOSITORY
@@ -111,6 +113,18 @@ def test_saved_model_loads_to_equal_outputs(images, tmp_path):
     again = qhyvit.load(tmp_path / "model.safetensors", module)
     assert torch.equal(again(images), quantized(images))
     assert again.settings == quantized.settings
+
+
+def test_a_deep_copy_is_a_quantized_model_of_its_own(images):
+    quantized = qhyvit.quantize(Classifier(), images, bits="w4a4")
+    before = quantized(images)
+    copy = deepcopy(quantized)
+    assert torch.equal(copy(images), before)
+    for parameter in copy.parameters():
+        parameter.data.zero_()
+    assert torch.equal(quantized(images), before)
+    assert not torch.equal(copy(images), before)
+    pd.testing.assert_frame_equal(deepcopy(quantized).report(), quantized.report())
 
 
 def test_load_refuses_other_weights(images, tmp_path):

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import torch
@@ -62,6 +62,12 @@ class QuantizedModel(nn.Module):
             said = f"images: have the shape {list(images.shape)}, and those of the calibration [B, {', '.join(map(str, size))}]"
             raise InputError(f"{said}; resize and crop them to that size, or calibrate with images of the other size")
         return self.graph_module(images)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy the module; the copy shares the traced original and the quantizers, which do not change."""
+        copy = type(self)(self.traced, self.quantizers, self.changed, dict(self.settings), dict(self.site_errors), self._image)
+        copy.graph_module = deepcopy(self.graph_module, memo)
+        return copy.train(self.training)
 
     @cached_property
     def unquantized(self) -> list[UnquantizedProduct]:
