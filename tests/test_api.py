@@ -156,7 +156,7 @@ def test_calibration_of_other_weights_is_refused(images):
     [
         ({"method": "qhyvitt"}, "unknown method 'qhyvitt'.*qhyvit"),
         ({"method": "easyquant", "mode": "full"}, "method 'easyquant' has no mode 'full'; choose one of partial"),
-        ({"bits": "w9a8"}, "'w9a8' is not of the form w8a8"),
+        ({"bits": "w9a8"}, "'w9a8': state 2 to 8 bits of weights"),
         ({"images": torch.empty(0, 3, 8, 8)}, "images: there are none"),
         ({"images": [torch.zeros(3, 8, 8), torch.zeros(3, 9, 9)]}, "images: have several sizes"),
         ({"images": torch.full((2, 3, 8, 8), torch.nan)}, "images: hold values that are not finite"),

@@ -5,6 +5,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 import qhyvit
@@ -67,7 +68,7 @@ def test_module_that_cannot_be_quantized_is_one_clear_error(images, module, mess
 
 @pytest.mark.parametrize("bits", ["w1a8", "w8a9", "w9a9", "w8", 8, ""])
 def test_bits_out_of_range_are_refused(images, bits):
-    with pytest.raises(qhyvit.InputError, match=rf"bit-width '?{bits}'? is not of the form w8a8; state 2 to 8 bits"):
+    with pytest.raises(qhyvit.InputError, match=rf"bit-width '?{bits}'?: state 2 to 8 bits"):
         qhyvit.quantize(Classifier(), images, bits=bits)
 
 
@@ -188,3 +189,66 @@ def test_export_to_an_unknown_ending_is_refused(images, tmp_path):
     with pytest.raises(qhyvit.InputError, match=r"model\.tflite: no format has this suffix; give \.xml for OpenVINO or \.onnx for ONNX"):
         qhyvit.quantize(Classifier(), images, method="minmax").export(tmp_path / "model.tflite")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Classifier().state_dict(), "is OrderedDict, no torch.nn.Module; give the network itself, with its weights loaded"),
+        (Classifier, "is type, no torch.nn.Module"),
+        (nn.DataParallel(Classifier()), "is a network in DataParallel; give the original network"),
+        (torch.compile(Classifier()), "is a network in torch.compile; give the original network"),
+        (torch.jit.trace(Classifier().eval(), torch.zeros(1, 3, 8, 8)), "is a network in TorchScript; give the original network"),
+        (Classifier().half(), r"has parameters of torch\.float16; quantization starts from FP32, so give module\.float\(\)"),
+    ],
+    ids=["state-dict", "class", "data-parallel", "compiled", "script", "half"],
+)
+def test_what_is_no_plain_module_of_fp32_is_refused(images, module, message):
+    with pytest.raises(qhyvit.InputError, match=message):
+        qhyvit.quantize(module, images, method="minmax")
+
+
+def test_missing_images_are_refused():
+    with pytest.raises(qhyvit.InputError, match="images: are NoneType; give a tensor"):
+        qhyvit.quantize(Classifier(), None)
+
+
+def test_images_of_double_precision_are_those_of_single_precision(images):
+    module = Classifier()
+    expected = qhyvit.quantize(module, images, method="minmax")(images)
+    assert torch.equal(qhyvit.quantize(module, images.double(), method="minmax")(images), expected)
+
+
+def test_bits_may_be_written_as_in_tables(images):
+    module = Classifier()
+    quantized = qhyvit.quantize(module, images, method="minmax", bits="W4A8")
+    assert quantized.settings["bits"] == "w4a8"
+    assert torch.equal(quantized(images), qhyvit.quantize(module, images, method="minmax", bits="w4a8")(images))
+
+
+def test_a_site_to_keep_may_be_one_name(images, tmp_path):
+    pytest.importorskip("openvino")
+    quantized = qhyvit.quantize(Classifier(), images, method="minmax", bits="w6a6")
+    assert quantized.export(tmp_path / "model.xml", keep="conv").kept == ["conv"]
+    with pytest.raises(qhyvit.InputError, match="keep 'stem': no quantized site of this network"):
+        quantized.export(tmp_path / "model.xml", keep="stem")
+
+
+def test_a_quantized_model_is_not_pickled(images, tmp_path):
+    quantized = qhyvit.quantize(Classifier(), images, method="minmax")
+    with pytest.raises(qhyvit.InputError, match=r"cannot be pickled, as by torch\.save; write it with its method save"):
+        torch.save(quantized, tmp_path / "quantized.pt")
+
+
+def test_missing_and_foreign_files_are_not_loaded(tmp_path):
+    with pytest.raises(qhyvit.InputError, match="no such file; give one that QuantizedModel"):
+        qhyvit.load(tmp_path / "none.safetensors", Classifier())
+    save_file(Classifier().state_dict(), tmp_path / "weights.safetensors")
+    with pytest.raises(qhyvit.InputError, match=r"not written by .* \(ValueError: it has no header\); give a file that is"):
+        qhyvit.load(tmp_path / "weights.safetensors", Classifier())
+
+
+def test_a_saved_model_may_be_read_by_those_who_may_read_other_files(images, tmp_path):
+    qhyvit.quantize(Classifier(), images, method="minmax").save(tmp_path / "quantized.safetensors")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "quantized.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode

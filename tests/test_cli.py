@@ -232,10 +232,12 @@ def test_help_lists_commands_by_panel_without_importing_them(monkeypatch, capsys
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 0
-    _, users, steps = re.split("─ (?:For users|Workflow steps) ─", capsys.readouterr().out)
+    panels = "Quantize a model|Results and data of experiments|Steps of the workflow, which take an experiment"
+    _, models, results, steps = re.split(f"─ (?:{panels}) ─", capsys.readouterr().out)
     for panel, commands in (
-        (users, ("convert", "inspect", "quantize", "evaluate", "diff")),
-        (steps, ("fetch", "calibrate", "table", "figure")),
+        (models, ("convert", "inspect")),
+        (results, ("claims", "diff")),
+        (steps, ("fetch", "calibrate", "quantize", "evaluate", "table", "figure")),
     ):
         assert all(f"│ {command} " in panel for command in commands)
 

@@ -81,7 +81,10 @@ def test_folder_of_images_becomes_files_that_run_and_a_page(template, convert):
     assert float(rows[2][2]) == float(rows[1][2])
     assert page.addresses == []
     text = (out / "report.html").read_text()
-    assert "5 images calibrated; the table is on 5 others." in text
+    assert "5 images calibrated (32 are usual); the table is on 5 others." in text
+    assert "There is no top-1" not in text
+    config = timm.data.resolve_data_config({}, model=timm.create_model("test_convnext"))
+    assert f"less the mean {config['mean'][0]:g}, " in text
     assert len(set(re.findall(r'id="worst-([^"]+)"', text))) == 5
     assert load_engine(out / "model.xml").logits(torch.zeros(1, 3, 64, 64)).shape == (1, 2)
 
@@ -90,10 +93,11 @@ def test_folder_of_images_becomes_files_that_run_and_a_page(template, convert):
     ("arguments", "message"),
     [
         (("--output", "photos"), "photos: already there; give another folder, or remove it"),
-        (("--bits", "w1a8"), "bit-width 'w1a8' is not of the form w8a8"),
+        (("--bits", "w1a8"), "bit-width 'w1a8': state 2 to 8 bits of weights"),
         (("--method", "magic"), "unknown method 'magic'"),
         (("--model", "test_convnextt"), "unknown model 'test_convnextt'"),
         (("--images", "nowhere"), "nowhere: no such folder; give a folder of images"),
+        (("--images", "weights.safetensors"), "weights.safetensors: is a file; give a folder of images"),
         (("--images", "photos", "--evaluation", "nowhere"), "nowhere: no such folder"),
         (("--classes", "3"), "weights.safetensors: does not fit the model"),
         (("--checkpoint", "none.safetensors"), "none.safetensors: no such"),

@@ -57,7 +57,7 @@ def test_sites_blocks_and_totals_are_shown(description):
     assert f"{64 * (48 + 9) + 128 * 4 + 2 * 128 * 8 + 2 * 256 * 8 + 16:,} MACs at [3, 16, 16]" in text
     assert "bridge blocks" in text
     assert "There are no bridge blocks." in shown(description | {"bridge_blocks": []})
-    assert "No product stays FP32" in text
+    assert "All products have quantizers" in text
 
 
 def test_products_that_stay_fp32_are_shown_with_reason(description):

@@ -25,7 +25,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with _writing(path, temporary):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.touch()  # libraries say less of a folder that cannot be written
+            mode = temporary.stat().st_mode
             yield temporary
+            temporary.chmod(mode)  # safetensors leaves files that only their owner may read
             temporary.replace(path)
     finally:
         with suppress(OSError):

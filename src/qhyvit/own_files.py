@@ -43,7 +43,9 @@ def require(holds: bool, what: str) -> None:
 
 def read_header(file: safe_open) -> dict[str, Any]:
     """Return the header that the project has written into a file of tensors. Raises an error of FAULTS if it has not."""
-    header = json.loads(file.metadata()["header"])
+    metadata = file.metadata()
+    require(bool(metadata), "it has no header")
+    header = json.loads(metadata["header"])
     require(isinstance(header, dict), "its header is no JSON object")
     if "provenance" in header:
         _check_record(header["provenance"])

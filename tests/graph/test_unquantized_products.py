@@ -128,7 +128,7 @@ def product(name, share):
 
 
 def test_sentence_names_count_share_and_modules():
-    assert unquantized_sentence([]) == "No product stays FP32."
+    assert unquantized_sentence([]) == "All products have quantizers."
     assert unquantized_sentence([product("a", 0.25)]) == "1 product, 25 % of the multiply-accumulates, is not quantized: a."
     many = [product(name, 0.01) for name in "aabcdefg"]
     assert unquantized_sentence(many) == "8 products, 8 % of the multiply-accumulates, are not quantized: a, b, c, d, e and 2 others."

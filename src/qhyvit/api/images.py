@@ -19,6 +19,10 @@ LARGEST_FOLDER = 256  # images; of a larger folder as many are drawn
 
 def gather(images: Images, module: nn.Module, seed: int) -> Tensor:
     """Join images of any accepted kind to one tensor [N, C, H, W] on the CPU; those of a folder are transformed for ``module``."""
+    if not isinstance(images, str | Path | Iterable):
+        raise InputError(
+            f"images: are {type(images).__name__}; give a tensor [N, C, H, W], a DataLoader, an iterable of tensors, or a folder"
+        )
     if isinstance(images, str | Path):
         images = read_images(draw(list_images(Path(images)), LARGEST_FOLDER, seed), transform_of(module))
     batches = list(_batches(images))
@@ -51,10 +55,24 @@ def transform_of(module: nn.Module) -> Transform:
     return transform
 
 
+def describe_transform(module: nn.Module) -> str:
+    """Say in one sentence what the transform of `transform_of` does, for those who run the network elsewhere."""
+    from timm.data import resolve_data_config  # as above
+
+    config = resolve_data_config({}, model=module)
+    channels, height, width = config["input_size"]
+    mean, deviation = (", ".join(f"{value:g}" for value in config[name]) for name in ("mean", "std"))
+    return (
+        f"Images [1, {channels}, {height}, {width}] are RGB, resized ({config['interpolation']}) and cropped (timm's crop_pct"
+        f" {config['crop_pct']:g}, crop_mode {config['crop_mode']}), scaled to 0..1, less the mean {mean}, over the standard deviation"
+        f" {deviation}."
+    )
+
+
 def _batches(images: Tensor | Iterable[Any]) -> Iterator[Tensor]:
     for item in [images] if isinstance(images, Tensor) else images:
         tensor = item[0] if isinstance(item, tuple | list) else item
         if not isinstance(tensor, Tensor) or tensor.ndim not in (3, 4) or not tensor.is_floating_point():
             found = f"{tensor.dtype} of shape {list(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
             raise InputError(f"images: expected float tensors [C, H, W] or [B, C, H, W], not {found}; apply the transform of the model")
-        yield (tensor if tensor.ndim == 4 else tensor[None]).cpu()
+        yield (tensor if tensor.ndim == 4 else tensor[None]).cpu().float()

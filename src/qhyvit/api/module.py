@@ -8,9 +8,19 @@ from torch import Tensor, nn
 
 from qhyvit.errors import InputError
 
+WRAPPERS: dict[type, str] = {
+    nn.DataParallel: "DataParallel",
+    nn.parallel.DistributedDataParallel: "DistributedDataParallel",
+    torch.jit.ScriptModule: "TorchScript",
+}
+
 
 def device_of(module: nn.Module) -> str:
-    """Return the device of all parameters and buffers; "cpu" if there are none. Raises InputError if they are on several, or on none."""
+    """Return the device of all parameters and buffers; "cpu" if there are none.
+
+    Raises InputError if they are on several, or on none, and for anything that is no plain module of FP32.
+    """
+    _require_plain(module)
     devices = {str(tensor.device) for tensor in chain(module.parameters(), module.buffers())} or {"cpu"}
     if len(devices) > 1:
         raise InputError(f"module: is on several devices ({', '.join(sorted(devices))}); move all of it to one of them")
@@ -18,6 +28,18 @@ def device_of(module: nn.Module) -> str:
     if device == "meta":
         raise InputError("module: is on the device meta, so its parameters have no values; load its weights first")
     return device
+
+
+def _require_plain(module: nn.Module) -> None:
+    """Raise InputError for what is no module, for a wrapper of one, which cannot be traced, and for parameters that are not of float32."""
+    if not isinstance(module, nn.Module):
+        raise InputError(f"module: is {type(module).__name__}, no torch.nn.Module; give the network itself, with its weights loaded")
+    wrapper = next((name for kind, name in WRAPPERS.items() if isinstance(module, kind)), None)
+    if wrapper or hasattr(module, "_orig_mod"):
+        raise InputError(f"module: is a network in {wrapper or 'torch.compile'}; give the original network")
+    others = {str(tensor.dtype) for tensor in module.parameters() if tensor.is_floating_point()} - {"torch.float32"}
+    if others:
+        raise InputError(f"module: has parameters of {' and '.join(sorted(others))}; quantization starts from FP32, so give module.float()")
 
 
 def require_logits(logits: object) -> None:

@@ -58,7 +58,7 @@ def quantize(
     recorded = {
         "method": method,
         "mode": mode,
-        "bits": bits,
+        "bits": bits.lower(),
         "seed": calibration.seed,
         "input": list(calibration.batches[0].shape[1:]),
         **settings.model_dump(mode="json"),

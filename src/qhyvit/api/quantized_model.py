@@ -4,7 +4,7 @@ from collections.abc import Collection
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self, SupportsIndex
 
 import pandas as pd
 import torch
@@ -69,6 +69,10 @@ class QuantizedModel(nn.Module):
         copy.graph_module = deepcopy(self.graph_module, memo)
         return copy.train(self.training)
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Raise InputError: pickles are not written."""
+        raise InputError("QuantizedModel: cannot be pickled, as by torch.save; write it with its method save, and read it by qhyvit.load")
+
     @cached_property
     def unquantized(self) -> list[UnquantizedProduct]:
         """Products that no method quantizes, with the reason and their share of the multiply-accumulates."""
@@ -97,12 +101,13 @@ class QuantizedModel(nn.Module):
     def export(self, path: Path | str, *, keep: Collection[str] = ()) -> Exported:
         """Write the model for an inference engine: OpenVINO for an ending in .xml, with its .bin next to it, ONNX for one in .onnx.
 
-        The file takes one image at a time, [1, C, H, W]. Each site is checked against this simulation, and the result says how they differ.
-        The sites ``keep`` stay FP32. Raises InputError for another ending, for a missing package of the extra `deploy`, and for quantizers
-        that the engine cannot execute, with the first site and the reason.
+        The file takes one image at a time, [1, C, H, W], transformed as those of the calibration were. Each site is checked against this
+        simulation, and the result says how they differ. The sites ``keep`` stay FP32. Raises InputError for another ending, for a missing
+        package of the extra `deploy`, and for quantizers that the engine cannot execute, with the first site and the reason.
         """
+        kept = [keep] if isinstance(keep, str) else keep
         model = self.traced.copy_to("cpu").with_parameters(parameters_on_device(self.changed, "cpu"))
-        return export(model, on_device(self.quantizers, "cpu"), self._image.cpu(), Path(path), keep)
+        return export(model, on_device(self.quantizers, "cpu"), self._image.cpu(), Path(path), kept)
 
     def save(self, path: Path | str) -> None:
         """Write quantizers and settings to a safetensors file, whole or not at all; `load` needs the original module next to it."""
@@ -113,15 +118,19 @@ class QuantizedModel(nn.Module):
 def load(path: Path | str, module: nn.Module) -> QuantizedModel:
     """Read back what `QuantizedModel.save` wrote, for the ``module`` that it was made from.
 
-    Raises InputError for any other file, and for a module with other weights.
+    Raises InputError for any other file, and for another module or one with other weights.
     """
     device = device_of(module)
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; give one that QuantizedModel.save has written")
     with written_by(Path(path), "QuantizedModel.save"):
         quantizers, record = load_quantizers(Path(path), device)
         changed = load_parameters(Path(path), device)
         settings, weights, site_errors = record["settings"], record["weights_sha256"], record["site_errors"]
     model = TracedModel.from_module(deepcopy(module).cpu(), torch.zeros(2, *settings["input"]), device)
     if state_hash(model.graph_module) != weights:
-        raise InputError(f"{path}: was made from other weights than those of this module; load the weights that it was quantized with")
+        raise InputError(
+            f"{path}: was made from another network or from other weights; give the module with those that it was quantized with"
+        )
     noise = torch.randn(1, *settings["input"], generator=torch.Generator().manual_seed(0))
     return QuantizedModel(model, quantizers, changed, settings, site_errors, noise)

@@ -16,26 +16,28 @@ from qhyvit.cli.forwarding import run_in_server
 from qhyvit.cli.lazy import LazyCommand
 from qhyvit.errors import FULL, InputError, UnwritableError
 
-STEPS = "Workflow steps"
+STEPS = "Steps of the workflow, which take an experiment"
 # First line of help of each command, by panel: `qhyvit --help` imports none of them.
 SUMMARIES = {
-    "For users": {
+    "Quantize a model": {
         "convert": "Quantize a model of timm with a folder of images: the files that engines run, and a page on how they differ from FP32.",
         "inspect": "Show the quantization sites, bridge blocks and norms of a network, and the products that stay FP32.",
-        "quantize": "Find the quantizers of a network with one method, in one mode, at one bit-width.",
-        "evaluate": "Measure the accuracy on the evaluation images, and the distance of quantized networks from the FP32 network.",
-        "export": "Write a quantized network as OpenVINO IR or ONNX, each site checked against the simulator.",
-        "share": "Track images or weights in the folder imagenet by hash, and push them to its remote, for other machines to pull.",
+    },
+    "Results and data of experiments": {
         "claims": "Compute from the reports which claims of the paper hold, or compare a new run with them (exit code 1: it differs).",
         "diff": "Compare results.csv with that of a git revision; exit code 1 says that a run got significantly worse.",
+        "share": "Track images or weights in the folder imagenet by hash, and push them to its remote, for other machines to pull.",
     },
     STEPS: {
         "train": "Train a model from scratch and write its weights in half precision; resumes after an interruption.",
         "calibrate": "Record ranges, sampled rows and Fisher gradients of every site; all methods share them.",
+        "quantize": "Find the quantizers of a network with one method, in one mode, at one bit-width.",
         "recalibrate": "Repeat the calibration with the gradients that a method asks for; methods with equal defaults share the file.",
+        "evaluate": "Measure the accuracy on the evaluation images, and the distance of quantized networks from the FP32 network.",
         "predict": "Run networks on one shard of the evaluation images, for `qhyvit evaluate` to merge.",
         "challenges": "Measure what makes a network hard to quantize: channel ranges, zero-point overflow, norms, residual branches.",
         "sensitivity": "Measure what each site costs the network, quantized alone and as the only one in FP32.",
+        "export": "Write a quantized network as OpenVINO IR or ONNX, each site checked against the simulator.",
         "peer": "Quantize a network to W8A8 with another tool, from the calibration images of a seed, and export it.",
         "execute": "Measure an exported model, run by its engine: accuracy, size, share of int8 kernels, agreement with the simulation.",
         "aggregate": "Gather the results of all runs, with intervals, in one table.",

@@ -11,7 +11,7 @@ import typer
 from torch import Tensor, nn
 
 from qhyvit.api.calibration import calibrate
-from qhyvit.api.images import read_images, transform_of
+from qhyvit.api.images import describe_transform, read_images, transform_of
 from qhyvit.api.module import example
 from qhyvit.api.quantization import quantize
 from qhyvit.api.quantized_model import QuantizedModel
@@ -20,7 +20,7 @@ from qhyvit.cli.inspect import MODELS_FILE
 from qhyvit.config.base import parse_bits
 from qhyvit.config.loading import read_yaml
 from qhyvit.config.models import MODELS, find_model
-from qhyvit.data.unlabelled_folder import class_labels, draw, list_images
+from qhyvit.data.unlabelled_folder import class_labels, draw, list_images, missing_labels
 from qhyvit.deploy.engines import load_engine
 from qhyvit.deploy.exporting import export
 from qhyvit.errors import InputError, UnwritableError
@@ -41,11 +41,16 @@ def convert(
     model: Annotated[str, typer.Option(help="Model of timm, or of config/models.yaml if that file is there.")],
     images: Annotated[Path, typer.Option(help="Folder of images, at any depth; 32 of them calibrate, and the report is on others.")],
     output: Annotated[Path, typer.Option(help="Folder to write; it must not be there yet.")],
-    checkpoint: Annotated[Path | None, typer.Option(help="Weights of the model, safetensors; default: the published ones.")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Weights of the model, safetensors (`qhyvit fetch checkpoint` converts others); default: the published ones."),
+    ] = None,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes of the model.")] = 1000,
     size: Annotated[int | None, typer.Option(min=8, help="Side of the images in pixels; default: that of the model.")] = None,
     evaluation: Annotated[Path | None, typer.Option(help="Folder of images for the report, instead of those left in --images.")] = None,
-    method: Annotated[str, typer.Option(help="Method of docs/methods.md.")] = "qhyvit-integer",
+    method: Annotated[
+        str, typer.Option(help="Method of docs/methods.md. Engines execute the grids of all qhyvit-integer methods, and of few others.")
+    ] = "qhyvit-integer",
     bits: options.Bits = "w8a8",
     seed: options.Seed = 0,
     threads: options.Threads = 1,
@@ -60,17 +65,22 @@ def convert(
         raise InputError(f"{output}: already there; give another folder, or remove it")
     load_preset(method), parse_bits(bits)
     calibration, held_out = _split(images, evaluation, seed)
-    network = _load(model, checkpoint, classes, size)
-    transform = transform_of(network)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".* not quantized")  # it is among the remarks
-        quantized = quantize(network, calibrate(network, read_images(calibration, transform), seed=seed), method, bits)
-    labels = class_labels(held_out, evaluation or images, classes)
-    others = read_images(held_out, transform)
+    unlabelled = missing_labels(held_out, evaluation or images, classes)
     with atomic_folder(output) as folder:
+        network = _load(model, checkpoint, classes, size)
+        transform = transform_of(network)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* not quantized")  # it is among the remarks
+            quantized = quantize(network, calibrate(network, read_images(calibration, transform), seed=seed), method, bits)
+        others = read_images(held_out, transform)
+        labels = None if unlabelled else class_labels(held_out, evaluation or images)
         quantized.save(folder / "quantized.safetensors")
-        first = f"{len(calibration)} images calibrated; the table is on {len(held_out)} others. Latencies are of {processor()}."
-        remarks = [first, unquantized_sentence(quantized.unquantized), *_export(quantized, folder)]
+        remarks = [
+            _on_images(len(calibration), len(held_out), unlabelled),
+            describe_transform(network),
+            unquantized_sentence(quantized.unquantized),
+            *_export(quantized, folder),
+        ]
         description = {"model": model} | describe(network, example(others))
         table = _compare(network, quantized, folder, others, labels)
         page = conversion_page(f"{model}, {method}, {bits}", table, remarks, quantized.report(), description)
@@ -86,6 +96,13 @@ def _split(images: Path, evaluation: Path | None, seed: int) -> tuple[list[Path]
     calibration = draw(found, CALIBRATION_IMAGES if evaluation else min(CALIBRATION_IMAGES, len(found) // 2), seed)
     others = list_images(evaluation) if evaluation else [path for path in found if path not in set(calibration)]
     return calibration, draw(others, HELD_OUT_IMAGES, seed)
+
+
+def _on_images(calibration: int, held_out: int, unlabelled: str) -> str:
+    """Say what the images were for, and why there is no accuracy."""
+    usual = f" ({CALIBRATION_IMAGES} are usual)" if calibration < CALIBRATION_IMAGES else ""
+    no_accuracy = f" There is no top-1: {unlabelled}." if unlabelled else ""
+    return f"{calibration} images calibrated{usual}; the table is on {held_out} others. Latencies are of {processor()}.{no_accuracy}"
 
 
 def _load(name: str, checkpoint: Path | None, classes: int, size: int | None) -> nn.Module:

@@ -57,17 +57,17 @@ class Strict(BaseModel):
 
 
 def parse_bits(bits: str) -> tuple[int, int]:
-    """Bits of weights and of activations: "w8a6" is (8, 6). Raises InputError for any other form."""
-    match = re.fullmatch(r"w([2-8])a([2-8])", str(bits))  # of callers without type checks: 8
+    """Bits of weights and of activations: "w8a6" or "W8A6" is (8, 6). Raises InputError for any other form."""
+    match = re.fullmatch(r"w([2-8])a([2-8])", str(bits).lower())  # of callers without type checks: 8
     if match is None:
-        raise InputError(f"bit-width {bits!r} is not of the form w8a8; state 2 to 8 bits of weights and of activations")
+        raise InputError(f"bit-width {bits!r}: state 2 to 8 bits of weights and of activations, as in w8a8")
     return int(match[1]), int(match[2])
 
 
 def nearest_names(name: str, known: Iterable[str], others: Iterable[str] = ()) -> str:
     """End of a message on an unknown name: the ``known`` names and ``others`` nearest to it, or all ``known`` ones if none is near."""
     names = list(known)
-    nearest = get_close_matches(name, dict.fromkeys([*names, *others]), n=3)
+    nearest = get_close_matches(str(name), dict.fromkeys([*names, *others]), n=3)
     if nearest:
         return f"did you mean {' or '.join(nearest)}?"
     return f"choose one of {', '.join(names)}." if names else "correct the name."

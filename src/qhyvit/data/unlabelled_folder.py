@@ -14,7 +14,8 @@ def list_images(folder: Path) -> list[Path]:
     Raises InputError if there is no such folder, or no image in it.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give a folder of images")
+        said = "is a file" if folder.is_file() else "no such folder"
+        raise InputError(f"{folder}: {said}; give a folder of images")
     images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not _is_hidden(path.relative_to(folder)))
     if not images:
         raise InputError(f"{folder}: there are no images ({', '.join(SUFFIXES)}) in it or below it; add some, or give another folder")
@@ -27,12 +28,18 @@ def draw(images: list[Path], count: int, seed: int) -> list[Path]:
     return [images[index] for index in sorted(chosen)]
 
 
-def class_labels(images: Sequence[Path], folder: Path, classes: int) -> list[int] | None:
-    """Return the labels of images of a folder with one subfolder per class, the ranks of their names; None for any other folder."""
+def class_labels(images: Sequence[Path], folder: Path) -> list[int]:
+    """Return the labels of images of a folder with one subfolder per class: the ranks of the names of these."""
     names = class_names(folder)
-    if len(names) != classes or any(path.parent == folder for path in images):
-        return None
     return [names.index(path.relative_to(folder).parts[0]) for path in images]
+
+
+def missing_labels(images: Sequence[Path], folder: Path, classes: int) -> str:
+    """Say why the images of a folder have no labels; "" if they have."""
+    if any(path.parent == folder for path in images):
+        return f"images are in {folder} itself, not in one subfolder per class"
+    count = len(class_names(folder))
+    return "" if count == classes else f"{folder} has {count} subfolders, and the model {classes} classes"
 
 
 def _is_hidden(path: Path) -> bool:

@@ -42,7 +42,7 @@ class Exported:
     @property
     def remarks(self) -> list[str]:
         """Sentences on how the file differs from the simulator."""
-        said = [f"Logits of one image are within {self.difference:.2g} of the largest of the simulation's."]
+        said = [f"Logits of one image differ from the simulation's by at most {100 * self.difference:.2g} % of the largest."]
         if self.kept:
             said.append(f"FP32, as asked for: {', '.join(self.kept)}.")
         if self.in_floating_point:
@@ -69,7 +69,7 @@ def export(model: TracedModel, quantizers: Quantizers, example: Tensor, path: Pa
     engine = find_engine(path)
     unknown = sorted(set(keep) - quantizers.keys())
     if unknown:
-        raise InputError(f"--keep {unknown[0]}: no quantized site of this network; `qhyvit inspect` lists them")
+        raise InputError(f"keep {unknown[0]!r}: no quantized site of this network; `qhyvit inspect` lists them")
     quantized: Quantizers = {site: operands for site, operands in quantizers.items() if site not in keep}
     checks = check_sites(model, quantized, example, engine)
     forms: Mapping[str, Form] = {check.site: check.form for check in checks}

@@ -43,9 +43,20 @@ def convert(graph_module: GraphModule, inputs: Sequence[Tensor]) -> Any:
         with convertible("ONNX"):
             torch.onnx.export(Called(graph_module), tuple(inputs), path, input_names=names, opset_version=OPSET, dynamo=False)
         model = onnx.load(path)
+    _name_outputs(model.graph)
     _store_integers(onnx, model.graph)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _name_outputs(graph: Any) -> None:
+    """Name the outputs as those of OpenVINO's files are named, instead of by the numbers of nodes."""
+    for index, output in enumerate(graph.output):
+        name = f"logits{index or ''}"
+        for node in graph.node:
+            for names in (node.input, node.output):
+                names[:] = [name if other == output.name else other for other in names]
+        output.name = name
 
 
 def _store_integers(onnx: Any, graph: Any) -> None:

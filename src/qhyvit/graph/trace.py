@@ -61,7 +61,7 @@ def _run(model: nn.Module, image: Tensor, example: Tensor) -> Tensor:
         output = model(image)
     except Exception as error:  # of any kind: the model is the user's
         said = f"cannot run on an input of shape {list(example.shape)} ({_summary(error)})"
-        raise InputError(f"{_origin(model, error)}: {said}; give it images of the size that it is made for") from error
+        raise InputError(f"{_origin(model, error)}: {said}; give it images of the size and the channels that it is made for") from error
     if not isinstance(output, Tensor):
         said = f"returns {type(output).__name__}, not one tensor"
         raise InputError(f"{type(model).__name__}: {said}; wrap it in a module that returns the logits alone")

@@ -50,7 +50,7 @@ def share_of(products: Collection[UnquantizedProduct]) -> float:
 def unquantized_sentence(products: Collection[UnquantizedProduct]) -> str:
     """Say in one sentence how many products are not quantized, their share of the multiply-accumulates, and which they are."""
     if not products:
-        return "No product stays FP32."
+        return "All products have quantizers."
     names = list(dict.fromkeys(product.name for product in products))
     others = len(names) - NAMED
     listed = ", ".join(names[:NAMED]) + (f" and {others} others" if others > 0 else "")

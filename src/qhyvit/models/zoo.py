@@ -1,5 +1,6 @@
 """Build networks, load their weights, and make the transforms of their inputs."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from textwrap import shorten
@@ -78,18 +79,33 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         state = load_file(path)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such weights; fetch them with `qhyvit fetch weights`") from error
+        raise InputError(f"{path}: no such weights; correct the path, or fetch them with `qhyvit fetch weights`") from error
     except SafetensorError as error:
         raise InputError(
-            f"{path}: not a safetensors file ({error}); pickled checkpoints are not opened, convert it to safetensors"
+            f"{path}: not a safetensors file ({error}); `qhyvit fetch checkpoint` converts a checkpoint of PyTorch to one"
         ) from error
     try:
         load_state(model, {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()})
     except RuntimeError as error:
-        raise InputError(
-            f"{path}: does not fit the model ({' '.join(str(error).split())}); correct `weights`, the name of the model, or dataset.classes"
-        ) from error
+        said = differences(model.state_dict(), state) or " ".join(str(error).split())
+        raise InputError(f"{path}: does not fit the model ({said}); correct the weights, the model, or its number of classes") from error
     require_finite(model, str(path))
+
+
+def differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Count the tensors of a ``state`` dict that are not as the ``own`` ones of a model, and name the first of each kind."""
+    missing = [name for name in own if name not in state]
+    foreign = [name for name in state if name not in own]
+    reshaped = [name for name in own if name in state and own[name].shape != state[name].shape]
+    said = []
+    if missing:
+        said.append(f"{len(missing)} of {len(own)} tensors are missing, first {missing[0]}")
+    if foreign:
+        said.append(f"{len(foreign)} are of another model, first {foreign[0]}")
+    if reshaped:
+        first = reshaped[0]
+        said.append(f"{len(reshaped)} have another shape, first {first}: {list(state[first].shape)} instead of {list(own[first].shape)}")
+    return "; ".join(said)
 
 
 def input_shape(model: nn.Module, dataset: Dataset | None = None) -> tuple[int, int, int]:

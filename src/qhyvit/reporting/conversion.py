@@ -12,6 +12,18 @@ from qhyvit.reporting.figures.site_graph import plot_site_graph
 from qhyvit.reporting.html import PROGRAM, document, sortable
 
 WORST = 5  # sites that are marked in the drawing
+TERMS = {
+    "KL": "the mean Kullback-Leibler divergence of the predictions from those of FP32; 0 if they are equal.",
+    "integer multiplications": (
+        "the share of multiply-accumulates that the engine computes by integer kernels. ONNX Runtime does so only where the output of a"
+        " layer is quantized too, and may therefore be slower than FP32; where speed counts, take model.xml."
+    ),
+    "site": "a convolution, linear layer or matrix product whose two operands are quantized.",
+    "first and second operand": "input and weight of a layer, or the two activations of a product.",
+    "rescaled per-channel": "a scale per input channel, by which the weights were multiplied before they were quantized.",
+    "relative error": "the squared error at the output of a site, weighted by Fisher gradients, over the energy of the output.",
+    "conversion, exchange": "bridge blocks: layers from a map of pixels to tokens, and layers between a map and other tokens.",
+}
 
 
 def conversion_page(title: str, networks: pd.DataFrame, remarks: Sequence[str], sites: pd.DataFrame, description: dict[str, Any]) -> str:
@@ -26,9 +38,11 @@ def conversion_page(title: str, networks: pd.DataFrame, remarks: Sequence[str], 
         *(f"<p>{escape(remark)}</p>" for remark in remarks),
         f"<h2>Sites</h2>\n<p>Rings mark the {len(worst)} largest relative errors: {escape(', '.join(worst))}.</p>",
         _drawing(description, worst),
-        "<p>The relative error is the Fisher-weighted squared error at the output of a site, over the energy of the output.</p>",
         PROGRAM,
         sortable(_shown(sites), title),
+        "<h2>Terms</h2>\n<dl>",
+        *(f"<dt>{escape(term)}</dt><dd>{escape(meaning)}</dd>" for term, meaning in TERMS.items()),
+        "</dl>",
     ]
     return document(title, "\n".join(parts))
 
