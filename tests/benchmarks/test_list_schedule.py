@@ -24,7 +24,7 @@ def test_one_worker_takes_the_sum_and_many_the_longest_chain():
 def test_jobs_wait_for_a_worker_of_their_kind_while_others_run():
     seconds, needs = {1: 2.0, 2: 3.0, 3: 4.0, 4: 1.0}, {1: set(), 2: set(), 3: set(), 4: {2}}
     kinds = {1: "gpu", 2: "gpu", 3: "core", 4: "core"}
-    assert makespan(seconds, needs, {"core": 1, "gpu": 1}, kinds) == 6  # 1 and 2 one after the other, 3 beside them, then 4
+    assert makespan(seconds, needs, {"core": 1, "gpu": 1}, kinds) == 6  # 1 and 2 one after the other, 3 meanwhile, then 4
     assert makespan(seconds, needs, {"core": 1, "gpu": 2}, kinds) == 5  # 4 waits for the core
 
 
