@@ -180,6 +180,16 @@ def test_share_counts_multiply_accumulates(six_bits):
     assert sum(macs for macs, _ in openvino.products(six_bits.path, load_engine(six_bits.path).compiled)) == by_hand
 
 
+@pytest.mark.parametrize("suffix", [".xml", ".onnx"])
+def test_inputs_and_outputs_have_names_and_constant_shapes(model, tmp_path, suffix):
+    compiled = load_engine(export(model, quantizers_of(model, IMAGES, 6, 6), ONE, tmp_path / f"model{suffix}").path).compiled
+    if suffix == ".xml":
+        slots = [(next(iter(slot.names)), list(slot.shape)) for slot in (*compiled.inputs, *compiled.outputs)]
+    else:
+        slots = [(slot.name, slot.shape) for slot in (*compiled.get_inputs(), *compiled.get_outputs())]
+    assert slots == [("images", list(ONE.shape)), ("logits", list(model.graph_module(ONE).shape))]
+
+
 def test_images_of_another_size_and_files_of_another_format_are_refused(model, tmp_path):
     quantizers = quantizers_of(model, IMAGES, 6, 6)
     engine = load_engine(export(model, quantizers, ONE, tmp_path / "model.onnx").path)
@@ -189,7 +199,7 @@ def test_images_of_another_size_and_files_of_another_format_are_refused(model, t
         export(model, quantizers, ONE, tmp_path / "model.tflite")
     with pytest.raises(InputError, match=r"model.xml: no such file; write it with `qhyvit export`"):
         load_engine(tmp_path / "model.xml")
-    with pytest.raises(InputError, match=r"--keep steam: no quantized site"):
+    with pytest.raises(InputError, match=r"keep 'steam': no quantized site"):
         export(model, quantizers, ONE, tmp_path / "other.xml", keep=["steam"])
     assert not (tmp_path / "other.xml").exists()
 

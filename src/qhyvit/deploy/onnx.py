@@ -43,15 +43,19 @@ def convert(graph_module: GraphModule, inputs: Sequence[Tensor]) -> Any:
         with convertible("ONNX"):
             torch.onnx.export(Called(graph_module), tuple(inputs), path, input_names=names, opset_version=OPSET, dynamo=False)
         model = onnx.load(path)
-    _name_outputs(model.graph)
+    with torch.no_grad():
+        found = graph_module(*inputs)
+    _state_outputs(model.graph, [found] if isinstance(found, Tensor) else found)
     _store_integers(onnx, model.graph)
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def _name_outputs(graph: Any) -> None:
-    """Name the outputs as those of OpenVINO's files are named, instead of by the numbers of nodes."""
-    for index, output in enumerate(graph.output):
+def _state_outputs(graph: Any, outputs: Sequence[Tensor]) -> None:
+    """Name the outputs as those of OpenVINO's files, instead of by the numbers of nodes, and state their shapes."""
+    for index, (output, found) in enumerate(zip(graph.output, outputs, strict=True)):
+        for dimension, size in zip(output.type.tensor_type.shape.dim, found.shape, strict=True):
+            dimension.dim_value = size
         name = f"logits{index or ''}"
         for node in graph.node:
             for names in (node.input, node.output):

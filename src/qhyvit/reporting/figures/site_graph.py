@@ -16,6 +16,7 @@ from qhyvit.reporting.figures.style import COLOURS, STYLE, show_dollars
 
 MAX_ROWS = 45
 ROW, CHARACTER, MARGIN = 0.3, 0.06, 0.5  # inches
+LEGEND_WIDTH = 3.3  # inches
 SITE_STYLES = {"conv": ("s", COLOURS[0]), "linear": ("o", COLOURS[2]), "matmul": ("D", COLOURS[1])}
 WORST = "#CC0000"
 BRIDGE_COLOURS = {"conversion": COLOURS[4], "exchange": COLOURS[5]}
@@ -72,7 +73,7 @@ def _arrange(graph: nx.DiGraph) -> tuple[Places, tuple[float, float]]:
         y = row if column % 2 == 0 else rows - 1 - row
         for lane, name in enumerate(names):
             places[name] = (MARGIN + lane_width * (column * lanes + lane), -ROW * (y + 4))
-    return places, (MARGIN + lane_width * columns * lanes, ROW * (rows + 4))
+    return places, (max(LEGEND_WIDTH, MARGIN + lane_width * columns * lanes), ROW * (rows + 4))
 
 
 def _draw_flow(axes: Axes, graph: nx.DiGraph, places: Places) -> None:
