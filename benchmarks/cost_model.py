@@ -17,6 +17,8 @@ from workflow.scripts.snakemake_log import Job
 
 EMBEDDED_IMAGES, TARGET_IMAGES, CLASSES = 2000, 50000, 1000
 GPU_THROUGHPUT = Path("resources/measured/h100-throughput.csv")
+NETWORK_RULES = {"calibrate", "recalibrate", "challenges", "quantize_baseline", "reconstruct", "predict", "evaluate", "evaluate_fp32"}
+SHORTEST = 0.5  # seconds that a job is taken to last of which the log says 0: it has whole seconds
 GPU_BATCH = 64  # the measured one nearest to that of an evaluation
 Fit = dict[str, list[float]]
 
@@ -25,6 +27,7 @@ Fit = dict[str, list[float]]
 class Parts:
     """CPU-seconds, measured here, of parts that a run on few small images does not show."""
 
+    start: float  # of a process: imports, loading and tracing of a network, which the jobs of that run share
     decode: float  # a photograph
     read: float  # a photograph that was decoded before
     merge: float  # an image's logits, compared with FP32's
@@ -56,6 +59,9 @@ class CostModel:
 
     def other_seconds(self, job: Job) -> float:
         """Return the seconds of all else; a method that the run did not have counts as `qhyvit-cv`, a rule as `table_accuracy`."""
+        return self._own_seconds(job) + (self.parts.start if job.rule in NETWORK_RULES else 0.0)
+
+    def _own_seconds(self, job: Job) -> float:
         match job.rule:
             case "predict":
                 return self.cpu["predict"][0] + self._images * self.parts.read
@@ -86,7 +92,13 @@ class CostModel:
 def measurements(jobs: Mapping[int, Job], sizes: pd.DataFrame) -> pd.DataFrame:
     """Return one row per finished job: rule, method, seconds, size of the network, and number of networks that it ran."""
     rows = [
-        (job.rule, job.wildcards.get("model"), job.wildcards.get("method"), job.seconds, len(job.output) if job.rule == "evaluate" else 1)
+        (
+            job.rule,
+            job.wildcards.get("model"),
+            job.wildcards.get("method"),
+            max(job.seconds or 0.0, SHORTEST),
+            len(job.output) if job.rule == "evaluate" else 1,
+        )
         for job in jobs.values()
     ]
     return pd.DataFrame(rows, columns=["rule", "model", "method", "seconds", "networks"]).join(sizes, on="model")

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.common import fetch, measure
 from qhyvit.config.loading import Config
 from qhyvit.data.decoded import Batches, decode
 from qhyvit.data.entries import Entry, pixel_hash, read_image
@@ -35,6 +36,12 @@ def network_sizes(config: Config) -> pd.DataFrame:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         rows[name] = counter.get_total_flops() / 2 / 1e9, parameters / 1e6
     return pd.DataFrame.from_dict(rows, orient="index", columns=["gmacs", "parameters"])
+
+
+def start_seconds() -> float:
+    """Measure the CPU-seconds until a process has imported all, loaded a network and traced it."""
+    fetch()
+    return measure("-m", "benchmarks.quantize_qhyvit", "percentile", "--prepare-only").cpu_seconds
 
 
 def decode_seconds(config: Config, count: int = 50) -> float:

@@ -28,7 +28,7 @@ from benchmarks.cost_model import (
     image_seconds,
     measurements,
 )
-from benchmarks.costs import decode_seconds, forward_seconds, interval_seconds, merge_seconds, network_sizes, read_seconds
+from benchmarks.costs import decode_seconds, forward_seconds, interval_seconds, merge_seconds, network_sizes, read_seconds, start_seconds
 from benchmarks.list_schedule import Dependencies, critical_path, dependencies, makespan
 from qhyvit.config.loading import Config, load_config
 from qhyvit.reporting.write import to_markdown
@@ -67,7 +67,9 @@ def main(
     cpu = fit_cpu(measurements(finished, network_sizes(load_config(EMBEDDED))))
     checked = check_networks(cpu, sizes, target)
     slowdown = float(gmean(checked.measured / checked.modelled))
-    parts = Parts(decode_seconds(target), read_seconds(target), merge_seconds(CLASSES), interval_seconds(TARGET_IMAGES), slowdown)
+    parts = Parts(
+        start_seconds(), decode_seconds(target), read_seconds(target), merge_seconds(CLASSES), interval_seconds(TARGET_IMAGES), slowdown
+    )
     costs = CostModel(cpu, fit_gpu(sizes), parts, sizes, target)
     schedules = {gpu: schedule(jobs, costs, gpu) for gpu in (False, True)}
     table = pd.DataFrame([predict(schedules[gpus > 0], machine_cores, gpus) for machine_cores, gpus in MACHINES])
@@ -175,8 +177,9 @@ def _assumptions(costs: CostModel) -> str:
     parts = costs.parts
     decode, read, merge = (1000 * value for value in (parts.decode, parts.read, parts.merge))
     return (
-        f"The model. A job that runs networks takes {start / 1000:.1f} s to start, {image:.2f} ms for each image and network, and"
-        f" {macs:.1f} ms more for each billion MACs. It is fitted to the evaluations of that run. Also measured here: {decode:.1f} ms to"
+        f"The model. A job that runs networks takes {start / 1000:.1f} s, {image:.2f} ms for each image and network, and {macs:.1f} ms more"
+        " for each billion MACs. It is fitted to the evaluations of that run, whose jobs share processes. Each predicted job has one of its"
+        f" own, which takes {parts.start:.1f} s more to import, load and trace a network. Also measured here: {decode:.1f} ms to"
         f" decode a photograph, {read:.2f} ms to read a decoded one, {merge:.2f} ms to compare its logits with FP32's. It takes"
         f" {parts.interval:.1f} s for the bootstrap interval of one result on {TARGET_IMAGES:,} images. Methods that the run does not have"
         " are taken to cost as much as `qhyvit-cv`. Jobs take one core each.\n\n"
