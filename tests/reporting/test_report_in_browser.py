@@ -27,6 +27,12 @@ def click_header(table: str, name: str) -> str:
     return f"[...document.querySelectorAll('#{table} th')].find(header => header.innerText.trim() === {name!r}).click()"
 
 
+def edge(selector: str, side: str) -> str:
+    """Expression: the outermost place of a side of some elements, in pixels from the left."""
+    places = f"[...document.querySelectorAll({selector!r})].map(element => element.getBoundingClientRect().{side})"
+    return f"Math.{'min' if side == 'left' else 'max'}(...{places})"
+
+
 async def open_entry(browser: Browser, group: str, entry: str) -> None:
     await browser.evaluate("app.setView({navbarMode: 'menu', content: 'rulegraph'})")
     await browser.wait_for(f"document.body.innerText.includes({group!r})")
@@ -49,6 +55,9 @@ async def visit(browser: Browser) -> None:
     assert await browser.evaluate("document.querySelector('.prose svg').getBoundingClientRect().width") > 300  # the main result
     assert await browser.evaluate("document.querySelector('.prose').getBoundingClientRect().top") >= 0  # can be scrolled to
     assert await browser.evaluate("document.querySelector('.prose table').innerText.includes('minmax')")
+    await browser.wait_for("document.querySelector('.chart-wrapper') !== null")
+    assert await browser.evaluate(f"{edge('.prose', 'left')} >= {edge('nav', 'right')}")
+    assert await browser.evaluate(f"{edge('.prose table', 'right')} <= {edge('.chart-wrapper', 'left')}")
 
     await open_entry(browser, "Tables", "all tables")
     await unfold(browser, "results")
