@@ -35,6 +35,13 @@ def test_weights_of_another_shape_are_refused(model, tmp_path):
         load_weights(model, tmp_path / "weights.safetensors")
 
 
+def test_differences_leave_out_attention_biases_that_are_resized(tmp_path):
+    spec = Model(family="EfficientFormer", constructor="efficientformer_l1")
+    save_file(build(spec, classes=4, size=224).state_dict(), tmp_path / "weights.safetensors")
+    with pytest.raises(InputError, match=r"\(4 have another shape, first head\.weight: \[4, 448\] instead of \[3, 448\]\)"):
+        load_weights(build(spec, classes=3, size=128), tmp_path / "weights.safetensors")
+
+
 def test_missing_weights_are_refused(model, tmp_path):
     with pytest.raises(InputError, match="no such weights"):
         load_weights(model, tmp_path / "weights.safetensors")

@@ -23,11 +23,16 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
     Raises RuntimeError for keys or shapes that do not fit.
     """
+    model.load_state_dict(fitted(model, state))
+
+
+def fitted(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict with its attention biases resized to the image size that ``model`` is built for."""
     own = model.state_dict()
-    model.load_state_dict({name: _fitted(name, tensor, own.get(name, tensor)) for name, tensor in state.items()})
+    return {name: _resized_to(name, tensor, own.get(name, tensor)) for name, tensor in state.items()}
 
 
-def _fitted(name: str, tensor: Tensor, own: Tensor) -> Tensor:
+def _resized_to(name: str, tensor: Tensor, own: Tensor) -> Tensor:
     if name.endswith("attention_bias_idxs"):
         return own
     if name.endswith("attention_biases") and tensor.ndim == own.ndim == 2 and tensor.shape != own.shape:

@@ -17,7 +17,7 @@ from qhyvit.config.dataset import Dataset
 from qhyvit.config.models import Model
 from qhyvit.data.labelled_images import Transform
 from qhyvit.errors import InputError
-from qhyvit.models.image_size import fit_attention_to_size, load_state
+from qhyvit.models.image_size import fit_attention_to_size, fitted, load_state
 from qhyvit.models.values import require_finite
 
 
@@ -87,12 +87,12 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         load_state(model, {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()})
     except RuntimeError as error:
-        said = differences(model.state_dict(), state) or " ".join(str(error).split())
+        said = _differences(model.state_dict(), fitted(model, state)) or " ".join(str(error).split())
         raise InputError(f"{path}: does not fit the model ({said}); correct the weights, the model, or its number of classes") from error
     require_finite(model, str(path))
 
 
-def differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+def _differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
     """Count the tensors of a ``state`` dict that are not as the ``own`` ones of a model, and name the first of each kind."""
     missing = [name for name in own if name not in state]
     foreign = [name for name in state if name not in own]
