@@ -222,7 +222,8 @@ def make_project(root: Path) -> Project:
 
 def copy_project(project: Project, root: Path) -> Project:
     """Copy a project to ``root``, time stamps included."""
-    shutil.copytree(project.root, root, symlinks=True)
+    locks = shutil.ignore_patterns("index.lock")  # of a git that runs there for another worker
+    shutil.copytree(project.root, root, symlinks=True, ignore=locks)
     return Project(root)
 
 
