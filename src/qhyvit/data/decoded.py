@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import pandas as pd
@@ -31,13 +32,13 @@ from qhyvit.files import atomic_write
 from qhyvit.own_files import of_another_kind
 from qhyvit.progress import track
 
-BEFORE, AFTER = "pixels_sha256", "decoded_sha256"
+BEFORE, AFTER = "pixels_sha256", "array_sha256"  # of the image before and after
 AT_ONCE = 1024  # images that are decoded before they are written
 
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """Labelled images in a file of decoded pixels; ``hashes`` are those of their decoded pixels, ``values`` follows the scaling to 0..1."""
+    """Labelled images in a file of decoded pixels; ``hashes`` are those of each one's array, ``values`` follows the scaling to 0..1."""
 
     path: Path
     hashes: Sequence[str]
@@ -47,7 +48,7 @@ class DecodedImages:
     def read(self, numbers: slice) -> Tensor:
         """Read the pixels [B, 3, H, W] of some images, channels-last. Raises InputError if they are not those that were written."""
         with _as_written(self.path):
-            pixels = np.load(self.path, mmap_mode="r")[numbers].copy()  # mapped anew each time, so that no pages are kept
+            pixels = _mapped(self.path)[numbers].copy()  # mapped anew each time, so that no pages are kept
         for number, image in enumerate(pixels, start=numbers.start):
             if _hash(image) != self.hashes[number]:
                 raise InputError(f"{self.path}: image {number} has changed since it was decoded; delete the file, and it is made again")
@@ -86,10 +87,19 @@ def decode(entries: list[Entry], transform: Transform, folder: Path) -> DecodedI
             _write(path, entries, geometry)
     with _as_written(path):
         table = pd.read_csv(path.with_suffix(".csv"))
-        count, *_ = np.load(path, mmap_mode="r").shape
-    if table[BEFORE].tolist() != [entry.pixels_sha256 for entry in entries] or count != len(entries):
+        before, after = table[BEFORE].tolist(), table[AFTER].tolist()
+        count, *_ = _mapped(path).shape
+    if before != [entry.pixels_sha256 for entry in entries] or count != len(entries):
         raise InputError(f"{path}: made from other images; delete it and the table next to it, and they are made again")
-    return DecodedImages(path, table[AFTER].tolist(), torch.tensor([entry.label for entry in entries]), values)
+    return DecodedImages(path, after, torch.tensor([entry.label for entry in entries]), values)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """Map an array from its file. Raises ValueError too where NumPy ends in the error of a tokenizer, for some broken headers."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except TokenError as error:
+        raise ValueError(str(error)) from error
 
 
 def _split(transform: Transform) -> tuple[Compose, Compose]:
@@ -102,7 +112,7 @@ def _split(transform: Transform) -> tuple[Compose, Compose]:
 
 def _key(entries: list[Entry], geometry: Compose) -> str:
     hashes = [str(entry.pixels_sha256) for entry in entries]
-    return hashlib.sha256("\n".join([repr(geometry), PIL.__version__, *hashes]).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([AFTER, repr(geometry), PIL.__version__, *hashes]).encode()).hexdigest()[:16]
 
 
 def _write(path: Path, entries: list[Entry], geometry: Compose) -> None:
@@ -148,4 +158,5 @@ def _as_written(path: Path) -> AbstractContextManager[None]:
 
 
 def _hash(image: np.ndarray) -> str:
-    return hashlib.sha256(image.tobytes()).hexdigest()
+    """Return a hash of an array's type and shape too: a header that was changed would give other values for the same bytes."""
+    return hashlib.sha256(f"{image.dtype.str} {image.shape}\n".encode() + image.tobytes()).hexdigest()
