@@ -80,6 +80,14 @@ def test_equal_draws_count_as_one():
     assert crossed_mean(np.repeat(values, 3, axis=0))[0] == pytest.approx(crossed_mean(values)[0])
 
 
+def test_p_value_agrees_with_an_interval_that_is_as_wide_as_the_number_of_images_asks_for():
+    values = np.zeros((3, 2000))
+    values[[0, 0, 1, 1, 2, 2], range(6)] = 100.0
+    estimate, p = crossed_mean(values)
+    assert estimate == pytest.approx((0.1, 0.1 - unseen(2000), 0.1 + unseen(2000)))
+    assert p > 0.05
+
+
 def test_images_that_never_differ_leave_what_their_number_cannot_exclude():
     estimate, p = crossed_mean(np.zeros((3, 2000)))
     assert estimate == (0, -unseen(2000), unseen(2000))

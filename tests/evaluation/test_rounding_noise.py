@@ -43,6 +43,29 @@ def test_simulation_can_be_evaluated_like_any_network():
     torch.testing.assert_close(logits, simulation(images))
 
 
+class Several(nn.Module):
+    """The same values in three layers, and as they are."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4, bias=False) for _ in range(3))
+        for layer in self.layers:
+            nn.init.eye_(layer.weight)
+
+    def forward(self, x):
+        """Return what each layer computes, and the values."""
+        return torch.cat([*(layer(x) for layer in self.layers), x], 1)
+
+
+def test_each_reader_sees_noise_of_its_own():
+    images = torch.rand(500, 4)
+    model = TracedModel.from_module(Several().eval(), images)
+    found = DisturbedSimulation(model, {site.name: {} for site in model.sites})(images)
+    noise = (found - images.repeat(1, 4)).unflatten(1, (4, 4)).abs().amax((0, 2))
+    assert noise[3] == 0
+    assert all(0.9 * NOISE < each < NOISE + torch.finfo(torch.float32).eps for each in noise[:3])
+
+
 def test_noise_is_no_larger_than_a_rounding_error():
     images = torch.rand(100, 4)
     difference = (DisturbedSimulation(MODEL, {"linear": {}})(images) - images.sum(1, keepdim=True)).abs()

@@ -190,9 +190,9 @@ def test_stacked_search_equals_convolution_with_stacked_weights(name):
     gradient = gradient.reshape(layer.groups, 2, side * side, -1).transpose(1, 0, 3, 2).reshape(2, -1, side, side)
 
     largest = exact(layer.weight).reshape(layer.out_channels, -1)
-    factors = np.array(sorted(np.linspace(0.01, 1.1881, 10), key=lambda factor: abs(factor - 1)))  # the order in which they are stacked
-    scales = factors[:, None] * np.abs(largest).max(1) / (HALF - 1)
-    losses = stacked_losses(layer, x, scales, torch.from_numpy(gradient))
+    scales = np.linspace(0.01, 1.1881, 10)[:, None] * np.abs(largest).max(1) / (HALF - 1)
+    order = np.abs(np.linspace(0.01, 1.1881, 10) - 1).argsort(kind="stable")  # that of the candidates
+    losses, scales = stacked_losses(layer, x, scales, torch.from_numpy(gradient))[order], scales[order]
     candidates = candidates_of(task, site)
     (family,) = candidates["weight"]
     assert isinstance(family, StackedCandidates) == (layer.groups > 1)

@@ -35,6 +35,8 @@ LAYERS = {
     "depthwise": nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4),
     "linear": nn.Linear(5, 6),
     "grouped": nn.Conv2d(4, 6, 3, padding=1, groups=2),
+    "one output": nn.Conv2d(4, 1, 3, padding=1),
+    "one output per group": nn.Conv2d(4, 2, 3, padding=1, groups=2),
 }
 
 

@@ -31,15 +31,15 @@ def make_operator(name, batches=1):
     return naive.Operator(site.node.graph.owning_module, site, (x, right), gradient, batches), problem
 
 
-def both_searches(name, of_weight, of_activations, bits, rounds, batches=1):
+def both_searches(name, of_weight, of_activations, bits, rounds, batches=1, factors=FACTORS):
     operator, problem = make_operator(name, batches)
     combinations = {operand: of_weight if operand == "weight" else of_activations for operand in problem.site.operands}
     validated = {operand: batches > 1 and operand != "weight" for operand in combinations}
     plain = {
-        operand: [naive.Family(bits, *one, FACTORS, validated[operand]) for one in allowed] for operand, allowed in combinations.items()
+        operand: [naive.Family(bits, *one, factors, validated[operand]) for one in allowed] for operand, allowed in combinations.items()
     }
     fast = {
-        operand: [make_candidates(problem, operand, bits, *one, FACTORS, cross_validated=validated[operand]) for one in allowed]
+        operand: [make_candidates(problem, operand, bits, *one, factors, cross_validated=validated[operand]) for one in allowed]
         for operand, allowed in combinations.items()
     }
     return operator, problem, naive.exhaustive_search(operator, plain, rounds), alternating.alternate(fast, rounds)
@@ -88,3 +88,10 @@ def test_no_other_factor_is_better_for_any_output_channel():
             errors.append(float(((output - reference) * operator.gradient[:, channel]).square().sum()))
         assert found_errors[channel].item() == pytest.approx(min(errors), rel=1e-4)
         assert min(errors) < 0.99 * max(errors)
+
+
+@pytest.mark.parametrize("name", ["depthwise", "one output", "one output per group"])
+def test_each_channel_has_its_own_scale_where_candidates_outnumber_rows(name):
+    factors = torch.linspace(0.2, 1.2, 150)
+    operator, _, plain, fast = both_searches(name, [("per_channel", "symmetric")], [("per_channel", "symmetric")], 4, 1, factors=factors)
+    assert operator.error(fast) == pytest.approx(operator.error(plain), rel=1e-4)

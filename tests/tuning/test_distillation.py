@@ -1,8 +1,14 @@
 """Tuning of a small hybrid network towards its FP32 logits."""
 
+import json
+import math
+from dataclasses import replace
+
 import pytest
 import torch
+from safetensors import safe_open
 from tiny_hybrid import TinyHybrid
+from torch import nn
 
 import qhyvit
 from qhyvit.calibration.losses import kl_loss
@@ -42,7 +48,7 @@ def calibration(module):
 def quantize(module, calibration, monkeypatch):
     """Quantize with a method at 3 bits and tune the result, with other settings of the tuning."""
 
-    def run(method="minmax", images=calibration, bits="w3a3", **changes):
+    def run(method="minmax", images=calibration, bits="w3a3", module=module, **changes):
         tuning = load_preset("qhyvit-tuned").tuning.model_copy(update=FEW_STEPS | changes)
         settings = load_preset(method).model_copy(update={"tuning": tuning})
         monkeypatch.setattr("qhyvit.api.quantization.load_preset", lambda _: settings)
@@ -78,14 +84,51 @@ def test_integer_kernels_execute_what_is_tuned(calibration, quantize):
     require_executable(calibration.model.with_parameters(quantized.changed), quantized.quantizers, load_target("openvino-cpu"))
 
 
-def test_tuned_weights_lie_on_their_grids(calibration, quantize):
-    quantized = quantize()
-    weights = {site.node.args[1].target: site.name for site in calibration.model.sites if site.kind != "matmul"}
-    assert weights.keys() <= quantized.changed.keys()
-    for name, site in weights.items():
-        quantizer = quantized.quantizers[site]["weight"]
-        integers = quantizer.quantize(quantized.changed[name])
-        torch.testing.assert_close(quantizer.dequantize(integers), quantized.changed[name])
+def test_all_weights_are_tuned(calibration, quantize):
+    assert {site.node.args[1].target for site in calibration.model.sites if site.kind != "matmul"} <= quantize().changed.keys()
+
+
+class Twice(nn.Module):
+    """A convolution that is used twice, and a view of a map as a vector."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(3 * 64, 5)
+
+    def forward(self, x):
+        """Return logits [B, 5]."""
+        return self.head(self.conv(self.conv(x).relu()).relu().view(x.shape[0], -1))
+
+
+def test_tuned_network_is_the_one_that_was_learnt_where_two_sites_share_a_weight():
+    calibration = qhyvit.calibrate(Twice().eval(), torch.randn(8, 3, 8, 8))
+    quantized = qhyvit.quantize(calibration.model.graph_module, calibration, "minmax", "w3a3")
+    learnt = LearntNetwork(calibration.model, quantized.quantizers, {})
+    optimizer, _ = distillation._optimizer(learnt, [0.1] * 4, 1)
+    learnt(calibration.batches[0]).square().sum().backward()
+    optimizer.step()
+    tuned = calibration.model.with_parameters(learnt.parameters_changed()).with_quantizers(learnt.quantizers())
+    torch.testing.assert_close(tuned(calibration.batches[0]), learnt(calibration.batches[0]))
+
+
+def test_network_that_views_a_map_as_a_vector_is_tuned(quantize):
+    images = torch.randn(20, 3, 8, 8)
+    tuned = quantize(images=images, module=Twice().eval(), steps=2)
+    assert bool(tuned(images).isfinite().all())
+
+
+def test_divergence_that_is_no_number_begins_again_and_leaves_a_checkpoint_that_is_read(calibration, tmp_path):
+    method = load_preset("qhyvit-tuned")
+    rates = RATES.model_copy(update={"activation_scales": 1e6})
+    settings = method.tuning.model_copy(update=FEW_STEPS | {"learning_rates": rates})
+    task = Task(calibration.model, calibration.statistics, {}, CalibrationImages(lambda: calibration.batches, 64, 0), method, 3, 3)
+    checkpoint = Checkpoint(tmp_path / "checkpoint", "key")
+    start = find_quantizers(replace(task, method=load_preset("minmax")), "partial")
+    for _ in range(2):  # the second reads the checkpoint of the end
+        assert distill(task, start, {}, settings, checkpoint)[0] is start
+    with safe_open(checkpoint.path, framework="pt") as file:
+        header = json.loads(file.metadata()["header"])
+    assert (header["restarts"], math.isfinite(header["latest"])) == (distillation.RESTARTS, False)
 
 
 def test_what_has_no_learning_rate_stays(module, calibration, quantize):

@@ -16,6 +16,7 @@ from qhyvit.analysis.overflow import overflow_errors, overflows
 from qhyvit.analysis.residual import residual_branches
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.ranges import Range
+from qhyvit.errors import InputError
 from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.describe import multiply_accumulates
 from qhyvit.graph.fold import fold_batch_norm
@@ -39,12 +40,14 @@ def measure_challenges(model: nn.Module, example: Tensor, statistics: Statistics
     """Measure the challenges of ``model`` from the ``statistics`` of its sites.
 
     ``example`` is a batch of two images [2, C, H, W]. The weights of ``model`` do not matter: all that depends on
-    them is in the statistics.
+    them is in the statistics. Raises InputError for the statistics of another network.
     """
     graph_module = trace(model, example)
     norm_nodes = find_norms(graph_module)
     fold_batch_norm(graph_module)
     sites = find_sites(graph_module)
+    if statistics.keys() != {site.name for site in sites}:
+        raise InputError("its sites are not those of the network; give the calibration of this network")
     bridge = {site for block in find_bridge_blocks(graph_module, sites) for site in block.sites}
     norms = norm_table(norm_nodes, graph_module, bridge)
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -12,7 +12,9 @@ from qhyvit.analysis.challenges import measure_challenges
 from qhyvit.calibration.serialization import load_statistics
 from qhyvit.cli import options
 from qhyvit.cli.experiment import load_experiment
+from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
+from qhyvit.models.recorded_weights import require_calibrated
 from qhyvit.models.zoo import build, example_input
 
 
@@ -30,8 +32,12 @@ def challenges(
     settings = load_experiment(config, model)
     dataset = settings.experiment.dataset
     network = build(settings.models[model], dataset.classes, dataset.input_size)
-    statistics, _ = load_statistics(calibration)
-    measured = measure_challenges(network, example_input(network, dataset), statistics)
+    statistics, record = load_statistics(calibration)
+    require_calibrated(settings, model, record, calibration)
+    try:
+        measured = measure_challenges(network, example_input(network, dataset), statistics)
+    except InputError as error:
+        raise InputError(f"{calibration}: {error}") from error
     for table, path in ((measured.activations, output), (measured.channels, channels)):
         _write(table, model, path)
     with atomic_write(summary) as path:

@@ -94,7 +94,10 @@ def _split(images: Path, evaluation: Path | None, seed: int) -> tuple[list[Path]
     if evaluation is None and len(found) < 2:
         raise InputError(f"{images}: has one image; add others, or give --evaluation, another folder for the report")
     calibration = draw(found, CALIBRATION_IMAGES if evaluation else min(CALIBRATION_IMAGES, len(found) // 2), seed)
-    others = list_images(evaluation) if evaluation else [path for path in found if path not in set(calibration)]
+    used = {path.resolve() for path in calibration}
+    others = [path for path in (list_images(evaluation) if evaluation else found) if path.resolve() not in used]
+    if not others:
+        raise InputError(f"{evaluation or images}: has no images but those of the calibration; add others")
     return calibration, draw(others, HELD_OUT_IMAGES, seed)
 
 

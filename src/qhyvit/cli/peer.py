@@ -26,7 +26,8 @@ def peer(
     """Quantize a network to W8A8 with another tool, from the calibration images of a seed, and export it."""
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):  # the tools do not let one choose their threads
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
     settings = load_experiment(config, model)
     loaded = load_model(settings, model)
     entries = calibration_entries(settings.experiment, images, seed)

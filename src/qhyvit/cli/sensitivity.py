@@ -31,7 +31,7 @@ def sensitivity(
 ) -> None:
     """Measure what each site costs the network, quantized alone and as the only one in FP32.
 
-    The images are calibration images that the calibration did not use.
+    The images are calibration images that the calibration did not use, nor the correction or the tuning.
     """
     torch.set_num_threads(threads)
     settings = load_experiment(config, model)
@@ -39,14 +39,19 @@ def sensitivity(
     quantizers, record = load_quantizers(quantized)
     with written_by(quantized, "`qhyvit quantize`"):
         mode, calibrated = record["settings"]["mode"], record["calibrated"]
-        seed = calibrated["settings"]["seed"]
-        require(type(seed) is int, "its seed is no number")
+        seed, drawn = (calibrated["settings"][name] for name in ("seed", "images"))
+        steps = [record["settings"][name] for name in ("correction", "tuning") if name in record["settings"]]
+        count = max(len(drawn), *(step["images"] for step in steps), 1)
+        require(type(seed) is int and type(count) is int, "it has no seed or number of images")
     if mode != "partial":
         raise InputError(f"{quantized}: quantized in mode {mode!r}; give a network quantized in mode 'partial'")
     require_calibrated(settings, model, calibrated, quantized)
     loaded = load_model(settings, model)
-    used = {entry.path for entry in calibration_entries(experiment, images, seed)}
-    others = [entry for entry in read_manifest(experiment.dataset, images, "calibration") if entry.path not in used]
+    there = read_manifest(experiment.dataset, images, "calibration")
+    used = {entry.path for entry in calibration_entries(experiment, images, seed, min(count, len(there)))}
+    others = [entry for entry in there if entry.path not in used]
+    if not others:
+        raise InputError(f"{quantized}: made with all {len(there)} calibration images; add others, or measure another method")
     held_out = LabelledImages(sample_entries(others, experiment.sensitivity.images, seed), loaded.transform)
     inputs, labels = zip(*(held_out[index] for index in range(len(held_out))), strict=True)
     with atomic_write(output) as path:

@@ -22,7 +22,7 @@ def load_task(config: Config, model: str, method: str, bits: str, images: Path, 
     """Return the task, from the statistics in the file ``calibration``, and the provenance of that file.
 
     A method that needs more than the calibration recorded runs the same images, of the manifest ``images``, again. Raises InputError for
-    the calibration of another model, or of other weights.
+    the calibration of another model, of other weights, or then of other images.
     """
     weight_bits, activation_bits = parse_bits(bits)
     statistics, calibrated = load_statistics(calibration)
@@ -37,6 +37,8 @@ def load_task(config: Config, model: str, method: str, bits: str, images: Path, 
 
     def read_batches() -> list[Tensor]:
         entries = calibration_entries(config.experiment, images, seed, len(drawn))
+        if [entry.path.name for entry in entries] != drawn:
+            raise InputError(f"{images}: its calibration images are not those of {calibration}; calibrate again, with this manifest")
         return load_batches(config.experiment, entries, loaded.transform)
 
     def read_more(count: int) -> Tensor:

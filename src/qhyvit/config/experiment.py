@@ -83,6 +83,8 @@ class Experiment(Strict):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} lists a value twice; remove one")
+        if self.calibration.images in self.calibration_sizes:
+            raise ValueError(f"calibration_sizes lists {self.calibration.images}, which is calibration.images; remove it there")
         self.deployment.check(self.methods, self.bits, self.modes)
         return self
 

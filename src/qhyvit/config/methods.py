@@ -117,6 +117,12 @@ class RepqvitMethod(ConvInputSettings):
         min_length=1, description="percent of the values below (above) the upper (lower) end; the one with the least squared error is taken"
     )
 
+    @model_validator(mode="after")
+    def _check_bits(self) -> Self:
+        if self.conv_input_bits == 32:
+            raise ValueError("conv_input_bits: this method has no operand in FP32; state 2 to 8")
+        return self
+
 
 class HyqMethod(MethodSettings):
     """Full observed range, with learnt scales for the input channels of some pointwise convolutions (HyQ)."""
@@ -159,6 +165,12 @@ class SearchSettings(ZeroPointSettings):
         layers = (self.weights, self.linear_weights, self.activations, self.grouped_activations)
         if self.objective == "cosine" and any("per_channel" in choices.granularity for choices in layers if choices):
             raise ValueError("objective: cosine compares whole tokens, so it cannot choose scales per channel of a layer; state per_tensor")
+        return self
+
+    @model_validator(mode="after")
+    def _check_gradients(self) -> Self:
+        if self.gradients_when_quantized and isinstance(self, ConvInputSettings) and self.conv_input_bits == 32:
+            raise ValueError(f"gradients: {self.gradients} quantizes all operands, so that conv_input_bits may not be 32; state 2 to 8")
         return self
 
     @property
@@ -220,6 +232,12 @@ class QhyvitMethod(SearchSettings):
         " one multiplier for all channels; or all, and then one multiplier per channel"
     )
 
+    @model_validator(mode="after")
+    def _check_objective(self) -> Self:
+        if self.objective == "cosine":
+            raise ValueError("objective: blocks are compared by Fisher gradients, which cosine does not record; state fisher or mse")
+        return self
+
     @property
     def recalibration_key(self) -> str:
         """Hash of the settings that the gradients depend on; never None, as the inputs of bridge blocks are needed too."""
@@ -235,6 +253,12 @@ class QhyvitIntegerMethod(SearchSettings):
         min_length=1,
         description="exponents of the scales of input channels that weights may absorb. 0: one scale; 1: all channels fill the grid",
     )
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        if self.split_qkv:
+            raise ValueError("split_qkv: no target executes a weight scale for each of queries, keys and values; leave it out")
+        return self
 
     @property
     def quantizer_settings(self) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Key `tuning` of a method."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from qhyvit.config.base import Strict
 
@@ -15,6 +17,12 @@ class LearningRates(Strict):
     weight_scales: float = Field(ge=0, description="of the logarithms of weight scales")
     biases: float = Field(ge=0, description="of biases and of the parameters of norms")
     weights: float = Field(ge=0, description="of weights")
+
+    @model_validator(mode="after")
+    def _check_any(self) -> Self:
+        if not any(self.model_dump().values()):
+            raise ValueError("nothing is tuned, since all are 0; state one above, or leave out `tuning`")
+        return self
 
 
 class TuningSettings(Strict):

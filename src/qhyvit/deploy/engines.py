@@ -39,8 +39,9 @@ class Engine:
 
     @property
     def size(self) -> int:
-        """Size of the file in bytes, with that of its weights."""
-        return sum(path.stat().st_size for path in {self.path, self.path.with_suffix(".bin")} if path.exists())
+        """Size of the file in bytes, with that of the weights of an OpenVINO model, which are a file of their own."""
+        files = [self.path, self.path.with_suffix(".bin")] if self.path.suffix == ".xml" else [self.path]
+        return sum(path.stat().st_size for path in files)
 
 
 def load_engine(path: Path, threads: int | None = None) -> Engine:

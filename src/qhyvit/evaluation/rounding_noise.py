@@ -26,13 +26,15 @@ class _Disturbed(FakeQuantInterpreter):
         self.generator = torch.Generator().manual_seed(0)
 
     def run_node(self, node: Node) -> Any:
-        """Return the value of a node."""
-        if node in self.quantized_sites:
-            site = self.quantized_sites[node]
-            for operand, source in zip(site.operands, site.operand_nodes, strict=True):
-                if operand != "weight":
-                    self.env[source] = self._disturb(self.env[source])
-        return super().run_node(node)
+        """Return the value of a node; others that read the activations of a site see them undisturbed."""
+        undisturbed = {}
+        if site := self.quantized_sites.get(node):
+            sources = [source for operand, source in zip(site.operands, site.operand_nodes, strict=True) if operand != "weight"]
+            undisturbed = {source: self.env[source] for source in sources}
+            self.env.update({source: self._disturb(value) for source, value in undisturbed.items()})
+        value = super().run_node(node)
+        self.env.update(undisturbed)
+        return value
 
     def _disturb(self, x: Tensor) -> Tensor:
         noise = 2 * torch.rand(x.shape, generator=self.generator, dtype=x.dtype) - 1

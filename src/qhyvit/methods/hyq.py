@@ -77,7 +77,7 @@ class ScaledConvolution:
         self.site, self.problem = site, sampled(task.problem(site), "weight", ROWS)
         assert self.problem.weight is not None
         self.weight = self.problem.weight.flatten(1)
-        self.low, self.high = _down_to_minimum(site, "input", *self.problem.range("input", "per_channel"))
+        self.low, self.high = self.problem.range("input", "per_channel")
         self.bits = {operand: task.bits(site, operand) for operand in site.operands}
         self.schemes = {operand: task.choices(site, operand).scheme[0] for operand in site.operands}
 
@@ -135,13 +135,10 @@ class ScaledConvolution:
 def _minmax(task: Task, site: Site, operand: str) -> Quantizer:
     if from_softmax(site, operand):
         return log2_attention()
-    return task.covering(site, operand, *_down_to_minimum(site, operand, *task.default_range(site, operand)))
-
-
-def _down_to_minimum(site: Site, operand: str, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Lower the ranges of an operand that a SiLU computes to the function's minimum, as in the released code."""
-    silu = operand != "weight" and source_of(site, operand).target is aten.silu.default
-    return torch.full_like(low, SILU_MINIMUM) if silu else low, high
+    low, high = task.default_range(site, operand)
+    if site.depthwise and operand == "input" and source_of(site, operand).target is aten.silu.default:
+        low = torch.full_like(low, SILU_MINIMUM)  # as in the released code
+    return task.covering(site, operand, low, high)
 
 
 def _weight(graph_module: GraphModule, site: Site) -> Tensor:

@@ -98,9 +98,9 @@ class TwinCandidates(ListedCandidates):
 class StackedCandidates(UniformCandidates):
     """Weight candidates of a grouped convolution as PTQ4ViT's code compares them: with the inputs of other groups.
 
-    The code lays the n candidates of O output channels, candidate after candidate, along the output channels of one convolution and
-    leaves its G groups as they are. Channel c of candidate i is then channel i * O + c of n * O, which reads the input of group
-    floor((i * O + c) * G / (n * O)). The released code stacks as many candidates as its memory holds; here these are always all.
+    The code lays the n candidates of O output channels, from the smallest scale to the largest, along the output channels of one
+    convolution and leaves its G groups as they are. Channel c of candidate i is then channel i * O + c of n * O, which reads the input of
+    group floor((i * O + c) * G / (n * O)). The released code stacks as many candidates as its memory holds; here these are always all.
 
     Sampled rows of different groups are of different positions: row t of another group's sample replaces the same position of its input.
     The losses are those of the code if all positions are kept.
@@ -117,7 +117,8 @@ class StackedCandidates(UniformCandidates):
     def _sources(self, index: Tensor) -> Tensor:
         """Return the group [m, O] whose input each output channel of the candidates ``index`` [m, units] reads."""
         channels = self.problem.tensors["weight"].shape[0] * self.problem.tensors["weight"].shape[2]
-        stacked = index.view(len(index), -1) * channels + torch.arange(channels)
+        rank = self.scale_multipliers.argsort().argsort()[index.view(len(index), -1)]
+        stacked = rank * channels + torch.arange(channels)
         return stacked * self.problem.site.groups // (len(self) * channels)
 
 

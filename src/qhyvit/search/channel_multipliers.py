@@ -32,10 +32,10 @@ class Grids:
         return fake_quantize(exact, scale, zero_point, *self.limits)
 
     def thinned(self, most: int) -> Self:
-        """Return at most so many of the grids, at equal distances in their order, the first among them."""
-        step = -(-len(self.scale) // most)
+        """Return at most so many of the grids, in their order, which are at equal distances when sorted by scale."""
+        chosen = self.scale.mean(1).argsort(stable=True)[:: -(-len(self.scale) // most)].sort().values
         some = copy(self)
-        some.scale, some.zero_point = self.scale[::step], self.zero_point[::step]
+        some.scale, some.zero_point = self.scale[chosen], self.zero_point[chosen]
         return some
 
     def with_places(self, quantizer: UniformQuantizer, channels: Tensor, places: Tensor) -> UniformQuantizer:

@@ -37,7 +37,7 @@ class SiteProblem:
         rows = in_equal_batches(statistics.rows, counts)
         self.site, self.weight, self.bias, self.batches = site, weight, bias, len(counts)
         self.parts = parts
-        self.layout = OperandLayout(site, depthwise=weight is not None and len(weight) == site.groups)
+        self.layout = OperandLayout(site, depthwise=weight is not None and len(weight) == site.groups and weight.shape[1] == 1)
         self.outputs: Tensor | slice = slice(None)  # output channels of each group that the problem has
         self.batch = slice(None)  # batches that the problem has
         right = rows.right if weight is None else self.layout.weight_rows(weight, self.outputs)

@@ -117,9 +117,14 @@ def _alike(one: Tensor, other: Tensor) -> bool:
 
 
 def _fits(saved: Any, fresh: Any, key: str = "") -> bool:
-    """Tell if a value of a saved header is that of a fresh start, or at a key of CHANGING a number of the same type."""
+    """Tell if a value of a saved header is that of a fresh start, or at a key of CHANGING a number of the same type.
+
+    The latest divergence may be infinite or no number, where learning rates are too large.
+    """
     if isinstance(saved, dict) and isinstance(fresh, dict):
         return saved.keys() == fresh.keys() and all(_fits(saved[name], fresh[name], name) for name in saved)
     if isinstance(saved, list) and isinstance(fresh, list):
         return len(saved) == len(fresh) and all(_fits(one, other, key) for one, other in zip(saved, fresh, strict=True))
-    return type(saved) is type(fresh) and (0 <= saved < inf if key in CHANGING else saved == fresh)
+    if type(saved) is not type(fresh):
+        return False
+    return 0 <= saved < inf or key == "latest" if key in CHANGING else bool(saved == fresh)

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from qhyvit.calibration.losses import kl_loss
 from qhyvit.config.tuning import LearningRates, TuningSettings
 from qhyvit.errors import InputError
+from qhyvit.graph.memory_layout import with_channels_last
 from qhyvit.methods.task import Task
 from qhyvit.progress import steps_with_note
 from qhyvit.quantizers.base import Parameters, Quantizers
@@ -44,7 +45,8 @@ def distill(
         with torch.no_grad():
             return torch.cat([network(_take(images, numbers)) for numbers in torch.arange(count).split(settings.batch_size)])
 
-    targets, expected = logits(task.model.graph_module, seen, 2 * len(seen)), logits(task.model.graph_module, held_out, len(held_out))
+    teacher = with_channels_last(task.model.graph_module)
+    targets, expected = logits(teacher, seen, 2 * len(seen)), logits(teacher, held_out, len(held_out))
     network = LearntNetwork(task.model, start, changed)
     rates = _learning_rates(settings.learning_rates, task.weight_bits, task.activation_bits)
     optimizer, schedule = _optimizer(network, rates, settings.steps)
@@ -79,7 +81,9 @@ def distill(
 
 
 def _rates_are_too_large(progress: Progress, steps: int) -> bool:
-    return progress.step <= steps // 4 and progress.latest > RISE * progress.start and progress.restarts < RESTARTS
+    """Tell if the divergence has risen at first, or is no number any more."""
+    risen = not progress.latest <= RISE * progress.start
+    return progress.step <= steps // 4 and risen and progress.restarts < RESTARTS
 
 
 def _split(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

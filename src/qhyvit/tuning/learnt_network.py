@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from qhyvit.errors import InputError
 from qhyvit.graph.sites import Site, find_sites
+from qhyvit.graph.strides import reshape_views
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.quantizers.base import Parameters, Quantizer, Quantizers
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
@@ -27,11 +28,11 @@ class LearntNetwork(nn.Module):
         self.changed = changed
         self.learnt: dict[tuple[str, str], LearntQuantizer] = {}
         sites = [site for site in find_sites(self.graph_module) if site.name in quantizers]
-        self.weights = {(site.name, "weight"): str(site.node.args[1].target) for site in sites if site.kind != "matmul"}  # type: ignore[union-attr]
+        self.weights = list(dict.fromkeys(str(site.node.args[1].target) for site in sites if site.kind != "matmul"))  # type: ignore[union-attr]
         for site in sites:
             for position, operand in enumerate(site.operands):
                 self._insert(site, position, quantizers[site.name], operand)
-        self.graph_module.recompile()
+        reshape_views(self.graph_module)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [B, classes] of images [B, C, H, W]."""
@@ -45,7 +46,7 @@ class LearntNetwork(nn.Module):
 
     def weight_values(self) -> list[nn.Parameter]:
         """Return the weights of sites, each once."""
-        return [self.graph_module.get_parameter(name) for name in dict.fromkeys(self.weights.values())]
+        return [self.graph_module.get_parameter(name) for name in self.weights]
 
     def vectors(self) -> list[nn.Parameter]:
         """Return biases and the parameters of norms."""
@@ -68,17 +69,14 @@ class LearntNetwork(nn.Module):
         return found
 
     def parameters_changed(self) -> Parameters:
-        """Return what was changed before or learnt: biases, norm parameters and weights, learnt ones on the grids of their quantizers."""
-        changed = {**self.changed} | {name: parameter.detach().clone() for name, parameter in self._vectors()}
-        for place, name in self.weights.items():
-            if (weight := self.graph_module.get_parameter(name)).requires_grad:
-                changed[name] = self.learnt[place].quantizer().fake_quantize(weight.detach())
-        return changed
+        """Return what was changed before or learnt: biases, norm parameters and weights. Quantizers round learnt weights to their grids."""
+        weights = ((name, weight) for name in self.weights if (weight := self.graph_module.get_parameter(name)).requires_grad)
+        return {**self.changed, **{name: parameter.detach().clone() for name, parameter in (*self._vectors(), *weights)}}
 
     def _vectors(self) -> Iterator[tuple[str, nn.Parameter]]:
-        learnt, weights = {id(scale) for each in self.learnt.values() for scale in each.parameters()}, {*self.weights.values()}
+        learnt = {id(scale) for each in self.learnt.values() for scale in each.parameters()}
         for name, parameter in self.graph_module.named_parameters():
-            if parameter.ndim == 1 and parameter.is_floating_point() and name not in weights and id(parameter) not in learnt:
+            if parameter.ndim == 1 and parameter.is_floating_point() and name not in self.weights and id(parameter) not in learnt:
                 yield name, parameter
 
     def _insert(self, site: Site, position: int, operands: Mapping[str, Quantizer], operand: str) -> None:
