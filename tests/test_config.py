@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 import yaml
 from conftest import REPOSITORY
+from pydantic import ValidationError
 
 from qhyvit.config.base import parse_bits
 from qhyvit.config.dataset import Dataset, Subset
@@ -27,6 +28,9 @@ from qhyvit.presets import load_preset
 EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "config/experiments").glob("*.yaml"))
 
 CONFIG = REPOSITORY / "config"
+PER_TENSOR = {name: {"granularity": ["per_tensor"], "scheme": ["symmetric"]} for name in ("weights", "activations")}
+RATES = dict.fromkeys(("activation_scales", "weight_scales", "biases", "weights"), 0)
+IDLE = {"images": 32, "steps": 1, "batch_size": 1, "learning_rates": RATES}
 METHODS_OF_PACKAGE = list(yaml.safe_load((REPOSITORY / "src/qhyvit/presets/methods.yaml").read_text()))
 
 
@@ -156,6 +160,7 @@ def test_readme_names_every_format_of_images():
         ({"results": "{model}"}, r"config\.yaml: results: '\{model\}' is no plain path"),
         ({"results": "-x"}, r"config\.yaml: results: '-x' is no plain path; .* no hyphen first"),
         ({"results": "results\n"}, r"config\.yaml: results: 'results\\n' is no plain path"),
+        ({"calibration_sizes": [8, 32]}, r"config\.yaml: calibration_sizes lists 32, which is calibration\.images; remove it there"),
         ({"base": ["a.yaml"]}, r"config\.yaml: base: \['a\.yaml'\] is not the path of a configuration file; name one file"),
     ],
 )
@@ -332,3 +337,23 @@ def test_bits_are_parsed_or_refused():
     assert parse_bits("w4a8") == (4, 8)
     with pytest.raises(InputError, match="bit-width 'w44'"):
         parse_bits("w44")
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "message"),
+    [
+        ("repqvit", {"conv_input_bits": 32}, "conv_input_bits: this method has no operand in FP32; state 2 to 8"),
+        (
+            "qhyvit-scale",
+            {"conv_input_bits": 32},
+            "gradients: fisher-quantized quantizes all operands, so that conv_input_bits may not be 32",
+        ),
+        ("qhyvit-integer", {"split_qkv": True}, "split_qkv: no target executes a weight scale for each"),
+        ("qhyvit", {"objective": "cosine", **PER_TENSOR}, "objective: blocks are compared by Fisher gradients"),
+        ("qhyvit-released", {"objective": "cosine", **PER_TENSOR}, "Input should be 'fisher'"),
+        ("qhyvit-tuned", {"tuning": IDLE}, "nothing is tuned, since all are 0"),
+    ],
+)
+def test_settings_that_a_method_cannot_have_are_refused(method, changes, message):
+    with pytest.raises(ValidationError, match=message):
+        METHODS.validate_python({method: load_preset(method).model_dump() | changes})

@@ -99,6 +99,7 @@ def test_folder_of_images_becomes_files_that_run_and_a_page(template, convert):
         (("--images", "nowhere"), "nowhere: no such folder; give a folder of images"),
         (("--images", "weights.safetensors"), "weights.safetensors: is a file; give a folder of images"),
         (("--images", "photos", "--evaluation", "nowhere"), "nowhere: no such folder"),
+        (("--images", "photos", "--evaluation", "photos"), "photos: has no images but those of the calibration; add others"),
         (("--classes", "3"), "weights.safetensors: does not fit the model"),
         (("--checkpoint", "none.safetensors"), "none.safetensors: no such"),
     ],

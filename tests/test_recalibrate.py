@@ -105,3 +105,23 @@ def test_tuning_that_was_stopped_continues_and_leaves_no_checkpoint(project, mon
     quantize(*run, stopped, Path("errors.csv"))
     assert stopped.read_bytes() == Path("whole").read_bytes()
     assert not Path(".stopped.tuning").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"input_size": 64', '"input_size": 32'), ('"batch_size": 4', '"batch_size": 2')],
+    ids=["preprocessing", "batch size"],
+)
+def test_calibration_with_other_preprocessing_or_batches_is_refused(project, old, new):
+    other = Path("other.yaml")
+    other.write_text(CONFIG.read_text().replace(old, new))
+    with pytest.raises(InputError, match=r"^calibration\.safetensors: made from another manifest than images\.csv, or with other"):
+        recalibrate(other, MODEL, "qhyvit", "w4a4", IMAGES, CALIBRATION, Path("new"))
+    assert not Path("new").exists()
+
+
+def test_calibration_of_another_manifest_is_refused(project):
+    manifest = Path("shuffled.csv")
+    manifest.write_text("\n".join(IMAGES.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(InputError, match=r"^calibration\.safetensors: made from another manifest than shuffled\.csv"):
+        recalibrate(CONFIG, MODEL, "qhyvit", "w4a4", manifest, CALIBRATION, Path("new"))

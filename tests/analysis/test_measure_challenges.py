@@ -4,6 +4,7 @@ from traced_networks import SIZE, traced_network
 
 from qhyvit.analysis.challenges import measure_challenges
 from qhyvit.calibration.capture import capture
+from qhyvit.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +19,11 @@ def measured(model):
     _, traced = traced_network("mobilevit_xxs")
     images = torch.rand(2, 3, SIZE, SIZE)
     return measure_challenges(model, images, capture(traced.graph_module, traced.sites, [images], 4, seed=0))
+
+
+def test_statistics_of_another_network_are_refused(model):
+    with pytest.raises(InputError, match="its sites are not those of the network; give the calibration of this network"):
+        measure_challenges(model, torch.rand(2, 3, SIZE, SIZE), {})
 
 
 def test_every_site_and_channel_is_tabulated(measured):

@@ -124,6 +124,14 @@ def test_depthwise_convolution_with_a_multiplier_is_exact_where_16_bits_hold_its
     assert multiplied.saturates or (multiplied.form != "float" and multiplied.difference < 1e-5)
 
 
+def test_size_is_that_of_the_files_of_one_format(model, six_bits):
+    onnx = six_bits.path.with_suffix(".onnx")
+    export(model, quantizers_of(model, IMAGES, 6, 8), ONE, onnx)
+    files = {suffix: six_bits.path.with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin", ".onnx")}
+    assert load_engine(onnx).size == files[".onnx"]
+    assert load_engine(six_bits.path).size == files[".xml"] + files[".bin"]
+
+
 def test_file_holds_weights_as_integers(model, six_bits):
     weights = sum(site.node.args[1].meta["val"].numel() for site in model.sites if site.kind != "matmul")
     assert weights < six_bits.path.with_suffix(".bin").stat().st_size < 3 * weights

@@ -44,7 +44,7 @@ def test_simulation_can_be_evaluated_like_any_network():
 
 
 class Several(nn.Module):
-    """The same values in three layers, and as they are."""
+    """Three layers that read one tensor, and the tensor itself."""
 
     def __init__(self):
         super().__init__()

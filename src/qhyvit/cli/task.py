@@ -11,6 +11,7 @@ from qhyvit.config.loading import Config
 from qhyvit.data.calibration_set import calibration_entries, load_batches
 from qhyvit.data.manifest import read_manifest
 from qhyvit.errors import InputError
+from qhyvit.files import file_sha256
 from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.models.loading import load_model
 from qhyvit.models.recorded_weights import require_calibrated
@@ -22,7 +23,7 @@ def load_task(config: Config, model: str, method: str, bits: str, images: Path, 
     """Return the task, from the statistics in the file ``calibration``, and the provenance of that file.
 
     A method that needs more than the calibration recorded runs the same images, of the manifest ``images``, again. Raises InputError for
-    the calibration of another model, of other weights, or then of other images.
+    the calibration of another model or of other weights, and for one of another manifest or with other preprocessing or batches.
     """
     weight_bits, activation_bits = parse_bits(bits)
     statistics, calibrated = load_statistics(calibration)
@@ -31,20 +32,26 @@ def load_task(config: Config, model: str, method: str, bits: str, images: Path, 
         seed, drawn, positions = (calibrated["settings"][name] for name in ("seed", "images", "sampled_positions"))
         require(type(seed) is int and isinstance(drawn, list), "it has no seed or images")
         require(positions is None or type(positions) is int, "it has no number of positions")
+        made_from = calibrated["inputs"]["images"], calibrated["settings"]["preprocessing"], calibrated["settings"]["batch_size"]
+    experiment = config.experiment
+    with written_by(images, "`qhyvit fetch images`"):
+        stated = file_sha256(images), experiment.dataset.preprocessing, experiment.calibration.batch_size
+    if made_from != stated:
+        raise InputError(
+            f"{calibration}: made from another manifest than {images}, or with other preprocessing or batches; calibrate again"
+        )
     loaded = load_model(config, model)
     if statistics.keys() != {site.name for site in loaded.traced.sites}:
         raise InputError(f"{calibration}: its sites are not those of {model}; give the calibration of this model")
 
     def read_batches() -> list[Tensor]:
-        entries = calibration_entries(config.experiment, images, seed, len(drawn))
-        if [entry.path.name for entry in entries] != drawn:
-            raise InputError(f"{images}: its calibration images are not those of {calibration}; calibrate again, with this manifest")
-        return load_batches(config.experiment, entries, loaded.transform)
+        entries = calibration_entries(experiment, images, seed, len(drawn))
+        return load_batches(experiment, entries, loaded.transform)
 
     def read_more(count: int) -> Tensor:
-        there = len(read_manifest(config.experiment.dataset, images, "calibration"))
-        entries = calibration_entries(config.experiment, images, seed, min(count, there))
-        return torch.cat(load_batches(config.experiment, entries, loaded.transform))
+        there = len(read_manifest(experiment.dataset, images, "calibration"))
+        entries = calibration_entries(experiment, images, seed, min(count, there))
+        return torch.cat(load_batches(experiment, entries, loaded.transform))
 
     source = CalibrationImages(read_batches, positions, seed, read_more)
     outputs = load_output_statistics(calibration)

@@ -270,6 +270,7 @@ class QhyvitReleasedMethod(SearchSettings):
     """Q-HyViT's released code: granularity by a rule, and bridge sites that stay quantized while later sites are calibrated."""
 
     algorithm: Literal["qhyvit_released"]
+    objective: Literal["fisher"]
     gradients: Literal["kl"] = Field(
         default="kl", description="of the KL divergence, at the network that is quantized at the earlier bridge sites only"
     )
