@@ -16,18 +16,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.common import IMAGES, SEED, SIZE
+from benchmarks.exhaustive_search import Family, Operator, exhaustive_search
 from benchmarks.site_search import folder, load, same_labels, settings
 from qhyvit.calibration.losses import fisher_loss
 from qhyvit.calibration.recorder import Recorder, backward
 from qhyvit.config.base import parse_bits
-from qhyvit.config.methods import SearchSettings
+from qhyvit.config.method_settings import SearchSettings
 from qhyvit.graph.sites import Site, site_weight
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.quantizers.base import Quantizers
 from qhyvit.quantizers.serialization import load_quantizers
 from qhyvit.quantizers.uniform import UniformQuantizer
-from qhyvit.search.naive import Family, Operator, exhaustive_search
 
 COLUMNS = ["site", "kind", "fast_seconds", "naive_seconds", "fast_error", "naive_error"]
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from small_sites import LAYERS, make_candidates, make_problem
 
-from qhyvit.search import alternating, naive
+from benchmarks import exhaustive_search as naive
+from qhyvit.search import alternating
 from qhyvit.search.alternating import reconstruction_error
 
 FACTORS = torch.tensor([0.25, 0.4, 0.55, 0.7, 0.85, 1.0])

@@ -10,7 +10,7 @@ from qhyvit.calibration.capture import SiteStatistics, capture
 from qhyvit.calibration.losses import fisher_loss, kl_loss
 from qhyvit.calibration.recalibration import Recalibration
 from qhyvit.calibration.token_sampling import sample_tokens
-from qhyvit.config.methods import SearchSettings
+from qhyvit.config.method_settings import SearchSettings
 from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.bridge_subgraph import Block, extract_block
 from qhyvit.graph.traced_model import TracedModel

@@ -7,7 +7,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from qhyvit.config.methods import SearchSettings
+from qhyvit.config.method_settings import SearchSettings
 from qhyvit.graph.sites import Site
 from qhyvit.methods.recalibration import recalibrated
 from qhyvit.methods.task import Task

@@ -10,7 +10,8 @@ from torch import Tensor
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.output_samples import OutputStatistics
 from qhyvit.calibration.recalibration import Recalibration
-from qhyvit.config.methods import Choices, ConvInputSettings, Method, SearchSettings, ZeroPointSettings
+from qhyvit.config.method_settings import Choices, ConvInputSettings, SearchSettings, ZeroPointSettings
+from qhyvit.config.methods import Method
 from qhyvit.graph.output_parts import output_parts
 from qhyvit.graph.sites import Site, site_bias, site_weight
 from qhyvit.graph.traced_model import TracedModel
