@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from qhyvit.config.targets import SiteClass
-from qhyvit.graph.nodes import module_path, shape_of, tensor_of
+from qhyvit.graph.nodes import batch_axis, module_path, shape_of, tensor_of
 from qhyvit.graph.operators import SITE_KINDS
 
 
@@ -53,12 +53,13 @@ class Site:
     def axis(self, operand: str) -> int | None:
         """Return the axis of the finest granularity: input channels, output channels of a weight, heads of a matrix product.
 
-        None for a matrix product without heads.
+        None for a matrix product without heads: the third axis from the end may be that of the images.
         """
         if operand == "weight":
             return 0
         if self.kind == "matmul":
-            return -3 if self.node.meta["val"].ndim > 3 else None
+            ndim = self.node.meta["val"].ndim
+            return -3 if ndim > 3 and batch_axis(self.node) != ndim - 3 else None
         return {"conv": 1, "linear": -1}[self.kind]
 
 
