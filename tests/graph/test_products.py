@@ -54,6 +54,16 @@ def test_other_einsum_is_left(equation):
     torch.testing.assert_close(graph_module(x), model(x))
 
 
+def test_einsum_that_repeats_an_operand_is_left():
+    class Repeated(nn.Module):
+        def forward(self, x):
+            return torch.einsum("bnd,bmd->bnm", x[..., :1], x)
+
+    graph_module, x = trace(Repeated(), torch.zeros(2, 4, 3)), torch.randn(5, 4, 3)
+    assert find_sites(graph_module) == []
+    torch.testing.assert_close(graph_module(x), Repeated()(x))
+
+
 def test_product_over_images_is_left():
     class Mixed(nn.Module):
         def forward(self, x):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch.fx import GraphModule, Node
 
-from qhyvit.graph.nodes import add_call, arguments_of, batch_axis, is_batched
+from qhyvit.graph.nodes import add_call, arguments_of, batch_axis, is_batched, shape_of
 from qhyvit.graph.operators import aten
 from qhyvit.graph.walks import constants
 
@@ -59,6 +59,11 @@ def _matrix_product(node: Node) -> Einsum | None:
     """Return the parts of an einsum whose operands hold one matrix or more of each image."""
     einsum, operands = parse_einsum(str(node.args[0])), node.all_input_nodes
     if einsum is None or not all(is_batched(operand) for operand in operands):
+        return None
+    sizes = [
+        dict(zip(text, shape_of(operand), strict=True)) for text, operand in zip((einsum.left, einsum.right), _operands(node), strict=True)
+    ]
+    if any(sizes[0][index] != sizes[1][index] for index in einsum.summed):  # one operand is repeated along the index
         return None
     images = {text[batch_axis(operand)] for text, operand in zip((einsum.left, einsum.right), _operands(node), strict=True)}
     return einsum if images <= {*einsum.shared} and len(images) == 1 else None

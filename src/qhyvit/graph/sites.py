@@ -64,13 +64,17 @@ class Site:
 
 
 def find_sites(graph_module: GraphModule) -> list[Site]:
-    """Find all sites, in the order of execution. A convolution or linear layer is one only if its weight is a parameter."""
+    """Find all sites, in the order of execution.
+
+    A convolution or linear layer is one only if its weight and bias are parameters, a product of activations only if it multiplies real
+    matrices of each image: no vectors, and no matrices whose rows or columns are images.
+    """
     seen: Counter[str] = Counter()
     sites = []
     for node in graph_module.graph.nodes:
-        kind = SITE_KINDS.get(node.target)
-        if kind is None or (kind != "matmul" and node.args[1].op != "get_attr"):
+        if not _is_site(node):
             continue
+        kind = SITE_KINDS[node.target]
         name = ".".join(filter(None, (module_path(node), "matmul" if kind == "matmul" else "")))
         seen[name] += 1
         if kind == "matmul" or seen[name] > 1:
@@ -87,6 +91,21 @@ def site_weight(graph_module: GraphModule, site: Site) -> Tensor | None:
 def site_bias(graph_module: GraphModule, site: Site) -> Tensor | None:
     """Return the bias of a convolution or linear site; None where it has none, and for a matrix product."""
     return None if site.kind == "matmul" or len(site.node.args) < 3 else tensor_of(graph_module, site.node.args[2])
+
+
+def _is_site(node: Node) -> bool:
+    kind = SITE_KINDS.get(node.target)
+    if kind == "matmul":
+        return all(_is_matrix(operand) for operand in node.all_input_nodes)
+    return kind is not None and all(
+        operand is None or (isinstance(operand, Node) and operand.op == "get_attr") for operand in node.args[1:3]
+    )
+
+
+def _is_matrix(node: Node) -> bool:
+    """Tell if the last two axes of the tensor are real matrices, whose sizes do not depend on the number of images."""
+    value = node.meta["val"]
+    return value.ndim > 1 and value.is_floating_point() and all(isinstance(size, int) for size in value.shape[-2:])
 
 
 def _groups(node: Node) -> int:
