@@ -1,7 +1,8 @@
 """Find quantization sites: the nodes of a graph that multiply matrices, by their operators and never by their names."""
 
-from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 from torch import Tensor
@@ -69,18 +70,15 @@ def find_sites(graph_module: GraphModule) -> list[Site]:
     A convolution or linear layer is one only if its weight and bias are parameters, a product of activations only if it multiplies real
     matrices of each image: no vectors, and no matrices whose rows or columns are images.
     """
-    seen: Counter[str] = Counter()
-    sites = []
-    for node in graph_module.graph.nodes:
-        if not _is_site(node):
-            continue
-        kind = SITE_KINDS[node.target]
-        name = ".".join(filter(None, (module_path(node), "matmul" if kind == "matmul" else "")))
-        seen[name] += 1
-        if kind == "matmul" or seen[name] > 1:
-            name += str(seen[name])
-        sites.append(Site(name, kind, node, groups=_groups(node) if kind == "conv" else 1))
-    return sites
+    nodes = [node for node in graph_module.graph.nodes if _is_site(node)]
+    kinds = [SITE_KINDS[node.target] for node in nodes]
+    sites = zip(_names(nodes), kinds, nodes, strict=True)
+    return [Site(name, kind, node, groups=_groups(node) if kind == "conv" else 1) for name, kind, node in sites]
+
+
+def numbered(name: str, taken: Collection[str], first: int) -> str:
+    """Return the name with the lowest number, from ``first`` on, that makes it none of those ``taken``."""
+    return next(candidate for number in count(first) if (candidate := f"{name}{number}") not in taken)
 
 
 def site_weight(graph_module: GraphModule, site: Site) -> Tensor | None:
@@ -91,6 +89,23 @@ def site_weight(graph_module: GraphModule, site: Site) -> Tensor | None:
 def site_bias(graph_module: GraphModule, site: Site) -> Tensor | None:
     """Return the bias of a convolution or linear site; None where it has none, and for a matrix product."""
     return None if site.kind == "matmul" or len(site.node.args) < 3 else tensor_of(graph_module, site.node.args[2])
+
+
+def _names(nodes: Sequence[Node]) -> list[str]:
+    """Name each layer by its module, or in the model itself by its node, and each product of activations and each later call by number."""
+    names: dict[str, None] = {}
+    taken = {module_path(node) for node in nodes}
+    for node in nodes:
+        path = module_path(node)
+        if SITE_KINDS[node.target] == "matmul":
+            name = numbered(f"{path}.matmul" if path else "matmul", taken, 1)
+        else:
+            name = path or node.name
+            if name in names or (not path and name in taken):
+                name = numbered(name, taken, 2)
+        names[name] = None
+        taken.add(name)
+    return [*names]
 
 
 def _is_site(node: Node) -> bool:
