@@ -13,7 +13,7 @@ from typing import Literal
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from qhyvit.graph.nodes import module_path, rearranges, shape_of
+from qhyvit.graph.nodes import is_complex, module_path, rearranges, shape_of
 from qhyvit.graph.operators import ACTIVATIONS, ADD, NORMS, SCALINGS, SOFTMAX, aten
 from qhyvit.graph.sites import Site, find_sites, numbered
 from qhyvit.graph.walks import ancestors, follow, readers, visit
@@ -82,10 +82,10 @@ def _is_of_logits(node: Node) -> bool:
 
 
 def _adds_alike(left: object, right: object) -> bool:
-    """Tell if both addends are computed and of one shape, as in a residual connection, unlike a bias or a table."""
+    """Tell if both addends are computed, real and of one shape, as in a residual connection, unlike a bias or a table."""
     if not isinstance(left, Node) or not isinstance(right, Node) or "get_attr" in (left.op, right.op):
         return False
-    return shape_of(left) == shape_of(right)
+    return shape_of(left) == shape_of(right) and not is_complex([left, right])
 
 
 def _layer_axes(graph_module: GraphModule, sites: list[Site]) -> dict[Node, int | None]:
