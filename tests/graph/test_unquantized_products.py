@@ -76,25 +76,28 @@ def test_operator_of_another_library_is_listed():
 
 
 class Mixed(nn.Module):
-    """Two sites, an attention whose products are sites, and two products that are none."""
+    """Two sites, an attention whose products are sites, and two products that are none; then one of each that see no image."""
 
     def __init__(self):
         super().__init__()
         self.conv, self.upsample = nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 4, 2)
-        self.head = nn.Linear(4, 5)
+        self.head, self.places = nn.Linear(4, 5), nn.Linear(2, 4)
+        self.coordinates = nn.Buffer(torch.randn(25, 2))
 
     def forward(self, x):
         x = self.upsample(self.conv(x).relu()).flatten(2)
         x = F.scaled_dot_product_attention(x, x, x)
+        x = x + torch.einsum("td,cd->ct", self.places(self.coordinates), self.head.weight[:4])
         return self.head(torch.einsum("bct,bdt->bd", x, x))
 
 
 def test_description_lists_what_stays_in_floating_point_by_module():
     description = describe(Mixed(), torch.randn(2, 3, 4, 4))
-    assert [site["name"] for site in description["sites"]] == ["conv", "matmul1", "matmul2", "head"]
+    assert [site["name"] for site in description["sites"]] == ["conv", "matmul1", "matmul2", "places", "head"]
     assert [(product["name"], product["operator"]) for product in description["unquantized_products"]] == [
         ("upsample", "aten.conv_transpose2d.input"),
         ("einsum", "aten.einsum.default"),
+        ("einsum_1", "aten.einsum.default"),
     ]
     assert all(product["reason"] for product in description["unquantized_products"])
 
@@ -123,8 +126,9 @@ def test_share_is_as_pytorch_counts_the_model():
         model(image)
     sites = sum(site["macs"] for site in description["sites"])
     assert sites + sum(product["macs"] for product in description["unquantized_products"]) == counter.get_total_flops() // 2
-    # A transposed convolution of 4 x 4 pixels to 5 x 5, with 4 x 4 kernels of 2 x 2; then 4 sums over 25 pixels, of sums over channels.
-    assert [product["macs"] for product in description["unquantized_products"]] == [16 * 4 * 4 * 4, 4 * 25]
+    # A transposed convolution of 4 x 4 pixels to 5 x 5, with 4 x 4 kernels of 2 x 2; 4 channels of 25 places, each from 4; then 4 sums
+    # over 25 pixels, of sums over channels.
+    assert [product["macs"] for product in description["unquantized_products"]] == [16 * 4 * 4 * 4, 4 * 25 * 4, 4 * 25]
 
 
 def product(name, share):
