@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import qhyvit
 from qhyvit.calibration.importance_sampling import sample_positions, sample_rows
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
@@ -53,6 +54,30 @@ def test_matmul_rows_keep_heads_apart():
     rows = sample_rows(site, (left, right), left @ right, 2, None, torch.Generator())
     for head in range(3):
         torch.testing.assert_close(rows.left[head] @ rows.right[head], (left @ right)[:, head])
+
+
+class HeadsFirst(nn.Module):
+    """Attention [heads, B, N, D] of an image [B, N, heads, D], returned as [B, heads, N, D]."""
+
+    def forward(self, x):
+        x = x.permute(2, 0, 1, 3)
+        return ((x @ x.mT).softmax(-1) @ x).transpose(0, 1)
+
+
+def test_images_are_no_heads():
+    x = torch.randn(2, 5, 3, 4)
+    site = find_sites(trace(HeadsFirst(), x))[0]
+    left = x.permute(2, 0, 1, 3)
+    rows = sample_rows(site, (left, left.mT), left @ left.mT, 2, None, torch.Generator())
+    torch.testing.assert_close(rows.left[0] @ rows.right[0], (left @ left.mT).flatten(0, 1))
+    network = nn.Sequential(HeadsFirst(), nn.Flatten(), nn.Linear(60, 4)).eval()
+    images = torch.randn(6, 5, 3, 4)
+    with torch.no_grad():
+        expected = network(images)
+        for method in ("minmax", "qhyvit"):
+            quantized = qhyvit.quantize(network, images, method=method)
+            torch.testing.assert_close(quantized(images), expected, atol=0.05, rtol=0)
+            torch.testing.assert_close(quantized(images[:1]), quantized(images)[:1])
 
 
 @pytest.mark.parametrize("conv", CONVOLUTIONS, ids=["dense", "depthwise", "grouped-dilated", "pointwise"])

@@ -130,6 +130,7 @@ NEITHER = {
     "pooled map": lambda net, x: F.adaptive_avg_pool2d(x, 1),
     "class token alone": lambda net, x: with_class_token(net, x)[:, 0],
     "queries after attention": lambda net, x: attend(net.queries.expand(x.shape[0], -1, -1), tokens(net, x)),
+    "greatest value": lambda net, x: x.amax(),
     "channel attention": lambda net, x: x.flatten(2) @ tokens(net, x),
 }
 

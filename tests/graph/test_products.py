@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import qhyvit
 from qhyvit.graph.products import parse_einsum
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
@@ -53,6 +54,16 @@ def test_other_einsum_is_left(equation):
     torch.testing.assert_close(graph_module(x), model(x))
 
 
+def test_einsum_that_repeats_an_operand_is_left():
+    class Repeated(nn.Module):
+        def forward(self, x):
+            return torch.einsum("bnd,bmd->bnm", x[..., :1], x)
+
+    graph_module, x = trace(Repeated(), torch.zeros(2, 4, 3)), torch.randn(5, 4, 3)
+    assert find_sites(graph_module) == []
+    torch.testing.assert_close(graph_module(x), Repeated()(x))
+
+
 def test_product_over_images_is_left():
     class Mixed(nn.Module):
         def forward(self, x):
@@ -81,3 +92,39 @@ def test_product_of_baddbmm_is_a_site(factors):
     graph_module = trace(model, torch.zeros(2, 3, 4, 4, dtype=torch.float64))
     assert [site.kind for site in find_sites(graph_module)] == ["matmul"]
     torch.testing.assert_close(graph_module(x), model(x))
+
+
+class Projections(nn.Module):
+    """Products with matrices that are parameters, or computed from some, on either side."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.tied = (nn.Parameter(torch.randn(4, 4, dtype=torch.float64)) for _ in range(2))
+
+    def forward(self, x):
+        x = (self.weight @ (x @ x @ self.weight).mT).relu() @ (self.tied * 2)
+        return nn.functional.linear(x, self.tied).transpose(0, 1) @ self.tied
+
+
+def test_product_with_a_parameter_is_a_linear_layer():
+    model, x = Projections(), torch.randn(5, 4, 4, dtype=torch.float64)
+    graph_module = trace(model, torch.zeros(2, 4, 4, dtype=torch.float64))
+    assert [site.kind for site in find_sites(graph_module)] == ["matmul", *["linear"] * 5]
+    torch.testing.assert_close(graph_module(x), model(x))
+
+
+def test_weight_of_a_product_has_the_bits_of_weights(tmp_path):
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.head = nn.Parameter(torch.randn(4, 4)), nn.Linear(4, 3)
+
+        def forward(self, x):  # the images are not the first axis of the product
+            return self.head((x.flatten(2).transpose(0, 1) @ self.weight).mean(0))
+
+    model, images = Tokens(), torch.randn(6, 5, 2, 2)
+    quantized = qhyvit.quantize(model, images, method="minmax", bits="w4a8")
+    bits = [{operand: quantizer.bits for operand, quantizer in of_site.items()} for of_site in quantized.quantizers.values()]
+    assert bits == [{"input": 8, "weight": 4}] * 2
+    quantized.save(tmp_path / "file")
+    torch.testing.assert_close(qhyvit.load(tmp_path / "file", model)(images), quantized(images))

@@ -86,7 +86,7 @@ def test_weight_that_depends_on_the_input_is_not_folded():
     assert fold_computed_weights(graph_module) == 0
     assert find_sites(graph_module) == []
     (product,) = find_unquantized_products(graph_module, [])
-    assert product.reason == "its weight is computed from the input"
+    assert product.reason == "its weight or bias is computed from the input"
 
 
 def test_norms_of_weights_are_no_norms_of_the_network():

@@ -27,28 +27,32 @@ def first_result(layer):
     return lambda x, _: layer(x.flatten(2))[0]
 
 
-NO_SITES = {  # by operator, the function, and a word of the reason
-    "conv1d.default": (lambda x, w: F.conv1d(x.flatten(2), (w * x.mean())[..., None]), "weight"),
-    "conv2d.default": (lambda x, w: F.conv2d(x, (w * x.mean())[..., None, None]), "weight"),
-    "conv3d.default": (lambda x, w: F.conv3d(x[:, :, None], w[..., None, None, None]), "two dimensions"),
-    "conv_transpose2d.input": (lambda x, w: F.conv_transpose2d(x, w[..., None, None]), "transposed"),
-    "linear.default": (lambda x, w: F.linear(x, (w * x.mean()).softmax(0)), "weight"),
-    "einsum.default": (lambda x, w: torch.einsum("bchw,cd->bdhw", x, w), "matmul"),
-    "mm.default": (lambda x, w: torch.mm(x.flatten(0, 2), w), "matmul"),
-    "addmm.default": (lambda x, w: torch.addmm(w[0], x.flatten(0, 2), w), "matmul"),
-    "tensordot.default": (lambda x, w: torch.tensordot(x, w, 1), "matmul"),
-    "mv.default": (lambda x, w: torch.mv(x.flatten(0, 2), w[0]), "matmul"),
-    "bilinear.default": (lambda x, w: F.bilinear(x, x, w[None]), "bilinear"),
-    "cdist.default": (lambda x, _: torch.cdist(x[:, 0], x[:, 1]), "distances"),
-    "lstm.input": (first_result(nn.LSTM(16, 4, batch_first=True)), "recurrent"),
-    "gru.input": (first_result(nn.GRU(16, 4, batch_first=True)), "recurrent"),
-    "rnn_tanh.input": (first_result(nn.RNN(16, 4, batch_first=True)), "recurrent"),
-}
+NO_SITES = [  # the operator, the function, and a word of the reason
+    ("conv1d.default", lambda x, w: F.conv1d(x.flatten(2), (w * x.mean())[..., None]), "weight"),
+    ("conv2d.default", lambda x, w: F.conv2d(x, (w * x.mean())[..., None, None]), "weight"),
+    ("conv3d.default", lambda x, w: F.conv3d(x[:, :, None], w[..., None, None, None]), "two dimensions"),
+    ("conv_transpose2d.input", lambda x, w: F.conv_transpose2d(x, w[..., None, None]), "transposed"),
+    ("linear.default", lambda x, w: F.linear(x, (w * x.mean()).softmax(0)), "weight"),
+    ("conv2d.default", lambda x, w: F.conv2d(x, w[..., None, None], x.mean((0, 2, 3))), "bias"),
+    ("linear.default", lambda x, w: F.linear(x, w, x.mean((0, 1, 2))), "bias"),
+    ("matmul.default", lambda x, w: x @ w[0], "two real matrices"),
+    ("matmul.default", lambda x, _: x.flatten(1).mT @ x.flatten(1), "two real matrices"),  # a sum over images
+    ("matmul.default", lambda x, _: (torch.fft.fft(x) @ torch.fft.fft(x)).abs(), "two real matrices"),
+    ("einsum.default", lambda x, w: torch.einsum("bchw,cd->bdhw", x, w), "matmul"),
+    ("mm.default", lambda x, w: torch.mm(x.flatten(0, 2), w), "matmul"),
+    ("addmm.default", lambda x, w: torch.addmm(w[0], x.flatten(0, 2), w), "matmul"),
+    ("tensordot.default", lambda x, w: torch.tensordot(x, w, 1), "matmul"),
+    ("mv.default", lambda x, w: torch.mv(x.flatten(0, 2), w[0]), "matmul"),
+    ("bilinear.default", lambda x, w: F.bilinear(x, x, w[None]), "bilinear"),
+    ("cdist.default", lambda x, _: torch.cdist(x[:, 0], x[:, 1]), "distances"),
+    ("lstm.input", first_result(nn.LSTM(16, 4, batch_first=True)), "recurrent"),
+    ("gru.input", first_result(nn.GRU(16, 4, batch_first=True)), "recurrent"),
+    ("rnn_tanh.input", first_result(nn.RNN(16, 4, batch_first=True)), "recurrent"),
+]
 
 
-@pytest.mark.parametrize("operator", NO_SITES)
-def test_product_that_is_no_site_is_listed_with_its_reason(operator):
-    function, reason = NO_SITES[operator]
+@pytest.mark.parametrize(("operator", "function", "reason"), NO_SITES)
+def test_product_that_is_no_site_is_listed_with_its_reason(operator, function, reason):
     graph_module = trace(Product(function), torch.randn(2, 4, 4, 4))
     (product,) = find_unquantized_products(graph_module, find_sites(graph_module))
     assert product.operator == f"aten.{operator}"
@@ -72,25 +76,28 @@ def test_operator_of_another_library_is_listed():
 
 
 class Mixed(nn.Module):
-    """Two sites, an attention whose products are sites, and two products that are none."""
+    """Two sites, an attention whose products are sites, and two products that are none; then one of each that see no image."""
 
     def __init__(self):
         super().__init__()
         self.conv, self.upsample = nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 4, 2)
-        self.head = nn.Linear(4, 5)
+        self.head, self.places = nn.Linear(4, 5), nn.Linear(2, 4)
+        self.coordinates = nn.Buffer(torch.randn(25, 2))
 
     def forward(self, x):
         x = self.upsample(self.conv(x).relu()).flatten(2)
         x = F.scaled_dot_product_attention(x, x, x)
+        x = x + torch.einsum("td,cd->ct", self.places(self.coordinates), self.head.weight[:4])
         return self.head(torch.einsum("bct,bdt->bd", x, x))
 
 
 def test_description_lists_what_stays_in_floating_point_by_module():
     description = describe(Mixed(), torch.randn(2, 3, 4, 4))
-    assert [site["name"] for site in description["sites"]] == ["conv", "matmul1", "matmul2", "head"]
+    assert [site["name"] for site in description["sites"]] == ["conv", "matmul1", "matmul2", "places", "head"]
     assert [(product["name"], product["operator"]) for product in description["unquantized_products"]] == [
         ("upsample", "aten.conv_transpose2d.input"),
         ("einsum", "aten.einsum.default"),
+        ("einsum_1", "aten.einsum.default"),
     ]
     assert all(product["reason"] for product in description["unquantized_products"])
 
@@ -119,8 +126,9 @@ def test_share_is_as_pytorch_counts_the_model():
         model(image)
     sites = sum(site["macs"] for site in description["sites"])
     assert sites + sum(product["macs"] for product in description["unquantized_products"]) == counter.get_total_flops() // 2
-    # A transposed convolution of 4 x 4 pixels to 5 x 5, with 4 x 4 kernels of 2 x 2; then 4 sums over 25 pixels, of sums over channels.
-    assert [product["macs"] for product in description["unquantized_products"]] == [16 * 4 * 4 * 4, 4 * 25]
+    # A transposed convolution of 4 x 4 pixels to 5 x 5, with 4 x 4 kernels of 2 x 2; 4 channels of 25 places, each from 4; then 4 sums
+    # over 25 pixels, of sums over channels.
+    assert [product["macs"] for product in description["unquantized_products"]] == [16 * 4 * 4 * 4, 4 * 25 * 4, 4 * 25]
 
 
 def product(name, share):

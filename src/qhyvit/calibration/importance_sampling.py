@@ -59,7 +59,7 @@ def sample_rows(
         return concatenate([_conv_rows(site, (part, weight), of_part, positions, generator, whole_pixels) for part, of_part in parts])
     if site.kind == "linear":
         return _linear_rows(operands[0], gradient, None if positions is None else positions * images, generator)
-    return _matmul_rows(operands, gradient, images, positions, generator)
+    return _matmul_rows(site, operands, gradient, images, positions, generator)
 
 
 def broadcast(site: Site, operands: Sequence[Tensor], output: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,10 +193,9 @@ def conv_geometry(site: Site) -> tuple[list[int], list[int], list[int]]:
 
 
 def _matmul_rows(
-    operands: tuple[Tensor, Tensor], gradient: Tensor, images: int, positions: int | None, generator: torch.Generator
+    site: Site, operands: tuple[Tensor, Tensor], gradient: Tensor, images: int, positions: int | None, generator: torch.Generator
 ) -> SampledRows:
-    leading = gradient.shape[:-2]
-    heads = leading[-1] if len(leading) > 1 else 1
+    heads = 1 if site.axis("left") is None else gradient.shape[-3]
 
     def by_head(x: Tensor) -> Tensor:
         return x.reshape(-1, heads, *x.shape[-2:]).transpose(0, 1)

@@ -11,7 +11,7 @@ from torch.fx import Node
 from qhyvit.graph.bridge import BridgeBlock, find_bridge_blocks
 from qhyvit.graph.floating_point import find_floating_point
 from qhyvit.graph.fold import fold_and_check
-from qhyvit.graph.nodes import shape_of
+from qhyvit.graph.nodes import is_batched, shape_of
 from qhyvit.graph.operators import NORMS
 from qhyvit.graph.sites import Site, find_sites
 from qhyvit.graph.trace import trace
@@ -44,10 +44,13 @@ def describe(model: nn.Module, example: Tensor) -> dict[str, Any]:
 
 
 def multiply_accumulates(site: Site, batch: int) -> int:
-    """Count the multiply-accumulates of a site per image, from the shapes on a batch of ``batch`` images."""
+    """Count the multiply-accumulates of a site per image, from the shapes on a batch of ``batch`` images.
+
+    A site that is computed once for all images counts in full, as it does for a single image.
+    """
     left, right = _operand_shapes(site)
     terms = left[-1] if site.kind == "matmul" else prod(right[1:])
-    return prod(shape_of(site.node)) * terms // batch
+    return prod(shape_of(site.node)) * terms // (batch if is_batched(site.node) else 1)
 
 
 def _reads(site: Site, sites: dict[Node, Site]) -> list[str]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from qhyvit.graph.moves import move
-from qhyvit.graph.nodes import moves_data, shape_of, tensor_of
+from qhyvit.graph.nodes import arguments_of, moves_data, shape_of, tensor_of
 from qhyvit.graph.operators import CONVOLUTIONS, MATMULS, REDUCTIONS, aten
 
 
@@ -103,8 +103,8 @@ def _propagate(graph_module: GraphModule, layouts: dict[Node, Layout], node: Nod
     if moves_data(node):
         return [Positions(moved, grid) for moved, grid in _move(graph_module, layouts, node)]
     if node.target in REDUCTIONS:
-        axes, keepdim = [*arguments[1:3], False][:2]
-        return [Positions(old.index.amin(axes or (), keepdim), old.grid) for old in inputs[0].positions]
+        given = arguments_of(node)
+        return [Positions(old.index.amin(given["dim"] or (), given["keepdim"]), old.grid) for old in inputs[0].positions]
     if node.target in MATMULS:
         left, right = (layouts.get(operand, Layout()) for operand in arguments)
         return _contract([(left, -1), (right, -2)], shape)

@@ -1,5 +1,6 @@
 """Properties of single nodes of a traced graph."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
@@ -45,13 +46,22 @@ def arguments_of(node: Node) -> dict[str, Any]:
 
 
 def moves_data(node: Node) -> bool:
-    """Tell if the output holds the values of the first input in another order, which constants determine."""
+    """Tell if the output holds the values of the first input in another order, which constants determine.
+
+    Operators on complex numbers do not count: many take or return no others.
+    """
     others = (leaf for leaf in tree_leaves(node.args[1:]) if isinstance(leaf, Node) and leaf.op == "call_function")
-    if any(isinstance(other.meta["val"], Tensor) for other in others):
+    if any(isinstance(other.meta["val"], Tensor) for other in others) or is_complex([node, *node.all_input_nodes[:1]]):
         return False
     schema: Any = getattr(node.target, "_schema", None)
     is_view = schema and schema.returns[0].alias_info and not {"dtype", "stride"} & {argument.name for argument in schema.arguments}
     return bool(is_view) or node.target in COPYING_MOVES
+
+
+def is_complex(nodes: Iterable[Node]) -> bool:
+    """Tell if any of the nodes' tensors is complex."""
+    values = (value for node in nodes for value in tree_leaves(node.meta.get("val")))
+    return any(isinstance(value, Tensor) and value.is_complex() for value in values)
 
 
 def rearranges(node: Node) -> bool:

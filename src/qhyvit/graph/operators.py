@@ -22,10 +22,10 @@ CHANNEL_AXIS_FROM_END = {aten.conv2d.default: 3, aten.linear.default: 1}  # of l
 _REASONS = {  # why products by these operators, in all overloads, are no sites
     "only convolutions in one and two dimensions are quantized": "conv3d conv_tbc",
     "transposed convolutions are not quantized": "conv_transpose1d conv_transpose2d conv_transpose3d",
-    "its weight is computed from the input": "conv1d conv2d linear",
+    "its weight or bias is computed from the input": "conv1d conv2d linear",
     "only torch.nn.functional.conv2d is quantized": "convolution _convolution",
-    "only torch.matmul, torch.bmm, and einsum of two matrices per image are quantized": (
-        "addbmm addmm addmv addr chain_matmul dot einsum ger inner kron linalg_matmul linalg_matrix_power linalg_multi_dot"
+    "only torch.matmul, torch.bmm, and einsum of two real matrices per image are quantized": (
+        "matmul bmm addbmm addmm addmv addr chain_matmul dot einsum ger inner kron linalg_matmul linalg_matrix_power linalg_multi_dot"
         " linalg_vecdot matrix_power mm mv outer tensordot vdot _grouped_mm"
     ),
     "bilinear layers are not quantized": "bilinear",

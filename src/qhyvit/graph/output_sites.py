@@ -7,16 +7,15 @@ operands, which a method may choose to suit it, such as the softmax before the p
 belongs to the network's result, which stays in floating point.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from qhyvit.graph.nodes import module_path, rearranges, shape_of
+from qhyvit.graph.nodes import is_complex, module_path, rearranges, shape_of
 from qhyvit.graph.operators import ACTIVATIONS, ADD, NORMS, SCALINGS, SOFTMAX, aten
-from qhyvit.graph.sites import Site, find_sites
+from qhyvit.graph.sites import Site, find_sites, numbered
 from qhyvit.graph.walks import ancestors, follow, readers, visit
 
 Kind = Literal["softmax", "norm", "activation", "add"]
@@ -38,14 +37,14 @@ def find_output_sites(graph_module: GraphModule) -> list[OutputSite]:
     products = {site.node for site in sites}
     before_sites = ancestors(products)
     axes = _layer_axes(graph_module, sites)
-    seen = Counter(site.name for site in sites)
+    taken = {site.name for site in sites}
     output_sites = []
     for node in graph_module.graph.nodes:
         kind = _kind(node)
         if kind and node in before_sites and not products.issuperset(readers(node, rearranges)):
             name = ".".join(filter(None, (module_path(node), kind)))
-            seen[name] += 1
-            name += str(seen[name]) if seen[name] > 1 else ""
+            name = numbered(name, taken, 2) if name in taken else name
+            taken.add(name)
             output_sites.append(OutputSite(name, kind, node, None if kind == "softmax" else _channel_axis(node, axes)))
     return output_sites
 
@@ -83,10 +82,10 @@ def _is_of_logits(node: Node) -> bool:
 
 
 def _adds_alike(left: object, right: object) -> bool:
-    """Tell if both addends are computed and of one shape, as in a residual connection, unlike a bias or a table."""
+    """Tell if both addends are computed, real and of one shape, as in a residual connection, unlike a bias or a table."""
     if not isinstance(left, Node) or not isinstance(right, Node) or "get_attr" in (left.op, right.op):
         return False
-    return shape_of(left) == shape_of(right)
+    return shape_of(left) == shape_of(right) and not is_complex([left, right])
 
 
 def _layer_axes(graph_module: GraphModule, sites: list[Site]) -> dict[Node, int | None]:

@@ -1,12 +1,13 @@
-"""Write products of two activations as those by torch.matmul and torch.bmm, which are sites."""
+"""Write products in the forms that are sites: torch.matmul and torch.bmm of two activations, linear layers of a parameter."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from torch.fx import GraphModule, Node
 
-from qhyvit.graph.nodes import add_call, arguments_of, batch_axis, is_batched
+from qhyvit.graph.nodes import add_call, arguments_of, batch_axis, is_batched, shape_of
 from qhyvit.graph.operators import aten
+from qhyvit.graph.walks import constants
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,18 @@ class Einsum:
 
 
 def rewrite_products(graph_module: GraphModule) -> None:
-    """Replace baddbmm, and each einsum that multiplies matrices of every image, by a product of matrices; in place."""
+    """Replace baddbmm, and each einsum that multiplies matrices of every image, by a product of matrices; in place.
+
+    A product with a matrix that depends on no input becomes a linear layer, whose weight is that matrix or its transpose.
+    """
+    fixed = constants(graph_module.graph)
     for node in list(graph_module.graph.nodes):
         if node.target is aten.einsum.default and (einsum := _matrix_product(node)):
             _replace_einsum(graph_module, node, einsum)
         elif node.target is aten.baddbmm.default:
             _replace_baddbmm(graph_module, node)
+        elif node.target is aten.matmul.default and node not in fixed:
+            _replace_by_linear(graph_module, node, fixed)
     graph_module.graph.eliminate_dead_code()
 
 
@@ -52,6 +59,11 @@ def _matrix_product(node: Node) -> Einsum | None:
     """Return the parts of an einsum whose operands hold one matrix or more of each image."""
     einsum, operands = parse_einsum(str(node.args[0])), node.all_input_nodes
     if einsum is None or not all(is_batched(operand) for operand in operands):
+        return None
+    sizes = [
+        dict(zip(text, shape_of(operand), strict=True)) for text, operand in zip((einsum.left, einsum.right), _operands(node), strict=True)
+    ]
+    if any(sizes[0][index] != sizes[1][index] for index in einsum.summed):  # one operand is repeated along the index
         return None
     images = {text[batch_axis(operand)] for text, operand in zip((einsum.left, einsum.right), _operands(node), strict=True)}
     return einsum if images <= {*einsum.shared} and len(images) == 1 else None
@@ -98,5 +110,21 @@ def _replace_baddbmm(graph_module: GraphModule, node: Node) -> None:
         if given["beta"] not in (0, 1):
             added = add_call(graph_module, node, aten.mul.Tensor, added, given["beta"])
         result = add_call(graph_module, node, aten.add.Tensor, product, added) if given["beta"] else product
+    node.replace_all_uses_with(result)
+    graph_module.graph.erase_node(node)
+
+
+def _replace_by_linear(graph_module: GraphModule, node: Node, fixed: Collection[Node]) -> None:
+    """Compute x @ W as a linear layer of W^T, and W @ x as the transpose of a linear layer of x^T, where W is in ``fixed``."""
+    is_left = node.args[0] in fixed
+    weight, x = node.args if is_left else node.args[::-1]
+    assert isinstance(weight, Node)
+    assert isinstance(x, Node)
+    if weight not in fixed or weight.meta["val"].ndim != 2 or (is_left and x.meta["val"].ndim == 1):
+        return
+    with graph_module.graph.inserting_before(node):
+        transposed = add_call(graph_module, node, aten.transpose.int, x if is_left else weight, -2, -1)
+        layer = add_call(graph_module, node, aten.linear.default, *((transposed, weight) if is_left else (x, transposed)))
+        result = add_call(graph_module, node, aten.transpose.int, layer, -2, -1) if is_left else layer
     node.replace_all_uses_with(result)
     graph_module.graph.erase_node(node)

@@ -1,14 +1,15 @@
 """Find quantization sites: the nodes of a graph that multiply matrices, by their operators and never by their names."""
 
-from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from qhyvit.config.targets import SiteClass
-from qhyvit.graph.nodes import module_path, shape_of, tensor_of
+from qhyvit.graph.nodes import batch_axis, module_path, shape_of, tensor_of
 from qhyvit.graph.operators import SITE_KINDS
 
 
@@ -53,29 +54,31 @@ class Site:
     def axis(self, operand: str) -> int | None:
         """Return the axis of the finest granularity: input channels, output channels of a weight, heads of a matrix product.
 
-        None for a matrix product without heads.
+        None for a matrix product without heads: the third axis from the end may be that of the images.
         """
         if operand == "weight":
             return 0
         if self.kind == "matmul":
-            return -3 if self.node.meta["val"].ndim > 3 else None
+            ndim = self.node.meta["val"].ndim
+            return -3 if ndim > 3 and batch_axis(self.node) != ndim - 3 else None
         return {"conv": 1, "linear": -1}[self.kind]
 
 
 def find_sites(graph_module: GraphModule) -> list[Site]:
-    """Find all sites, in the order of execution. A convolution or linear layer is one only if its weight is a parameter."""
-    seen: Counter[str] = Counter()
-    sites = []
-    for node in graph_module.graph.nodes:
-        kind = SITE_KINDS.get(node.target)
-        if kind is None or (kind != "matmul" and node.args[1].op != "get_attr"):
-            continue
-        name = ".".join(filter(None, (module_path(node), "matmul" if kind == "matmul" else "")))
-        seen[name] += 1
-        if kind == "matmul" or seen[name] > 1:
-            name += str(seen[name])
-        sites.append(Site(name, kind, node, groups=_groups(node) if kind == "conv" else 1))
-    return sites
+    """Find all sites, in the order of execution.
+
+    A convolution or linear layer is one only if its weight and bias are parameters, a product of activations only if it multiplies real
+    matrices of each image: no vectors, and no matrices whose rows or columns are images.
+    """
+    nodes = [node for node in graph_module.graph.nodes if _is_site(node)]
+    kinds = [SITE_KINDS[node.target] for node in nodes]
+    sites = zip(_names(nodes), kinds, nodes, strict=True)
+    return [Site(name, kind, node, groups=_groups(node) if kind == "conv" else 1) for name, kind, node in sites]
+
+
+def numbered(name: str, taken: Collection[str], first: int) -> str:
+    """Return the name with the lowest number, from ``first`` on, that makes it none of those ``taken``."""
+    return next(candidate for number in count(first) if (candidate := f"{name}{number}") not in taken)
 
 
 def site_weight(graph_module: GraphModule, site: Site) -> Tensor | None:
@@ -86,6 +89,38 @@ def site_weight(graph_module: GraphModule, site: Site) -> Tensor | None:
 def site_bias(graph_module: GraphModule, site: Site) -> Tensor | None:
     """Return the bias of a convolution or linear site; None where it has none, and for a matrix product."""
     return None if site.kind == "matmul" or len(site.node.args) < 3 else tensor_of(graph_module, site.node.args[2])
+
+
+def _names(nodes: Sequence[Node]) -> list[str]:
+    """Name each layer by its module, or in the model itself by its node, and each product of activations and each later call by number."""
+    names: dict[str, None] = {}
+    taken = {module_path(node) for node in nodes}
+    for node in nodes:
+        path = module_path(node)
+        if SITE_KINDS[node.target] == "matmul":
+            name = numbered(f"{path}.matmul" if path else "matmul", taken, 1)
+        else:
+            name = path or node.name
+            if name in names or (not path and name in taken):
+                name = numbered(name, taken, 2)
+        names[name] = None
+        taken.add(name)
+    return [*names]
+
+
+def _is_site(node: Node) -> bool:
+    kind = SITE_KINDS.get(node.target)
+    if kind == "matmul":
+        return all(_is_matrix(operand) for operand in node.all_input_nodes)
+    return kind is not None and all(
+        operand is None or (isinstance(operand, Node) and operand.op == "get_attr") for operand in node.args[1:3]
+    )
+
+
+def _is_matrix(node: Node) -> bool:
+    """Tell if the last two axes of the tensor are real matrices, whose sizes do not depend on the number of images."""
+    value = node.meta["val"]
+    return value.ndim > 1 and value.is_floating_point() and all(isinstance(size, int) for size in value.shape[-2:])
 
 
 def _groups(node: Node) -> int:

@@ -47,9 +47,9 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
             graph_module.graph.erase_node(node)
     make_functional(graph_module)
     split_attention(graph_module)
+    rewrite_products(graph_module)
     fold_computed_weights(graph_module)
     rewrite_convolutions(graph_module)
-    rewrite_products(graph_module)
     graph_module.graph.lint()
     with torch.no_grad():
         _require_equal(model, run_with_views(graph_module, image), expected)
