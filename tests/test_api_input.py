@@ -208,6 +208,23 @@ def test_what_is_no_plain_module_of_fp32_is_refused(images, module, message):
         qhyvit.quantize(module, images, method="minmax")
 
 
+class Versioned(Classifier):
+    """States its version next to its weights."""
+
+    def get_extra_state(self):
+        return {"version": 2}
+
+    def set_extra_state(self, state):
+        assert state == {"version": 2}
+
+
+def test_extra_state_that_is_no_tensor_is_no_part_of_the_weights(images, tmp_path):
+    module = Versioned()
+    quantized = qhyvit.quantize(module, images, method="minmax")
+    quantized.save(tmp_path / "model.safetensors")
+    assert torch.equal(qhyvit.load(tmp_path / "model.safetensors", module)(images), quantized(images))
+
+
 def test_missing_images_are_refused():
     with pytest.raises(qhyvit.InputError, match="images: are NoneType; give a tensor"):
         qhyvit.quantize(Classifier(), None)
