@@ -208,6 +208,19 @@ def test_what_is_no_plain_module_of_fp32_is_refused(images, module, message):
         qhyvit.quantize(module, images, method="minmax")
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_weights_that_are_computed_before_each_run_are_refused_with_the_way_out(images):
+    module = Classifier()
+    nn.utils.weight_norm(module.conv)
+    said = r"cannot be copied, since conv\.weight is computed before each run and no parameter; call torch\.nn\.utils\.remove_weight_norm"
+    for use in (qhyvit.calibrate, qhyvit.inspect):
+        with pytest.raises(qhyvit.InputError, match=said):
+            use(module, images)
+    nn.utils.remove_weight_norm(module.conv)
+    nn.utils.parametrizations.weight_norm(module.head)
+    qhyvit.inspect(module, images)
+
+
 class Versioned(Classifier):
     """States its version next to its weights."""
 

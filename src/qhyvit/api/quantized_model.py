@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from qhyvit.api.module import device_of, state_hash
+from qhyvit.api.module import copy_on_cpu, device_of, state_hash
 from qhyvit.deploy.exporting import Exported, export
 from qhyvit.errors import InputError
 from qhyvit.graph.traced_model import TracedModel
@@ -127,7 +127,7 @@ def load(path: Path | str, module: nn.Module) -> QuantizedModel:
         quantizers, record = load_quantizers(Path(path), device)
         changed = load_parameters(Path(path), device)
         settings, weights, site_errors = record["settings"], record["weights_sha256"], record["site_errors"]
-    model = TracedModel.from_module(deepcopy(module).cpu(), torch.zeros(2, *settings["input"]), device)
+    model = TracedModel.from_module(copy_on_cpu(module), torch.zeros(2, *settings["input"]), device)
     if state_hash(model.graph_module) != weights:
         raise InputError(
             f"{path}: was made from another network or from other weights; give the module with those that it was quantized with"
