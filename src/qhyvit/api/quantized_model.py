@@ -22,6 +22,7 @@ from qhyvit.quantizers.floating_point import FP32_BITS
 from qhyvit.quantizers.serialization import load_parameters, load_quantizers, save_quantizers
 
 COLUMNS = ["site", "kind", "first_operand", "first_bits", "second_operand", "second_bits", "relative_error", "stays_fp32", "share_of_macs"]
+SHARED = {"traced", "quantizers", "changed", "_image"}  # by all copies of a quantized model: they do not change
 
 
 class QuantizedModel(nn.Module):
@@ -65,9 +66,9 @@ class QuantizedModel(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy the module; the copy shares the traced original and the quantizers, which do not change."""
-        copy = type(self)(self.traced, self.quantizers, self.changed, dict(self.settings), dict(self.site_errors), self._image)
-        copy.graph_module = deepcopy(self.graph_module, memo)
-        return copy.train(self.training)
+        copy = type(self).__new__(type(self))
+        vars(copy).update({name: value if name in SHARED else deepcopy(value, memo) for name, value in vars(self).items()})
+        return copy
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """Raise InputError: pickles are not written."""
