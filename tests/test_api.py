@@ -118,8 +118,12 @@ def test_saved_model_loads_to_equal_outputs(images, tmp_path):
 def test_a_deep_copy_is_a_quantized_model_of_its_own(images):
     quantized = qhyvit.quantize(Classifier(), images, bits="w4a4")
     before = quantized(images)
+    seen = []
+    quantized.register_forward_hook(lambda *_: seen.append(1))
     copy = deepcopy(quantized)
     assert torch.equal(copy(images), before)
+    assert seen == [1]
+    assert copy.traced is quantized.traced
     for parameter in copy.parameters():
         parameter.data.zero_()
     assert torch.equal(quantized(images), before)

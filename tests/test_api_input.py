@@ -208,6 +208,36 @@ def test_what_is_no_plain_module_of_fp32_is_refused(images, module, message):
         qhyvit.quantize(module, images, method="minmax")
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_weights_that_are_computed_before_each_run_are_refused_with_the_way_out(images):
+    module = Classifier()
+    nn.utils.weight_norm(module.conv)
+    said = r"cannot be copied, since conv\.weight is computed before each run and no parameter; call torch\.nn\.utils\.remove_weight_norm"
+    for use in (qhyvit.calibrate, qhyvit.inspect):
+        with pytest.raises(qhyvit.InputError, match=said):
+            use(module, images)
+    nn.utils.remove_weight_norm(module.conv)
+    nn.utils.parametrizations.weight_norm(module.head)
+    qhyvit.inspect(module, images)
+
+
+class Versioned(Classifier):
+    """States its version next to its weights."""
+
+    def get_extra_state(self):
+        return {"version": 2}
+
+    def set_extra_state(self, state):
+        assert state == {"version": 2}
+
+
+def test_extra_state_that_is_no_tensor_is_no_part_of_the_weights(images, tmp_path):
+    module = Versioned()
+    quantized = qhyvit.quantize(module, images, method="minmax")
+    quantized.save(tmp_path / "model.safetensors")
+    assert torch.equal(qhyvit.load(tmp_path / "model.safetensors", module)(images), quantized(images))
+
+
 def test_missing_images_are_refused():
     with pytest.raises(qhyvit.InputError, match="images: are NoneType; give a tensor"):
         qhyvit.quantize(Classifier(), None)

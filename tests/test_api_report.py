@@ -43,8 +43,9 @@ def calibration(module, images):
 
 
 def test_report_has_every_site_with_its_choices_and_what_stays_fp32(module, calibration):
-    with pytest.warns(UserWarning, match=r"^1 product, .* % of the multiply-accumulates, is not quantized: einsum\.$"):
+    with pytest.warns(UserWarning, match=r"^1 product, .* % of the multiply-accumulates, is not quantized: einsum\.$") as warned:
         report = qhyvit.quantize(module, calibration, method="minmax", bits="w4a6").report()
+    assert [found.filename for found in warned if "einsum" in str(found.message)] == [__file__]
     sites = report[report.stays_fp32 == ""]
     assert list(sites.site) == ["depthwise", "dense", "qkv", "matmul1", "matmul2", "head"]
     assert list(sites.kind) == ["conv", "conv", "linear", "matmul", "matmul", "linear"]

@@ -41,12 +41,16 @@ def costs(model, graph_module, images, labels, quantizers):
     return [float(kl), 100 * float(drop)]
 
 
-def test_costs_equal_those_of_networks_with_quantizers():
+@pytest.mark.parametrize("bias", [0.0, 0.3], ids=["quantized", "corrected"])
+def test_costs_equal_those_of_networks_with_quantizers(monkeypatch, bias):
+    monkeypatch.setattr("qhyvit.analysis.sensitivity.CHUNK", 70)  # images at a time; the last time 60
     model = Branches()
     images = 3 * torch.randn(200, 3, 6, 6)
     graph_module = trace(model, images)
     labels = model(images).argmax(1)
-    table = site_sensitivity(make_task(graph_module, [images], None).model, GRIDS, images, labels).set_index("site")
+    network, changed = make_task(graph_module, [images], None).model, {"head.bias": model.head.bias.detach() + torch.arange(5) * bias}
+    table = site_sensitivity(network, GRIDS, images, labels, changed).set_index("site")
+    graph_module = network.with_parameters(changed).graph_module
     assert list(table.index) == list(GRIDS)
     for site in GRIDS:
         alone = costs(model, graph_module, images, labels, {site: GRIDS[site]})

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -12,33 +13,46 @@ from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.graph.walks import independent_of
 from qhyvit.progress import track
-from qhyvit.quantizers.base import Quantizers
+from qhyvit.quantizers.base import NO_PARAMETERS, Parameters, Quantizers
 
 COSTS = ["alone_kl", "alone_drop", "without_kl", "without_drop"]
+CHUNK = 64  # images at a time: the values of all nodes are kept for them
 
 
 @torch.no_grad()
-def site_sensitivity(network: TracedModel, quantizers: Quantizers, images: Tensor, labels: Tensor) -> pd.DataFrame:
+def site_sensitivity(
+    network: TracedModel, quantizers: Quantizers, images: Tensor, labels: Tensor, changed: Parameters = NO_PARAMETERS
+) -> pd.DataFrame:
     """Tabulate per site the KL divergence from the FP32 network in nats and the drop of top-1 in points.
 
     They are measured on ``images`` [N, C, H, W] with ``labels`` [N]. In the columns ``alone_*`` this site alone is quantized, in
-    ``without_*`` all sites except this one.
+    ``without_*`` all sites except this one. ``network`` is the FP32 network; quantized ones have the parameters ``changed`` in addition.
     """
+    tuned = network.with_parameters(changed)
+    parts = list(zip(images.split(CHUNK), labels.split(CHUNK), strict=True))
+    costs = [_costs(network, tuned, quantizers, *part) for part in parts]
+    means = np.average(costs, axis=0, weights=[len(part) for part, _ in parts])
+    rows = [(site.name, site.kind, *of_site) for site, of_site in zip(network.sites, means, strict=True)]
+    return pd.DataFrame(rows, columns=["site", "kind", *COSTS])
+
+
+def _costs(network: TracedModel, tuned: TracedModel, quantizers: Quantizers, images: Tensor, labels: Tensor) -> list[list[float]]:
+    """Return the COSTS of each site; the values of all nodes are kept, so that each site repeats only what depends on it."""
+    reference = network.graph_module(images)
 
     def run(chosen: Quantizers, known: dict[Node, Any]) -> tuple[Tensor, dict[Node, Any]]:
-        runner = FakeQuantInterpreter(network.graph_module, network.sites, chosen, keep_values=True)
+        runner = FakeQuantInterpreter(tuned.graph_module, tuned.sites, chosen, keep_values=True)
         return runner.run(images, initial_env=known), runner.env
 
     def cost(logits: Tensor) -> tuple[float, float]:
         lost = top1_correct(reference, labels).double().mean() - top1_correct(logits, labels).double().mean()
         return mean_kl(reference, logits), 100 * float(lost)
 
-    reference, exact = run({}, {})
-    _, quantized = run(quantizers, {})
-    rows = []
-    for site in track(network.sites, "measuring sites"):
+    (_, exact), (_, quantized) = run({}, {}), run(quantizers, {})
+    costs = []
+    for site in track(tuned.sites, "measuring sites"):
         others = {name: operands for name, operands in quantizers.items() if name != site.name}
         alone, _ = run({site.name: quantizers[site.name]}, independent_of(site.node, exact))
         without, _ = run(others, independent_of(site.node, quantized))
-        rows.append((site.name, site.kind, *cost(alone), *cost(without)))
-    return pd.DataFrame(rows, columns=["site", "kind", *COSTS])
+        costs.append([*cost(alone), *cost(without)])
+    return costs

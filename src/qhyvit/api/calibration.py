@@ -1,6 +1,5 @@
 """Calibration of a module, and its description."""
 
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from qhyvit.api.images import Images, gather
-from qhyvit.api.module import device_of, example, require_logits, state_hash
+from qhyvit.api.module import copy_on_cpu, device_of, example, require_logits, state_hash
 from qhyvit.calibration.capture import SiteStatistics, capture
 from qhyvit.calibration.output_samples import OutputCollector, OutputStatistics
 from qhyvit.graph.describe import describe
@@ -53,7 +52,7 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
     device = device_of(module)
     require_finite(module, "module")
     batches = [batch.to(device) for batch in gather(images, module, seed).split(BATCH_SIZE)]
-    model = TracedModel.from_module(deepcopy(module).cpu(), example(batches[0]), device)
+    model = TracedModel.from_module(copy_on_cpu(module), example(batches[0]), device)
     with torch.no_grad():
         require_logits(model.graph_module(batches[0]))
     outputs = OutputCollector(model.output_sites, len(batches), seed)
@@ -68,4 +67,4 @@ def inspect(module: nn.Module, images: Images) -> dict[str, Any]:
     ``unquantized_products`` lists each product that no method quantizes, with its operator and the reason.
     """
     device_of(module)
-    return describe(deepcopy(module).cpu(), example(gather(images, module, seed=0)))
+    return describe(copy_on_cpu(module), example(gather(images, module, seed=0)))

@@ -1,5 +1,6 @@
 """Properties of the module that a user gives, and checks that it can be quantized."""
 
+from copy import deepcopy
 from hashlib import sha256
 from itertools import chain
 
@@ -42,6 +43,20 @@ def _require_plain(module: nn.Module) -> None:
         raise InputError(f"module: has parameters of {' and '.join(sorted(others))}; quantization starts from FP32, so give module.float()")
 
 
+def copy_on_cpu(module: nn.Module) -> nn.Module:
+    """Return a copy of ``module`` on the CPU. Raises InputError for one with weights that are computed before each run."""
+    try:
+        return deepcopy(module).cpu()
+    except RuntimeError as error:
+        tensors = ((f"{path}.{name}".lstrip("."), value) for path, part in module.named_modules() for name, value in vars(part).items())
+        computed = next((name for name, value in tensors if isinstance(value, Tensor) and not value.is_leaf), None)
+        if computed is None:
+            raise
+        said = f"module: cannot be copied, since {computed} is computed before each run and no parameter"
+        advice = "call torch.nn.utils.remove_weight_norm, or use torch.nn.utils.parametrizations.weight_norm in its place"
+        raise InputError(f"{said}; {advice}") from error
+
+
 def require_logits(logits: object) -> None:
     """Raise InputError unless ``logits``, the result of the module, are a tensor [B, classes]."""
     if not isinstance(logits, Tensor) or logits.ndim != 2:
@@ -55,9 +70,10 @@ def example(images: Tensor) -> Tensor:
 
 
 def state_hash(module: nn.Module) -> str:
-    """Hash the names and values of all parameters and buffers of a state dict."""
+    """Hash the names and values of all tensors of a state dict; extra state of another kind has no bytes that are the same everywhere."""
     digest = sha256()
     for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+        if isinstance(tensor, Tensor):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

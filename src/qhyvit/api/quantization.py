@@ -68,5 +68,5 @@ def quantize(
     errors = dict(zip(table.site, table.relative_error, strict=True))
     quantized = QuantizedModel(calibration.model, quantizers, changed, recorded, errors, calibration.batches[0][:1])
     if quantized.unquantized:
-        warnings.warn(unquantized_sentence(quantized.unquantized), stacklevel=2)
+        warnings.warn(unquantized_sentence(quantized.unquantized), stacklevel=4)  # the caller's line: each decorator is a frame
     return quantized

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from qhyvit.api.module import device_of, state_hash
+from qhyvit.api.module import copy_on_cpu, device_of, state_hash
 from qhyvit.deploy.exporting import Exported, export
 from qhyvit.errors import InputError
 from qhyvit.graph.traced_model import TracedModel
@@ -22,6 +22,7 @@ from qhyvit.quantizers.floating_point import FP32_BITS
 from qhyvit.quantizers.serialization import load_parameters, load_quantizers, save_quantizers
 
 COLUMNS = ["site", "kind", "first_operand", "first_bits", "second_operand", "second_bits", "relative_error", "stays_fp32", "share_of_macs"]
+SHARED = {"traced", "quantizers", "changed", "_image"}  # by all copies of a quantized model: they do not change
 
 
 class QuantizedModel(nn.Module):
@@ -65,9 +66,9 @@ class QuantizedModel(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy the module; the copy shares the traced original and the quantizers, which do not change."""
-        copy = type(self)(self.traced, self.quantizers, self.changed, dict(self.settings), dict(self.site_errors), self._image)
-        copy.graph_module = deepcopy(self.graph_module, memo)
-        return copy.train(self.training)
+        copy = type(self).__new__(type(self))
+        vars(copy).update({name: value if name in SHARED else deepcopy(value, memo) for name, value in vars(self).items()})
+        return copy
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """Raise InputError: pickles are not written."""
@@ -127,7 +128,7 @@ def load(path: Path | str, module: nn.Module) -> QuantizedModel:
         quantizers, record = load_quantizers(Path(path), device)
         changed = load_parameters(Path(path), device)
         settings, weights, site_errors = record["settings"], record["weights_sha256"], record["site_errors"]
-    model = TracedModel.from_module(deepcopy(module).cpu(), torch.zeros(2, *settings["input"]), device)
+    model = TracedModel.from_module(copy_on_cpu(module), torch.zeros(2, *settings["input"]), device)
     if state_hash(model.graph_module) != weights:
         raise InputError(
             f"{path}: was made from another network or from other weights; give the module with those that it was quantized with"

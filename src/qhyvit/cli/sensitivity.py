@@ -55,6 +55,6 @@ def sensitivity(
     held_out = LabelledImages(sample_entries(others, experiment.sensitivity.images, seed), loaded.transform)
     inputs, labels = zip(*(held_out[index] for index in range(len(held_out))), strict=True)
     with atomic_write(output) as path:
-        traced = loaded.traced.with_parameters(load_parameters(quantized))
-        table = site_sensitivity(traced, quantizers, torch.stack(inputs), torch.tensor(labels))
+        changed = load_parameters(quantized)
+        table = site_sensitivity(loaded.traced, quantizers, torch.stack(inputs), torch.tensor(labels), changed)
         table.to_csv(path, index=False, float_format="%.6g")
