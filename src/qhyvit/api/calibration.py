@@ -42,7 +42,7 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
     ``images`` is a tensor [N, C, H, W], a DataLoader, or an iterable of images [C, H, W] or batches [B, C, H, W], normalized as the module
     expects them; of a batch with labels, a tuple or list, the first item is taken. All of them are used: 32 to 256 are usual. For a model
     of timm it may be the path of a folder, whose images, at any depth, are transformed as the model states; of more than 256, as many are
-    drawn by ``seed``. ``module``, which must return logits [B, classes], is not changed; it is quantized as in eval mode, on its device.
+    drawn by ``seed``. ``module``, which must return logits [B, classes], is not changed; it is run as in eval mode, on its device.
     ``seed`` also draws the sampled labels and positions (Q-HyViT, arXiv 2303.12557, Section IV, with labels sampled from the softmax of
     the module).
 

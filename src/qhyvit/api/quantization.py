@@ -15,6 +15,7 @@ from qhyvit.errors import InputError
 from qhyvit.graph.unquantized_products import unquantized_sentence
 from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.presets import load_preset
+from qhyvit.quantizers.base import on_device, parameters_on_device
 from qhyvit.tuning import find_quantization
 
 
@@ -34,6 +35,8 @@ def quantize(
     has those of weights and activations, as in "w8a8", 2 to 8 each. Mode "partial" quantizes inputs and weights of convolutions, linear
     layers and matrix products; "full" also softmax, norms, activation functions and additions.
 
+    The search and the tuning run on the CPU, and the result is on the device of ``module``.
+
     A warning says which products of ``module`` no method quantizes, and their share of the multiply-accumulates.
 
     Raises InputError as `calibrate` does, and for an unknown method, a mode that the method does not define, bits out of range, and the
@@ -46,11 +49,12 @@ def quantize(
     calibration = images if isinstance(images, Calibration) else calibrate(module, images, seed=seed)
     if calibration.state_sha256 != state_hash(module):
         raise InputError("images: the calibration is of another module or of other weights; calibrate this module")
+    device = str(calibration.batches[0].device)
     task = Task(
-        calibration.model,
+        calibration.model if device == "cpu" else calibration.model.copy_to("cpu"),  # where the statistics are
         calibration.statistics,
         calibration.output_statistics,
-        CalibrationImages(lambda: calibration.batches, SAMPLED_POSITIONS, calibration.seed),
+        CalibrationImages(lambda: [batch.cpu() for batch in calibration.batches], SAMPLED_POSITIONS, calibration.seed),
         settings,
         weight_bits,
         activation_bits,
@@ -66,6 +70,7 @@ def quantize(
     quantizers, changed = find_quantization(task, mode)
     table = site_errors(task, quantizers, changed)
     errors = dict(zip(table.site, table.relative_error, strict=True))
+    quantizers, changed = on_device(quantizers, device), parameters_on_device(changed, device)
     quantized = QuantizedModel(calibration.model, quantizers, changed, recorded, errors, calibration.batches[0][:1])
     if quantized.unquantized:
         warnings.warn(unquantized_sentence(quantized.unquantized), stacklevel=4)  # the caller's line: each decorator is a frame

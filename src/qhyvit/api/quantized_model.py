@@ -1,7 +1,8 @@
 """Quantized module, its report, and its files."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from copy import deepcopy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, Self, SupportsIndex
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from qhyvit.api.module import copy_on_cpu, device_of, state_hash
 from qhyvit.deploy.exporting import Exported, export
 from qhyvit.errors import InputError
+from qhyvit.graph.fake_quant import FakeQuantize
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.graph.unquantized_products import UnquantizedProduct, find_unquantized_products
 from qhyvit.own_files import written_by
 from qhyvit.provenance import provenance
-from qhyvit.quantizers.base import Parameters, Quantizers, on_device, parameters_on_device
+from qhyvit.quantizers.base import Parameters, Quantizers, on_device, parameters, parameters_on_device
 from qhyvit.quantizers.floating_point import FP32_BITS
 from qhyvit.quantizers.serialization import load_parameters, load_quantizers, save_quantizers
 
@@ -63,6 +65,19 @@ class QuantizedModel(nn.Module):
             said = f"images: have the shape {list(images.shape)}, and those of the calibration [B, {', '.join(map(str, size))}]"
             raise InputError(f"{said}; resize and crop them to that size, or calibrate with images of the other size")
         return self.graph_module(images)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move what a module leaves behind too: scales of activations, and constants of the graph. Their types stay as they are."""
+        super()._apply(fn, recurse)
+
+        def moved(values: dict[str, Any]) -> dict[str, Tensor]:
+            return {name: value.to(fn(value).device) for name, value in values.items() if isinstance(value, Tensor)}
+
+        for module in self.graph_module.modules():
+            vars(module).update(moved(vars(module)))
+            if isinstance(module, FakeQuantize):
+                module.quantizer = replace(module.quantizer, **moved(parameters(module.quantizer)))  # type: ignore[type-var]
+        return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy the module; the copy shares the traced original and the quantizers, which do not change."""
