@@ -31,7 +31,7 @@ def test_norm_whose_input_has_other_readers_is_not_folded():
 
 
 class Normalized(nn.Module):
-    """A layer and a norm after it, on the features that a function makes of an image [B, 4, 4, 4]."""
+    """A layer, which may be followed by a function, and a norm after it, on what a function makes of an image [B, 4, 4, 4]."""
 
     def __init__(self, features, layer, norm):
         super().__init__()
@@ -50,6 +50,16 @@ def tokens(x):
     return x.flatten(2).mT  # [B, 16, 4]
 
 
+class Transposed(nn.Module):
+    def forward(self, x):
+        return x.mT
+
+
+class Half(nn.Module):
+    def forward(self, x):
+        return x[:, :4]
+
+
 def means(x):
     return x.mean((2, 3))
 
@@ -60,8 +70,31 @@ BY_AXIS = {  # features, layer and norm, and how many norms are folded
     "without weights": (means, lambda: nn.Linear(4, 6), lambda: nn.BatchNorm1d(6, affine=False), 1),
     "tokens, as many as channels": (tokens, lambda: nn.Linear(4, 16), lambda: nn.BatchNorm1d(16), 0),
     "tokens, fewer than channels": (tokens, lambda: nn.Linear(4, 32), lambda: nn.BatchNorm1d(16), 0),
+    "a line of pixels": (lambda x: x.flatten(2), lambda: nn.Conv1d(4, 6, 3), lambda: nn.BatchNorm1d(6), 1),
+    "tokens of all images": (tokens, lambda: nn.Sequential(nn.Linear(4, 6), nn.Flatten(0, 1)), lambda: nn.BatchNorm1d(6), 1),
+    "tokens, channels moved": (tokens, lambda: nn.Sequential(nn.Linear(4, 16), Transposed()), lambda: nn.BatchNorm1d(16), 1),
+    "some of the channels": (nn.Identity(), lambda: nn.Sequential(nn.Conv2d(4, 8, 1), Half()), lambda: nn.BatchNorm2d(4), 0),
+    "channels and tokens in one": (tokens, lambda: nn.Sequential(nn.Linear(4, 2), nn.Flatten(1)), lambda: nn.BatchNorm1d(32), 0),
+    "channels shuffled": (nn.Identity(), lambda: nn.Sequential(nn.Conv2d(4, 6, 1), nn.ChannelShuffle(2)), lambda: nn.BatchNorm2d(6), 0),
     "without statistics": (nn.Identity(), lambda: nn.Conv2d(4, 6, 1), lambda: nn.BatchNorm2d(6, track_running_stats=False), 0),
 }
+
+
+def test_norm_of_a_layer_whose_shape_alone_is_read_again_is_folded():
+    class Shaped(nn.Module):  # as in LeViT
+        def __init__(self):
+            super().__init__()
+            self.linear, self.norm = nn.Linear(4, 6), nn.BatchNorm1d(6)
+            nn.init.normal_(self.norm.running_mean)
+
+        def forward(self, x):
+            x = self.linear(x)
+            return self.norm(x.flatten(0, 1)).reshape_as(x)
+
+    model, x = Shaped(), torch.randn(5, 3, 4)
+    graph_module = trace(model, torch.zeros(2, 3, 4))
+    assert fold_and_check(graph_module, x) == 1
+    torch.testing.assert_close(graph_module(x), model(x))
 
 
 @pytest.mark.parametrize("case", BY_AXIS)

@@ -26,6 +26,12 @@ def thirds(x):
     return x.unflatten(2, (3, 2, 3)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
+def scaled(x):
+    """Split as ``thirds``, with queries scaled by the operator that takes numbers alone."""
+    q, k, v = thirds(x)
+    return torch.ops.aten.mul.Scalar(q, 0.5), k, v
+
+
 def within_heads(x):
     """Split as EfficientFormer does: in each head, with values of another width."""
     return x.unflatten(2, (2, 9)).transpose(1, 2).split([2, 2, 5], dim=3)
@@ -46,7 +52,12 @@ def part_of_each_channel(split, outputs=18):
 
 @pytest.mark.parametrize(
     ("split", "expected"),
-    [(thirds, 6 * [0] + 6 * [1] + 6 * [2]), (within_heads, 2 * (2 * [0] + 2 * [1] + 5 * [2])), (shared, 9 * [0] + 9 * [1])],
+    [
+        (thirds, 6 * [0] + 6 * [1] + 6 * [2]),
+        (scaled, 6 * [0] + 6 * [1] + 6 * [2]),
+        (within_heads, 2 * (2 * [0] + 2 * [1] + 5 * [2])),
+        (shared, 9 * [0] + 9 * [1]),
+    ],
 )
 def test_channels_of_queries_keys_and_values_are_told_apart(split, expected):
     parts = part_of_each_channel(split).tolist()

@@ -1,13 +1,16 @@
 """Fold BatchNorm into the convolution or linear layer before it, in the graph."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from qhyvit.errors import InputError
-from qhyvit.graph.nodes import shape_of, tensor_of
-from qhyvit.graph.operators import CHANNEL_AXIS_FROM_END, aten
+from qhyvit.graph.moves import move
+from qhyvit.graph.nodes import moves_data, shape_of, tensor_of
+from qhyvit.graph.operators import CHANNEL_AXIS_FROM_END, SHAPE_READERS, aten
 from qhyvit.graph.random_input import random_like
 
 TOLERANCE = 1e-3  # of the largest logit: folding rounds weights once more
@@ -33,8 +36,9 @@ def fold_batch_norm(graph_module: GraphModule) -> int:
     """Fold every BatchNorm over the channels of a convolution or linear layer that nothing else reads; return how many were folded."""
     folded = 0
     for node in list(graph_module.graph.nodes):
-        if node.target is aten.batch_norm.default and _is_foldable(node):
-            _fold(graph_module, node.args[0], node)
+        layer = _layer_of(graph_module, node) if node.target is aten.batch_norm.default else None
+        if layer:
+            _fold(graph_module, layer, node)
             folded += 1
     graph_module.graph.eliminate_dead_code()
     graph_module.delete_all_unused_submodules()
@@ -42,16 +46,43 @@ def fold_batch_norm(graph_module: GraphModule) -> int:
     return folded
 
 
-def _is_foldable(norm: Node) -> bool:
-    """Tell if the norm, whose channels are axis 1, follows a layer with fixed weights and the same channels, and uses fixed statistics."""
-    layer, *parameters, training = norm.args[:6]
-    if not isinstance(layer, Node) or layer.target not in CHANNEL_AXIS_FROM_END or len(layer.users) > 1:
-        return False
-    has_channels_at_1 = len(shape_of(layer)) == 1 + CHANNEL_AXIS_FROM_END[layer.target]
+def _layer_of(graph_module: GraphModule, norm: Node) -> Node | None:
+    """Return the layer with fixed weights whose channels the norm scales by fixed statistics, if nothing else reads its values.
+
+    The norm's channels are axis 1. Operators between, which only move data, may have moved those of the layer there.
+    """
+    source, *parameters, training = norm.args[:6]
+    assert isinstance(source, Node)
+    path = [source]
+    while moves_data(path[-1]):
+        path.append(path[-1].all_input_nodes[0])
+    *moves, layer = path
+    if layer.target not in CHANNEL_AXIS_FROM_END or any(len(_readers(node)) > 1 for node in path):
+        return None
     fixed = [*layer.args[1:3], *parameters]
     has_statistics = parameters[2] is not None and parameters[3] is not None
     is_fixed = has_statistics and not training and all(node is None or (isinstance(node, Node) and node.op == "get_attr") for node in fixed)
-    return has_channels_at_1 and is_fixed
+    return layer if is_fixed and _keep_channels(graph_module, layer, moves) else None
+
+
+def _readers(node: Node) -> list[Node]:
+    """Return the nodes that read the values of the node's tensor, not its shape alone."""
+    return [user for user in node.users if user.target not in SHAPE_READERS or node in user.args[: SHAPE_READERS[user.target]]]
+
+
+def _keep_channels(graph_module: GraphModule, layer: Node, moves: Sequence[Node]) -> bool:
+    """Tell if all channels of the layer, after the moves, the last of which comes first, are axis 1."""
+    shape = shape_of(layer)
+    axis = len(shape) - CHANNEL_AXIS_FROM_END[layer.target]
+    channels = _numbers(axis, shape)
+    for node in reversed(moves):
+        channels = move(graph_module, node, channels)
+    return channels.shape[1] == shape[axis] and torch.equal(channels, _numbers(1, channels.shape))
+
+
+def _numbers(axis: int, shape: Sequence[int]) -> Tensor:
+    """Number the places along an axis from 1: 0 stands for padding."""
+    return torch.arange(1.0, shape[axis] + 1).view(-1, *[1] * (len(shape) - axis - 1)).expand(shape)
 
 
 def _fold(graph_module: GraphModule, layer: Node, norm: Node) -> None:
@@ -67,5 +98,5 @@ def _fold(graph_module: GraphModule, layer: Node, norm: Node) -> None:
             nodes.append(graph_module.graph.get_attr(name))
         nodes[-1].meta["val"] = tensor
     layer.args = (x, *nodes, *layer.args[3:])
-    norm.replace_all_uses_with(layer)
+    norm.replace_all_uses_with(norm.args[0])  # type: ignore[arg-type]
     graph_module.graph.erase_node(norm)

@@ -17,7 +17,10 @@ MATMULS = {aten.matmul.default, aten.bmm.default}
 CONVOLUTIONS = {aten.conv2d.default, aten.conv2d.padding}
 CONVOLUTIONS_1D = {aten.conv1d.default, aten.conv1d.padding}  # rewritten in two dimensions
 LAYERS = {*CONVOLUTIONS, *CONVOLUTIONS_1D, aten.linear.default}
-CHANNEL_AXIS_FROM_END = {aten.conv2d.default: 3, aten.linear.default: 1}  # of layers into which a BatchNorm that follows is folded
+CHANNEL_AXIS_FROM_END: dict[object, int] = {
+    aten.conv2d.default: 3,
+    aten.linear.default: 1,
+}  # of layers into which a BatchNorm that follows is folded
 
 _REASONS = {  # why products by these operators, in all overloads, are no sites
     "only convolutions in one and two dimensions are quantized": "conv3d conv_tbc",
@@ -68,4 +71,10 @@ COPYING_MOVES = {  # move data as views do, to new memory
 }
 STRIDED_VIEWS = {aten.view.default, aten._unsafe_view.default}  # need an input of certain strides
 JOINS = {aten.cat.default, aten.pad.default, aten.reshape_as.default, operator.getitem}  # rearrange the elements of several tensors
+SHAPE_READERS: dict[object, int] = {  # how many of their first arguments they read the values of
+    aten.sym_size.int: 0,
+    aten.expand_as.default: 1,
+    aten.reshape_as.default: 1,
+    aten.view_as.default: 1,
+}
 IDENTITIES_IN_EVAL = {aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default, aten.alpha_dropout.default}

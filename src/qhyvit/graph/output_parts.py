@@ -9,10 +9,8 @@ from torch.fx import GraphModule, Node
 
 from qhyvit.graph.moves import move
 from qhyvit.graph.nodes import moves_data, shape_of
-from qhyvit.graph.operators import MATMULS, aten
+from qhyvit.graph.operators import MATMULS, SCALINGS
 from qhyvit.graph.sites import Site
-
-SCALINGS = {aten.mul.Tensor, aten.div.Tensor}
 
 
 def output_parts(graph_module: GraphModule, site: Site) -> Tensor | None:
