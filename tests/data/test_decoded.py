@@ -16,6 +16,8 @@ import pytest
 import torch
 from conftest import write_images
 from timm.data import create_transform
+from timm.data.transforms import CenterCropOrPad
+from torchvision.transforms import Compose, ToTensor
 
 from qhyvit.data import decoded
 from qhyvit.data.decoded import Batches, decode
@@ -187,3 +189,11 @@ def test_temporary_files_of_a_killed_process_are_removed(entries, tmp_path):
         (tmp_path / name).touch()
     assert decode(entries, TRANSFORM, tmp_path).path == path
     assert [left.name for left in tmp_path.glob(".*.tmp")] == [".other.npy.123.tmp"]
+
+
+def test_each_fill_of_a_padding_has_a_file_of_its_own(entries, tmp_path):
+    for fill in (10, 200):
+        transform = Compose([CenterCropOrPad(20, fill), ToTensor()])
+        expected = torch.stack([image for image, _ in LabelledImages(entries, transform)])
+        batches = Batches(decode(entries, transform, tmp_path), len(entries), range(len(entries)))
+        assert torch.equal(next(iter(batches))[0], expected)

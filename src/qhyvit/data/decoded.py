@@ -115,7 +115,13 @@ def _split(transform: Transform) -> tuple[Compose, Compose]:
 
 def _key(entries: list[Entry], geometry: Compose) -> str:
     hashes = [str(entry.pixels_sha256) for entry in entries]
-    return hashlib.sha256("\n".join([AFTER, repr(geometry), PIL.__version__, *hashes]).encode()).hexdigest()[:16]
+    steps = [f"{step!r} {_settings(step)}" for step in geometry.transforms]
+    return hashlib.sha256("\n".join([AFTER, *steps, PIL.__version__, *hashes]).encode()).hexdigest()[:16]
+
+
+def _settings(step: object) -> dict[str, object]:
+    """Return all settings of a step: its representation may omit some, as timm's CenterCropOrPad does with its fill."""
+    return {name: value for name, value in sorted(vars(step).items()) if not name.startswith("_")}
 
 
 def _remove_left_over(path: Path) -> None:
