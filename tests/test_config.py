@@ -140,6 +140,8 @@ def test_readme_names_every_format_of_images():
         ({"modles": ["mobilevit_xxs"]}, r"config\.yaml: modles: unknown key; correct its spelling"),
         ({"dataset": {"classes": 2}}, r"config\.yaml: dataset\.name: missing; add this key; dataset\.calibration: missing"),
         ({"bits": ["w9a8"]}, r"config\.yaml: bits\.0: .*found 'w9a8'"),
+        ({"seeds": [2**63]}, rf"config\.yaml: seeds\.0: .*found {2**63}"),
+        ({"dataset": {"subset": {"seed": 2**32}}}, rf"config\.yaml: .*dataset\.subset\.seed: .*found {2**32}"),
         ({"bits": ["w8a8", "w8a8"]}, "bits lists a value twice"),
         (
             {"deployment": {"openvino": {"methods": ["minmax"], "bits": ["w8a8"]}}},

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -203,3 +204,13 @@ def test_failed_pull_of_data_tells_the_free_space(tmp_path, monkeypatch):
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], check=True)
     with pytest.raises(InputError, match=r"images: `dvc pull` failed: .* or the disk is full \(3 MiB are free\)$"):
         pull(Path("images"))
+
+
+def test_folder_that_another_process_makes_is_left_alone(tmp_path, monkeypatch):
+    with atomic_folder(tmp_path / "output") as first:
+        (first / "file").touch()
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        with suppress(KeyboardInterrupt), atomic_folder(tmp_path / "output"):
+            raise KeyboardInterrupt
+        assert (first / "file").exists()
+    assert (tmp_path / "output/file").exists()

@@ -78,8 +78,8 @@ def is_file(path: Path) -> bool:
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder next to ``folder``, which becomes ``folder`` only when the block ends without an error."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")  # another process may make the same folder
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process of the same number that was killed
     try:
         with _writing(folder, temporary):
             temporary.mkdir(parents=True)

@@ -1,5 +1,6 @@
 import weakref
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -237,6 +238,19 @@ def test_output_samples_are_distinct_positions_of_all_batches(residual):
     distances, nearest = torch.cdist(samples[0], positions, compute_mode="donot_use_mm_for_euclid_dist").min(1)
     assert float(distances.max()) < 1e-3
     assert (nearest // (4 * 32 * 32)).bincount().tolist() == [171, 171, 170]
+
+
+@pytest.mark.parametrize(("batches", "least"), [(8, 64), (41, 12), (300, 1)])
+def test_every_batch_has_a_share_of_the_output_samples(residual, batches, least):
+    _, graph_module = residual
+    site = next(site for site in find_output_sites(graph_module) if site.name == "add")
+    collector = OutputCollector([site], batches, seed=0)
+    for batch in range(batches):
+        values = SimpleNamespace(values={site.node: torch.full((2, 4, 16, 16), float(batch))})
+        collector.add(values, values)
+    sample = collector.statistics()["add"].sample
+    assert len(sample) == OUTPUT_POSITIONS
+    assert int(sample[:, 0].long().bincount(minlength=batches).min()) == least
 
 
 def test_a_tensor_that_is_not_finite_is_refused_with_its_name(residual):

@@ -1,8 +1,14 @@
 """Images that are decoded once, in a file that all jobs share."""
 
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +16,8 @@ import pytest
 import torch
 from conftest import write_images
 from timm.data import create_transform
+from timm.data.transforms import CenterCropOrPad
+from torchvision.transforms import Compose, ToTensor
 
 from qhyvit.data import decoded
 from qhyvit.data.decoded import Batches, decode
@@ -120,3 +128,72 @@ def test_disk_that_fills_up_leaves_no_file(entries, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"\.npy: cannot be written \(No space left on device\); free space there, or give another folder"):
         decode(entries, TRANSFORM, tmp_path / "decoded")
     assert [path.suffix for path in (tmp_path / "decoded").iterdir()] == [".lock"]
+
+
+DECODE_SLOWLY = """
+import sys, time
+from pathlib import Path
+import qhyvit.models  # before torchvision
+from torchvision.transforms import Compose, ToTensor
+from qhyvit.data import decoded
+from qhyvit.data.labelled_folder import read_entries
+
+class Slow:
+    def __call__(self, image):
+        (folder / "started").touch()
+        time.sleep(40)
+        return image
+    def __repr__(self):
+        return "Slow"
+
+folder = Path(sys.argv[1])
+decoded._cores = lambda: 2
+decoded.decode(read_entries(folder / "images", 2), Compose([Slow(), ToTensor()]), folder / "decoded")
+"""
+
+
+def wait_until(holds):
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    """Tell if a process is there and no zombie, which nobody may have awaited."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are listed in /proc")
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_a_parent_that_is_killed(entries, tmp_path, signal_number):
+    assert len(entries) > 0
+    parent = subprocess.Popen([sys.executable, "-c", DECODE_SLOWLY, str(tmp_path)])
+    try:
+        wait_until((tmp_path / "started").exists)
+        workers = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    finally:
+        os.kill(parent.pid, signal_number)
+        parent.wait()
+    assert len(workers) > 0
+    wait_until(lambda: not any(map(is_running, workers)))
+
+
+def test_temporary_files_of_a_killed_process_are_removed(entries, tmp_path):
+    path = decode(entries, TRANSFORM, tmp_path).path
+    path.unlink()
+    for name in (f".{path.name}.123.tmp", f".{path.stem}.csv.123.tmp", ".other.npy.123.tmp"):
+        (tmp_path / name).touch()
+    assert decode(entries, TRANSFORM, tmp_path).path == path
+    assert [left.name for left in tmp_path.glob(".*.tmp")] == [".other.npy.123.tmp"]
+
+
+def test_each_fill_of_a_padding_has_a_file_of_its_own(entries, tmp_path):
+    for fill in (10, 200):
+        transform = Compose([CenterCropOrPad(20, fill), ToTensor()])
+        expected = torch.stack([image for image, _ in LabelledImages(entries, transform)])
+        batches = Batches(decode(entries, transform, tmp_path), len(entries), range(len(entries)))
+        assert torch.equal(next(iter(batches))[0], expected)

@@ -115,3 +115,11 @@ def test_a_seed_draws_the_same_images_and_another_seed_others(folder):
 def test_more_images_than_there_are_cannot_be_drawn(folder):
     with pytest.raises(InputError, match=r"set: has 6 images to calibrate with, 7 are asked for; add images or lower"):
         sample_entries(read_entries(folder, 2), 7, 0)
+
+
+def test_single_evaluation_image_is_refused(tmp_path):
+    write_images(tmp_path / "train", 4, seed=0)
+    write_images(tmp_path / "val", 1, seed=1)
+    dataset = Dataset(name="mine", classes=2, calibration=tmp_path / "train", evaluation=tmp_path / "val")
+    with pytest.raises(InputError, match=r"val: 1 image\(s\) to evaluate, which give no interval; add images"):
+        write_manifest(dataset, tmp_path / "images.csv")

@@ -16,11 +16,12 @@ from qhyvit.config.loading import load_config
 from qhyvit.data.manifest import write_manifest
 from qhyvit.errors import InputError
 from qhyvit.evaluation import evaluation_set
-from qhyvit.evaluation.predictions import Predictions, read_reference
+from qhyvit.evaluation.predictions import Predictions, read_reference, save_reference
 from qhyvit.evaluation.shards import merge_shards, save_shard, shard_of
 
 MODEL = "mobilevit_xxs"
 BITS = ["w8a8", "w4a4"]
+PREPROCESSING = {"input_size": 64}
 
 
 def test_shards_are_whole_batches_in_order():
@@ -45,17 +46,19 @@ def test_wrong_or_missing_shards_are_refused(tmp_path):
     weights, paths = tmp_path / "weights", [tmp_path / name for name in "abc"]
     weights.write_text("some")
     for number, (path, device) in enumerate(zip(paths, ("cuda", "cpu", "cuda"), strict=True), start=1):
-        save_shard(path, Predictions([torch.randn(2, 4)], torch.tensor([0, 1]), device), number, 3, [weights])
-    logits, labels, devices = merge_shards(paths, [weights])
+        save_shard(path, Predictions([torch.randn(2, 4)], torch.tensor([0, 1]), device), number, 3, [weights], PREPROCESSING)
+    logits, labels, devices = merge_shards(paths, [weights], PREPROCESSING)
     assert devices == "cpu, cuda"
     assert logits[0].shape == (6, 4)
     assert labels.tolist() == [0, 1, 0, 1, 0, 1]
     for wrong in (paths[::-1], paths[:2]):
         with pytest.raises(InputError, match="run `qhyvit predict` again"):
-            merge_shards(wrong, [weights])
+            merge_shards(wrong, [weights], PREPROCESSING)
+    with pytest.raises(InputError, match="a: not shard 1 of 3 of these weights, images, quantizers and preprocessing"):
+        merge_shards(paths, [weights], {"input_size": 96})
     weights.write_text("others")
     with pytest.raises(InputError, match="a: not shard 1 of 3"):
-        merge_shards(paths, [weights])
+        merge_shards(paths, [weights], PREPROCESSING)
 
 
 @pytest.fixture
@@ -112,7 +115,7 @@ def test_merged_shards_have_the_bytes_of_one_job(experiment):
 
 def test_no_shard_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"--shard: none is given; give all files that `qhyvit predict` wrote"):
-        merge_shards([], [])
+        merge_shards([], [], {})
 
 
 @pytest.mark.parametrize("content", [b"no tensors", save({"labels": torch.zeros(2)}), None], ids=["text", "other-tensors", "missing"])
@@ -120,4 +123,18 @@ def test_reference_of_another_writer_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "fp32.safetensors").write_bytes(content)
     with pytest.raises(InputError, match=r"fp32\.safetensors: not written by `qhyvit evaluate` without --quantized \("):
-        read_reference(tmp_path / "fp32.safetensors", torch.zeros(2, 4))
+        read_reference(tmp_path / "fp32.safetensors", torch.zeros(2, 4), torch.zeros(2), tmp_path, {})
+
+
+@pytest.mark.parametrize("changed", ["labels", "images", "preprocessing"])
+def test_reference_of_other_images_or_preprocessing_is_refused(tmp_path, changed):
+    path, images, labels = tmp_path / "fp32.safetensors", tmp_path / "images.csv", torch.tensor([0, 1])
+    images.write_text("some")
+    save_reference(path, Predictions([torch.ones(2, 4)], labels, "cpu"), images, PREPROCESSING)
+    found = torch.zeros(2, 4)
+    assert torch.equal(read_reference(path, found, labels, images, PREPROCESSING), torch.ones(2, 4))
+    if changed == "images":
+        images.write_text("others")
+    others = labels.flip(0) if changed == "labels" else labels
+    with pytest.raises(InputError, match=r"fp32\.safetensors: of other images or another preprocessing; run `qhyvit evaluate`"):
+        read_reference(path, found, others, images, {"input_size": 96} if changed == "preprocessing" else PREPROCESSING)

@@ -162,8 +162,16 @@ def test_quantizer_of_complex_scales_is_refused():
 
 
 def test_logits_of_other_images_are_refused():
-    save_file({"logits": torch.zeros(1, 4)}, FILE)
-    refused(r"file: has logits \[1, 4\], not \[3, 4\]; give those of the same images", read_reference, FILE, torch.zeros(3, 4))
+    save_file({"logits": torch.zeros(1, 4), "labels": torch.zeros(1)}, FILE)
+    refused(
+        r"file: has logits \[1, 4\], not \[3, 4\]; give those of the same images",
+        read_reference,
+        FILE,
+        torch.zeros(3, 4),
+        torch.zeros(3),
+        FILE,
+        {},
+    )
 
 
 @pytest.mark.parametrize("name", ["learnt/a", "moments/0/step", "best/a"])

@@ -27,7 +27,7 @@ from qhyvit.calibration.serialization import (
     save_statistics,
 )
 from qhyvit.evaluation.metrics import mean_kl
-from qhyvit.evaluation.predictions import Predictions, read_reference
+from qhyvit.evaluation.predictions import Predictions, read_reference, save_reference
 from qhyvit.evaluation.shards import merge_shards, save_shard
 from qhyvit.graph.output_sites import find_output_sites
 from qhyvit.graph.sites import find_sites
@@ -138,9 +138,9 @@ def check_record(found: tuple[Any, Any] | None) -> None:
 def test_shards_are_read_or_refused(contents, data):
     logits, labels = [torch.randn(2, 4)] * 2, torch.tensor([0, 1])
     for number in (1, 2):
-        save_shard(Path(f"shard{number}"), Predictions(logits, labels, "cpu"), number, 2, [INPUT])
+        save_shard(Path(f"shard{number}"), Predictions(logits, labels, "cpu"), number, 2, [INPUT], {})
     Path("shard1").write_bytes(data.draw(mutated_tensors(Path("shard1").read_bytes())))
-    merged = result_or_refusal(lambda: merge_shards([Path("shard1"), Path("shard2")], [INPUT]), "shard1", "shard2")
+    merged = result_or_refusal(lambda: merge_shards([Path("shard1"), Path("shard2")], [INPUT], {}), "shard1", "shard2")
     for found in merged.logits if merged else ():
         assert found.shape == (len(merged.labels), 4)
 
@@ -148,8 +148,10 @@ def test_shards_are_read_or_refused(contents, data):
 @fuzz(0.3)
 @given(data=st.data())
 def test_logits_are_read_or_refused(contents, data):
-    content = save({"logits": torch.randn(3, 4), "labels": torch.zeros(3, dtype=torch.int64)})
-    found = read(data.draw(mutated_tensors(content)), lambda path: read_reference(path, torch.randn(3, 4)))
+    labels = torch.zeros(3, dtype=torch.int64)
+    save_reference(OUTPUT, Predictions([torch.randn(3, 4)], labels, "cpu"), INPUT, {})
+    content = OUTPUT.read_bytes()
+    found = read(data.draw(mutated_tensors(content)), lambda path: read_reference(path, torch.randn(3, 4), labels, INPUT, {}))
     assert found is None or mean_kl(found, torch.randn(3, 4)) >= 0
 
 

@@ -97,3 +97,9 @@ def test_biases_of_another_number_of_heads_are_refused(small):
     name, field = next(iter(biases(state).items()))
     with pytest.raises(RuntimeError, match=f"size mismatch for {name}"):
         load_state(small, state | {name: torch.zeros(len(field) + 1, 49)})
+
+
+def test_biases_of_no_square_grid_are_refused(small):
+    name = next(iter(biases(small.state_dict())))
+    with pytest.raises(RuntimeError, match=f"size mismatch for {name}"):
+        load_state(small, small.state_dict() | {name: torch.zeros(8, 50)})

@@ -22,9 +22,17 @@ CYCLE = Cycle(
 SETTINGS = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
 
 
-def small_network():
+def small_network(dropout=0.0):
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(8, 2),
+    )
 
 
 def bright_or_dark(count=64):
@@ -33,9 +41,10 @@ def bright_or_dark(count=64):
     return images.to(torch.uint8), labels
 
 
-def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch):
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch, dropout):
     images, labels = bright_or_dark()
-    whole = small_network()
+    whole = small_network(dropout)
     training.train_cycle(whole, images, labels, SETTINGS, CYCLE, tmp_path / "whole", torch.device("cpu"))
 
     saves = iter([None, KeyboardInterrupt])
@@ -46,15 +55,32 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch):
         if next(saves):
             raise KeyboardInterrupt
 
-    interrupted = small_network()
+    interrupted = small_network(dropout)
     with monkeypatch.context() as patch:
         patch.setattr(training, "_save", save_then_stop)
         with pytest.raises(KeyboardInterrupt):
             training.train_cycle(interrupted, images, labels, SETTINGS, CYCLE, tmp_path / "parts", torch.device("cpu"))
-    resumed = small_network()
+    resumed = small_network(dropout)
     training.train_cycle(resumed, images, labels, SETTINGS, CYCLE, tmp_path / "parts", torch.device("cpu"))
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("changed", ["cycle", "weights"])
+def test_checkpoint_of_other_settings_or_weights_counts_as_none(tmp_path, changed):
+    images, labels = bright_or_dark()
+    cycle = CYCLE.model_copy(update={"learning_rate": 0.05}) if changed == "cycle" else CYCLE
+
+    def train(path, cycle, shift=0.0):
+        network = small_network()
+        network[0].bias.data.add_(shift)
+        training.train_cycle(network, images, labels, SETTINGS, cycle, tmp_path / path, torch.device("cpu"))
+        return network[0].weight
+
+    train("used", CYCLE)
+    shift = 0.1 if changed == "weights" else 0.0
+    assert torch.equal(train("used", cycle, shift), train("new", cycle, shift))
+    assert (tmp_path / "used").read_bytes() == (tmp_path / "new").read_bytes()
 
 
 def test_trained_network_classifies_its_images(tmp_path):

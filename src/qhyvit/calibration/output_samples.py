@@ -27,7 +27,8 @@ class OutputStatistics:
 class OutputCollector:
     """Collector of the statistics of some output sites.
 
-    Positions are drawn uniformly and without repetition, `OUTPUT_POSITIONS` at most in ``batches`` equal shares. The generator is this
+    Positions are drawn uniformly and without repetition, `OUTPUT_POSITIONS` at most, in ``batches`` shares: equal ones,
+    where the last takes what is left, or, if nothing would be left for it, ones that differ by one at most. The generator is this
     class's own, so that other draws from the same ``seed`` do not depend on the output sites.
     """
 
@@ -44,13 +45,21 @@ class OutputCollector:
             output = values.values[site.node]
             require_finite(site.name, output)
             self._ranges[site.name] = observe(output, site.axis, self.batches, self._ranges.get(site.name))
-            self._samples[site.name].append(self._sample(output, site.axis))
+            self._samples[site.name].append(self._sample(output, site.axis, self._share(len(self._samples[site.name]))))
 
     def statistics(self) -> dict[str, OutputStatistics]:
         """Return the statistics of every output site by its name."""
         samples = {name: torch.cat(parts)[:OUTPUT_POSITIONS] for name, parts in self._samples.items()}
         return {name: OutputStatistics(observed, samples[name]) for name, observed in self._ranges.items()}
 
-    def _sample(self, x: Tensor, axis: int | None) -> Tensor:
+    def _share(self, batch: int) -> int:
+        """Return the number of positions of a batch, from 0."""
+        equal = -(-OUTPUT_POSITIONS // self.batches)
+        if equal * (self.batches - 1) < OUTPUT_POSITIONS:
+            return equal
+        start, end = (OUTPUT_POSITIONS * edge // self.batches for edge in (batch, batch + 1))
+        return end - start
+
+    def _sample(self, x: Tensor, axis: int | None, count: int) -> Tensor:
         positions = x.movedim(-1 if axis is None else axis, -1).flatten(0, -2)
-        return positions[torch.randperm(len(positions), generator=self._generator)[: -(-OUTPUT_POSITIONS // self.batches)]]
+        return positions[torch.randperm(len(positions), generator=self._generator)[:count]]

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from safetensors.torch import save_file
 from torch import Tensor
 
 from qhyvit.cli import options
@@ -17,7 +16,7 @@ from qhyvit.config.loading import Config
 from qhyvit.errors import InputError
 from qhyvit.evaluation.evaluation_set import input_files, predict_images
 from qhyvit.evaluation.metrics import mean_kl, top1_correct
-from qhyvit.evaluation.predictions import Predictions, read_reference
+from qhyvit.evaluation.predictions import Predictions, read_reference, save_reference
 from qhyvit.evaluation.published_accuracy import check_published_accuracy
 from qhyvit.evaluation.shards import merge_shards
 from qhyvit.files import atomic_write
@@ -50,9 +49,10 @@ def evaluate(
     settings = load_experiment(config, model)
     predictions = _predict(settings, model, images, networks, shard or [])
     inputs = {"weights": settings.weights_path(model), "images": images}
-    evaluated = provenance(inputs, {"preprocessing": settings.experiment.dataset.preprocessing}, predictions.device)
+    preprocessing = settings.experiment.dataset.preprocessing
+    evaluated = provenance(inputs, {"preprocessing": preprocessing}, predictions.device)
     if networks:
-        reference = read_reference(logits, predictions.logits[0])
+        reference = read_reference(logits, predictions.logits[0], predictions.labels, images, preprocessing)
         for path, target, found in zip(networks, output, predictions.logits, strict=True):
             run, record = _quantized_run(settings, model, path)
             measured = _accuracy(found, predictions.labels) | {"kl": mean_kl(reference, found)}
@@ -62,15 +62,14 @@ def evaluate(
     published = settings.models[model].published
     if published and published.top1 and settings.experiment.dataset.is_whole_imagenet(measured["images"]):
         check_published_accuracy(model, measured["top1"], published.top1, measured["images"])
-    with atomic_write(logits) as temporary:
-        save_file({"logits": predictions.logits[0], "labels": predictions.labels}, temporary)
+    save_reference(logits, predictions, images, preprocessing)
     run = _describe(settings, model, "fp32", "", (32, 32), 0)
     _write(output[0], run | measured | {"provenance": evaluated})
 
 
 def _predict(settings: Config, model: str, images: Path, networks: list[Path], shards: Sequence[Path]) -> Predictions:
     if shards:
-        return merge_shards(shards, input_files(settings, model, images, networks))
+        return merge_shards(shards, input_files(settings, model, images, networks), settings.experiment.dataset.preprocessing)
     return predict_images(settings, model, images, networks)
 
 

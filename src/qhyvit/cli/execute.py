@@ -63,6 +63,7 @@ def execute(
     settings = load_experiment(config, model)
     engine = load_engine(exported, threads=1)
     name = ENGINES[exported.suffix]
+    preprocessing = settings.experiment.dataset.preprocessing
     found, labels = _run(settings, model, engine, images)
     correct = top1_correct(found, labels)
     weight_bits, activation_bits = parse_bits(bits)
@@ -78,7 +79,7 @@ def execute(
         "images": len(labels),
         "top1": 100 * float(correct.double().mean()),
         "correct": "".join(str(int(hit)) for hit in correct),
-        "kl": mean_kl(read_reference(logits, found), found),
+        "kl": mean_kl(read_reference(logits, found, labels, images, preprocessing), found),
         "engine": name,
         "int8_share": 100 * engine.int8_share(),
         "size": engine.size,
@@ -89,7 +90,7 @@ def execute(
     }
     if simulated is not None and checks is not None:
         inputs = input_files(settings, model, images, quantized or [])
-        expected = merge_shards(shard or [], inputs).logits[(quantized or []).index(simulated)]
+        expected = merge_shards(shard or [], inputs, preprocessing).logits[(quantized or []).index(simulated)]
         disturbed = _run_disturbed(settings, model, simulated, images)
         noise = agreement(expected[: len(disturbed)], disturbed)
         with written_by(checks, "`qhyvit export`"):

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from qhyvit.config.base import LARGEST_SEED
 from qhyvit.config.base import Mode as ModeName
 
 Config = Annotated[Path, typer.Option(envvar="QHYVIT_CONFIG", help="Experiment, a YAML file.")]
@@ -18,7 +19,9 @@ Mode = Annotated[
     ),
 ]
 Bits = Annotated[str, typer.Option(help="Bits of weights and activations, for example w8a8.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the choice of calibration images, sampled labels and sampled positions.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the choice of calibration images, sampled labels and sampled positions.")
+]
 Images = Annotated[Path, typer.Option(help="Manifest written by `qhyvit fetch images`.")]
 Calibration = Annotated[Path, typer.Option(help="File written by `qhyvit calibrate`.")]
 Quantized = Annotated[

@@ -25,4 +25,4 @@ def predict(
     settings, networks = load_experiment(config, model), quantized or []
     predictions = predict_images(settings, model, images, networks, shard)
     inputs = input_files(settings, model, images, networks)
-    save_shard(output, predictions, shard, settings.experiment.evaluation.shards, inputs)
+    save_shard(output, predictions, shard, settings.experiment.evaluation.shards, inputs, settings.experiment.dataset.preprocessing)

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from qhyvit.calibration.serialization import CALIBRATE, load_output_statistics, load_statistics
 from qhyvit.config.base import parse_bits
 from qhyvit.config.loading import Config
-from qhyvit.data.calibration_set import calibration_entries, load_batches
+from qhyvit.data.calibration_set import calibration_entries, load_batches, load_images
 from qhyvit.data.manifest import read_manifest
 from qhyvit.errors import InputError
 from qhyvit.files import file_sha256
@@ -50,8 +49,7 @@ def load_task(config: Config, model: str, method: str, bits: str, images: Path, 
 
     def read_more(count: int) -> Tensor:
         there = len(read_manifest(experiment.dataset, images, "calibration"))
-        entries = calibration_entries(experiment, images, seed, min(count, there))
-        return torch.cat(load_batches(experiment, entries, loaded.transform))
+        return load_images(calibration_entries(experiment, images, seed, min(count, there)), loaded.transform)
 
     source = CalibrationImages(read_batches, positions, seed, read_more)
     outputs = load_output_statistics(calibration)

@@ -25,6 +25,9 @@ MethodName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 FOLDER_PATTERN = r"^[\w./][\w./ -]*$"  # Snakemake reads braces as wildcards, and a leading hyphen would be an option
 
+LARGEST_SEED = 2**63 - 1  # of 64 bits with a sign
+LARGEST_PANDAS_SEED = 2**32 - 1
+
 LONGEST_NAME = 255  # bytes of the name of a file
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from qhyvit.config.base import AnyPath, DatasetName, Split, Strict
+from qhyvit.config.base import LARGEST_PANDAS_SEED, AnyPath, DatasetName, Split, Strict
 from qhyvit.config.environment import expand_env
 
 IMAGENET_CLASSES, IMAGENET_VALIDATION_IMAGES = 1000, 50_000
@@ -20,7 +20,7 @@ class Subset(Strict):
 
     calibration: int | None = Field(default=None, gt=0, description="images per class, from which each seed draws its calibration images")
     evaluation: int | None = Field(default=None, gt=0, description="images per class")
-    seed: int = Field(default=0, ge=0, description="seed of both draws")
+    seed: int = Field(default=0, ge=0, le=LARGEST_PANDAS_SEED, description="seed of both draws")
 
 
 class Dataset(Strict):

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from qhyvit.config.base import AnyPath, BitWidth, Device, Folder, MethodName, Mode, Name, PathText, Strict
+from qhyvit.config.base import LARGEST_SEED, AnyPath, BitWidth, Device, Folder, MethodName, Mode, Name, PathText, Strict
 from qhyvit.config.dataset import Dataset
 from qhyvit.config.deployment import Deployment
 from qhyvit.config.training import Cycle
@@ -49,7 +49,7 @@ class Experiment(Strict):
     methods: list[MethodName] = Field(default=["percentile", "qhyvit", "qhyvit-cv"], min_length=1)
     modes: list[Mode] = Field(default=["partial"], min_length=1)
     bits: list[BitWidth] = Field(default=["w8a8", "w6a6"], min_length=1)
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]] = Field(default=[0], min_length=1)
     calibration: Calibration = Calibration()
     calibration_sizes: list[Annotated[int, Field(gt=0)]] = Field(
         default=[], description="further numbers of calibration images; all runs are repeated with each"

@@ -20,6 +20,11 @@ def calibration_entries(experiment: Experiment, manifest: Path, seed: int, count
     return sample_entries(read_manifest(experiment.dataset, manifest, "calibration"), count or experiment.calibration.images, seed)
 
 
+def load_images(entries: list[Entry], transform: Transform) -> Tensor:
+    """Read and transform the images [N, 3, H, W]."""
+    return torch.stack([transform(read_checked(entry)) for entry in entries])
+
+
 def load_batches(experiment: Experiment, entries: list[Entry], transform: Transform) -> list[Tensor]:
     """Read and transform the images, in batches [B, 3, H, W]."""
-    return list(torch.stack([transform(read_checked(entry)) for entry in entries]).split(experiment.calibration.batch_size))
+    return list(load_images(entries, transform).split(experiment.calibration.batch_size))

@@ -13,7 +13,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
+from multiprocessing import parent_process
 from pathlib import Path
+from threading import Thread
 from tokenize import TokenError
 
 import numpy as np
@@ -84,6 +86,7 @@ def decode(entries: list[Entry], transform: Transform, folder: Path) -> DecodedI
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
+            _remove_left_over(path)
             _write(path, entries, geometry)
     with _as_written(path):
         table = pd.read_csv(path.with_suffix(".csv"))
@@ -112,7 +115,19 @@ def _split(transform: Transform) -> tuple[Compose, Compose]:
 
 def _key(entries: list[Entry], geometry: Compose) -> str:
     hashes = [str(entry.pixels_sha256) for entry in entries]
-    return hashlib.sha256("\n".join([AFTER, repr(geometry), PIL.__version__, *hashes]).encode()).hexdigest()[:16]
+    steps = [f"{step!r} {_settings(step)}" for step in geometry.transforms]
+    return hashlib.sha256("\n".join([AFTER, *steps, PIL.__version__, *hashes]).encode()).hexdigest()[:16]
+
+
+def _settings(step: object) -> dict[str, object]:
+    """Return all settings of a step: its representation may omit some, as timm's CenterCropOrPad does with its fill."""
+    return {name: value for name, value in sorted(vars(step).items()) if not name.startswith("_")}
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove what a process that was killed has left of ``path`` and its table: no other process writes them under the lock."""
+    for temporary in path.parent.glob(f".{path.stem}.*.tmp"):
+        temporary.unlink(missing_ok=True)
 
 
 def _write(path: Path, entries: list[Entry], geometry: Compose) -> None:
@@ -132,9 +147,21 @@ def _write(path: Path, entries: list[Entry], geometry: Compose) -> None:
 
 def _decoded(entries: list[Entry], geometry: Compose) -> Iterator[np.ndarray]:
     """Yield the pixels [H, W, 3] of each image, decoded by as many processes as this one may use cores."""
-    with ProcessPoolExecutor(_cores()) as pool:
+    with ProcessPoolExecutor(_cores(), initializer=_end_with_parent) as pool:
         for start in range(0, len(entries), AT_ONCE):
             yield from pool.map(partial(_pixels, geometry=geometry), entries[start : start + AT_ONCE], chunksize=16)
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone: one that is killed cannot end its pool."""
+    Thread(target=_await_parent, daemon=True).start()
+
+
+def _await_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _cores() -> int:

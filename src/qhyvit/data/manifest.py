@@ -27,10 +27,12 @@ def write_manifest(dataset: Dataset, path: Path, stamps: Path | None = None, sta
 
     ``stamps`` is where the stamps of the files are written, in the ``state`` of that name (see `qhyvit.data.stamps`).
 
-    Raises InputError for any fault of an image or label, for splits with different classes, and if an image is in both splits.
+    Raises InputError for any fault of an image or label, for fewer than two evaluation images, for splits with different classes, and if
+    an image is in both splits.
     """
     _refuse_other_classes(dataset)
     entries = [(split, entry) for split in get_args(Split) for entry in _entries(dataset, split)]
+    _refuse_single_image(dataset, entries)
     if stamps is not None:
         write_image_stamps(stamps, state, dataset, entries)
     table = check_images(dataset, entries)
@@ -89,6 +91,13 @@ def _refuse_other_classes(dataset: Dataset) -> None:
         raise InputError(
             f"{dataset.calibration} and {dataset.evaluation}: subfolders of different names ({different}); each class needs one in both"
         )
+
+
+def _refuse_single_image(dataset: Dataset, entries: list[tuple[Split, Entry]]) -> None:
+    """Raise InputError for fewer than two evaluation images: no interval follows from one."""
+    count = sum(split == "evaluation" for split, _ in entries)
+    if count < 2:
+        raise InputError(f"{place_of(dataset, 'evaluation')}: {count} image(s) to evaluate, which give no interval; add images")
 
 
 def _refuse_overlap(dataset: Dataset, table: pd.DataFrame) -> None:

@@ -1,12 +1,15 @@
 """Predictions of networks on images."""
 
+import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from qhyvit.errors import InputError
+from qhyvit.files import atomic_write, file_sha256
 from qhyvit.own_files import require, written_by
 
 
@@ -18,14 +21,27 @@ class Predictions(NamedTuple):
     device: str
 
 
-def read_reference(path: Path, found: Tensor) -> Tensor:
-    """Return the logits of an FP32 network that `qhyvit evaluate` wrote, to compare with those ``found`` [N, classes] on the same images.
+def save_reference(path: Path, predictions: Predictions, images: Path, preprocessing: dict[str, Any]) -> None:
+    """Write the logits of an FP32 network; the header has the hash of the manifest ``images``, and the ``preprocessing``."""
+    with atomic_write(path) as temporary:
+        save_file({"logits": predictions.logits[0], "labels": predictions.labels}, temporary, metadata=_header(images, preprocessing))
 
-    Raises InputError for any other file, and for logits of other images or classes.
+
+def read_reference(path: Path, found: Tensor, labels: Tensor, images: Path, preprocessing: dict[str, Any]) -> Tensor:
+    """Return the logits of an FP32 network that `save_reference` wrote, to compare with those ``found`` [N, classes] on the same images.
+
+    Raises InputError for any other file, and for logits of other classes, ``labels`` [N], manifest ``images`` or ``preprocessing``.
     """
-    with written_by(path, "`qhyvit evaluate` without --quantized"):
-        logits = load_file(path)["logits"]
+    with written_by(path, "`qhyvit evaluate` without --quantized"), safe_open(path, framework="pt") as file:
+        logits, own_labels, metadata = file.get_tensor("logits"), file.get_tensor("labels"), file.metadata() or {}
         require(logits.is_floating_point() and bool(logits.isfinite().all()), "its logits are not finite")
     if logits.shape != found.shape:
         raise InputError(f"{path}: has logits {list(logits.shape)}, not {list(found.shape)}; give those of the same images and classes")
+    if not own_labels.equal(labels) or _header(images, preprocessing).items() - metadata.items():
+        raise InputError(f"{path}: of other images or another preprocessing; run `qhyvit evaluate` without --quantized again")
     return logits
+
+
+def _header(images: Path, preprocessing: dict[str, Any]) -> dict[str, str]:
+    """Return the header as one value: safetensors writes several in any order."""
+    return {"header": json.dumps({"images": file_sha256(images), "preprocessing": preprocessing}, sort_keys=True)}

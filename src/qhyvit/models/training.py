@@ -4,6 +4,8 @@ Every epoch ends with a checkpoint and draws its random numbers from its own see
 uninterrupted one.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -93,9 +95,10 @@ def train_cycle(
 ) -> None:
     """Train ``model`` in place for one cycle on uint8 ``images`` [N, 3, H, W] and ``labels`` [N].
 
-    Resumes from ``checkpoint`` if it exists, and writes the end of the cycle there.
-    ``settings`` holds the mean and std of the model's input.
+    Resumes from ``checkpoint`` if it is of the same cycle, settings and weights, and writes the end of the cycle there; another one counts
+    as none. ``settings`` holds the mean and std of the model's input.
     """
+    key = _key(model, settings, cycle)
     torch.set_flush_denormal(True)
     for module in model.to(device).modules():
         if isinstance(module, nn.Conv2d):  # other parameters may have no other layout
@@ -104,11 +107,12 @@ def train_cycle(
     steps = len(images) // cycle.batch_size
     optimizer = torch.optim.AdamW(_parameter_groups(model, cycle.weight_decay), lr=cycle.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cycle.learning_rate, total_steps=len(sizes) * steps, pct_start=cycle.warmup)
-    done = _resume(checkpoint, model, optimizer, schedule)
+    done = _resume(checkpoint, key, model, optimizer, schedule)
     with Progress() as progress:
         for epoch in range(done, len(sizes)):
             task = progress.add_task(f"epoch {epoch + 1}/{len(sizes)} at {sizes[epoch]} px", total=steps)
             model.train()
+            torch.manual_seed(_epoch_seed(cycle.seed, epoch))  # of dropout
             total = 0.0
             for batch in _batches(len(images), cycle.batch_size, cycle.seed, epoch):
                 generator = torch.Generator().manual_seed(int(batch[0]) + len(images) * (epoch + cycle.seed))
@@ -123,7 +127,7 @@ def train_cycle(
                 total += loss.item()
                 progress.advance(task)
             progress.console.print(f"epoch {epoch + 1}: {sizes[epoch]} px, mean loss {total / steps:.4f}")
-            _save(checkpoint, epoch + 1, model, optimizer, schedule)
+            _save(checkpoint, key, epoch + 1, model, optimizer, schedule)
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -133,26 +137,50 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, o
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
+def _key(model: nn.Module, settings: Mapping[str, Any], cycle: Cycle) -> str:
+    """Return a hash of the cycle, of the mean and std of the input, and of the weights at its start."""
+    stated = {"cycle": cycle.model_dump(), "mean": list(settings["mean"]), "std": list(settings["std"])}
+    digest = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return 1000 * seed + epoch
+
+
 def _batches(count: int, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(1000 * seed + epoch))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(_epoch_seed(seed, epoch)))
     return (order[start : start + size] for start in range(0, count - size + 1, size))
 
 
 def _save(
-    path: Path, epochs: int, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
+    path: Path, key: str, epochs: int, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
 ) -> None:
-    state = {"epochs": epochs, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+    state = {
+        "key": key,
+        "epochs": epochs,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+    }
     buffer = BytesIO()  # torch.save does not say why it could not write a file
     torch.save(state, buffer)
     with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> int:
-    """Load the checkpoint and return the number of its finished epochs; 0 without a checkpoint."""
+def _resume(
+    path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
+) -> int:
+    """Load the checkpoint and return the number of its finished epochs; 0 without a checkpoint of this ``key``."""
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True, map_location="cpu")  # it may be of a GPU that is not here
+    if state.get("key") != key:
+        return 0
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])

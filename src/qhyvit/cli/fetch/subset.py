@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from qhyvit.config.base import DATASET_NAME_PATTERN
+from qhyvit.config.base import DATASET_NAME_PATTERN, LARGEST_PANDAS_SEED
 from qhyvit.config.dataset import IMAGENET_CLASSES, Dataset, Subset
 from qhyvit.config.loading import Config, load_config
 from qhyvit.data.dvc import tracked_hash
@@ -25,7 +25,7 @@ def fetch_subset(
     name: Annotated[str, typer.Option(help="Name of the subset, of its folder and of its experiment.")],
     evaluation: Annotated[int, typer.Option(min=1, help="Images per class of the validation split.")] = 5,
     calibration: Annotated[int, typer.Option(min=1, help="Images per class of the training split.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of both draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_PANDAS_SEED, help="Seed of both draws.")] = 0,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = IMAGENET_CLASSES,
     base: Annotated[Path, typer.Option(help="Experiment with all other settings.")] = BASE,
 ) -> None:
