@@ -121,5 +121,5 @@ def test_single_evaluation_image_is_refused(tmp_path):
     write_images(tmp_path / "train", 4, seed=0)
     write_images(tmp_path / "val", 1, seed=1)
     dataset = Dataset(name="mine", classes=2, calibration=tmp_path / "train", evaluation=tmp_path / "val")
-    with pytest.raises(InputError, match=r"val: 1 image\(s\) to evaluate, which give no interval; add images"):
+    with pytest.raises(InputError, match=r"val: has too few images to evaluate \(1\), since intervals need two; add images"):
         write_manifest(dataset, tmp_path / "images.csv")
