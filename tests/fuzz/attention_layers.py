@@ -28,6 +28,9 @@ HIDDEN = {  # functions of the scores [B, heads, N, N] and a mask [N, N]
 }
 PRODUCTS = {  # of queries, keys, values and a mask to [B, heads, N, D / heads]
     "matmul": lambda q, k, v, mask, hide: hide(q @ k.mT * 0.5, mask).softmax(-1) @ v,
+    "matmul, heads first": lambda q, k, v, mask, hide: (
+        hide(q.transpose(0, 1) @ k.transpose(0, 1).mT, mask).softmax(-1) @ v.transpose(0, 1)
+    ).transpose(0, 1),
     "einsum": lambda q, k, v, mask, hide: torch.einsum("bhij,bhjd->bhid", hide(torch.einsum("bhid,bhjd->bhij", q, k), mask).softmax(-1), v),
     "linear": lambda q, k, v, mask, hide: q.relu() @ (k.relu().mT @ v),
     "bmm": lambda q, k, v, mask, hide: torch.bmm(

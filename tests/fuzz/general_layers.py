@@ -87,6 +87,17 @@ def product_with_itself(x):
 
 
 @change
+def turned(x):
+    frequencies = torch.fft.fft(x, dim=1)
+    return torch.view_as_real(frequencies + frequencies.abs()).sum(-1) - frequencies.imag
+
+
+@change
+def scaled_by_the_greatest(x):
+    return x * x.flatten(1).amax(1).view(-1, *[1] * (x.ndim - 1)) + torch.linspace(0, 1, 4).amax()
+
+
+@change
 def with_class_token(x):
     return torch.cat([torch.zeros_like(x[:, :1]), x], 1)
 

@@ -46,6 +46,9 @@ def parameter_product(draw, *shape):
         "tensordot": lambda m, x: torch.tensordot(x, m.weight, dims=([-1], [0])),
         "weight of the input": lambda m, x: F.linear(x, m.weight * x.mean()),
         "standardized weight": lambda m, x: F.linear(x, F.normalize(m.weight - m.weight.mean(), dim=1)),
+        "vector": lambda m, x: x * (x @ m.weight[0])[..., None],
+        "bias of the input": lambda m, x: F.linear(x, m.weight, x.flatten(0, -2).mean(0)),
+        "tokens first": lambda m, x: (x.transpose(0, 1) @ m.weight).transpose(0, 1) if x.ndim > 2 else x @ m.weight,
         "inner": lambda m, x: torch.inner(x, m.weight),
         "left": lambda m, x: (m.weight @ x.mT).mT if x.ndim > 2 else (m.weight @ x[..., None])[..., 0],
     }
