@@ -97,7 +97,8 @@ def _refuse_single_image(dataset: Dataset, entries: list[tuple[Split, Entry]]) -
     """Raise InputError for fewer than two evaluation images: no interval follows from one."""
     count = sum(split == "evaluation" for split, _ in entries)
     if count < 2:
-        raise InputError(f"{place_of(dataset, 'evaluation')}: has too few images to evaluate ({count}), since intervals need two; add images")
+        place = place_of(dataset, "evaluation")
+        raise InputError(f"{place}: has too few images to evaluate ({count}), since intervals need two; add images")
 
 
 def _refuse_overlap(dataset: Dataset, table: pd.DataFrame) -> None:
