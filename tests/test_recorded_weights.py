@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from conftest import REPOSITORY, TINY_EXPERIMENT, TINY_MODEL, write_data, write_weights
 from safetensors.torch import load_file, save_file
@@ -23,11 +22,8 @@ from qhyvit.errors import InputError
 from qhyvit.files import file_sha256
 
 MODEL, CONFIG, IMAGES, OUT = "tiny_hybrid", Path("config.yaml"), Path("images.csv"), Path("out")
-WEIGHTS, CALIBRATION, QUANTIZED = (
-    Path("data/weights/tiny_hybrid.safetensors"),
-    Path("calibration.safetensors"),
-    Path("quantized.safetensors"),
-)
+WEIGHTS, FP32 = Path("data/weights/tiny_hybrid.safetensors"), Path("fp32.safetensors")
+CALIBRATION, QUANTIZED = Path("calibration.safetensors"), Path("quantized.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +43,7 @@ def template(tmp_path_factory):
         calibrate(CONFIG, MODEL, 0, IMAGES, CALIBRATION)
         quantize(CONFIG, MODEL, "minmax", "partial", "w4a4", IMAGES, CALIBRATION, QUANTIZED, Path("errors.csv"))
         fetch_weights(CONFIG, MODEL, Path("weights.json"))
+        evaluate(CONFIG, MODEL, IMAGES, [Path("fp32.json")], FP32)
     return root
 
 
@@ -61,8 +58,7 @@ def replace_weights():
 
 
 def run_evaluate(paths):
-    save_file({"logits": torch.zeros(12, 2), "labels": torch.zeros(12)}, "fp32.safetensors")
-    evaluate(CONFIG, MODEL, IMAGES, [OUT], Path("fp32.safetensors"), paths)
+    evaluate(CONFIG, MODEL, IMAGES, [OUT], FP32, paths)
 
 
 COMMANDS = {

@@ -82,7 +82,7 @@ def test_state_is_another_one_until_the_data_are_checked_in_it(dataset):
     assert data_state(STAMPS, places_of(dataset)) == (FIRST, [])
     states = [FIRST]
     for content in (b"one", b"other"):
-        replace(Path("evaluation/labels.csv"), b"filename,label\n001.png,1\n" + b"\n" * len(content), older=True)
+        replace(Path("evaluation/labels.csv"), b"filename,label\n001.png,1\n002.png,0\n" + b"\n" * len(content), older=True)
         state, _ = data_state(STAMPS, places_of(dataset))
         assert state == data_state(STAMPS, places_of(dataset))[0]
         states.append(state)

@@ -67,7 +67,7 @@ def evaluate(top1: float, images: int, monkeypatch) -> None:
     logits[:, 0] = 1
     labels = (torch.arange(images) >= images * top1 / 100).long()
     monkeypatch.setattr(command, "_predict", lambda *_: Predictions([logits], labels, "cpu"))
-    monkeypatch.setattr(command, "save_file", lambda _, path: path.write_text("logits"))
+    monkeypatch.setattr(command, "save_reference", lambda path, *_: path.write_text("logits"))
     command.evaluate(Path("config.yaml"), "mobilevit_xxs", Path("images.csv"), [Path("fp32.json")], Path("fp32.safetensors"))
 
 
