@@ -3,7 +3,7 @@ import pytest
 from conftest import REPOSITORY
 from scipy.stats import bootstrap
 
-from qhyvit.evaluation.statistics import accuracy_interval, drop_interval, unseen
+from qhyvit.evaluation.statistics import drop_interval, unseen, wilson_interval
 from qhyvit.reporting import captions
 
 
@@ -53,5 +53,5 @@ def test_interval_of_the_same_predictions_repeats():
 
 def test_wilson_interval_of_a_published_example():
     # Newcombe, Statistics in Medicine 17 (1998), Table I: 81 of 263 gives 0.2553 to 0.3662.
-    low, high = accuracy_interval(np.arange(263) < 81)
+    low, high = wilson_interval(81, 263)
     assert (low, high) == pytest.approx((25.53, 36.62), abs=0.005)

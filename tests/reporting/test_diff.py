@@ -13,7 +13,7 @@ from conftest import REPOSITORY
 
 from qhyvit.cli import main
 from qhyvit.cli.reproduced import reproduced as command
-from qhyvit.evaluation.statistics import Estimate, accuracy_interval, difference, holm, mcnemar
+from qhyvit.evaluation.statistics import Estimate, difference, holm, mcnemar, wilson_interval
 from qhyvit.presets import METHODS_FILE
 from qhyvit.reporting.aggregate import aggregate
 from qhyvit.reporting.catalog import read_catalog
@@ -74,7 +74,7 @@ def test_holm_worked_by_hand():
 
 def test_difference_of_accuracies_in_a_published_example():
     # Newcombe, Statistics in Medicine 17 (1998) 873, Table II: 56 of 70 less 48 of 80 gives 0.0524 to 0.3339.
-    accuracies = [(correct, images, accuracy_interval(np.arange(images) < correct)) for correct, images in ((48, 80), (56, 70))]
+    accuracies = [(correct, images, wilson_interval(correct, images)) for correct, images in ((48, 80), (56, 70))]
     low, high, _ = difference(*(Estimate(100 * correct / images, *interval) for correct, images, interval in accuracies))
     assert (low, high) == pytest.approx((5.24, 33.39), abs=0.005)
 
@@ -171,7 +171,7 @@ def test_without_images_the_intervals_of_drops_decide(table):
 def test_with_another_fp32_the_intervals_of_accuracies_decide(table):
     good = without_images(table("old", {"minmax": GOOD}))
     (row,) = changes(good, without_images(good, top1=70.0, top1_fp32=75.0)).to_dict("records")
-    low, high, _ = difference(Estimate(85, *accuracy_interval(np.arange(100) < 85)), Estimate(70, *accuracy_interval(np.arange(100) < 70)))
+    low, high, _ = difference(Estimate(85, *wilson_interval(85, 100)), Estimate(70, *wilson_interval(70, 100)))
     assert (row["low"], row["high"]) == pytest.approx((low, high))
 
 

@@ -79,11 +79,6 @@ def _mean_squares(values: np.ndarray) -> tuple[float, float, float]:
     return of_images, float(images * of_draw.var(ddof=1)), float(rest)
 
 
-def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
-    """Return the Wilson interval (95 %) of an accuracy in percent, from ``correct`` bool [N]."""
-    return wilson_interval(int(correct.sum()), len(correct))
-
-
 def wilson_interval(hits: int, images: int) -> tuple[float, float]:
     """Return the Wilson interval (95 %) of an accuracy in percent, from the number of ``hits`` among so many ``images``."""
     interval = scipy.stats.binomtest(hits, images).proportion_ci(CONFIDENCE, method="wilson")

@@ -143,8 +143,8 @@ DROP_AGAINST_SECONDS = (
 )
 DEPLOYMENT_FIGURE = (
     "Drop of top-1 of exported networks at W8A8, in points with its 95 % paired interval over images, against their latency relative to"
-    " FP32 in OpenVINO (reports/benchmarks/latency.csv, at the networks' own image sizes), or against their size where no latency was"
-    " measured: one panel per network, one mark per method and engine."
+    " FP32 in OpenVINO (reports/benchmarks/latency.csv, at the networks' own image sizes), or against their size if one of"
+    " them has no latency there: one panel per network, one mark per method and engine."
 )
 
 

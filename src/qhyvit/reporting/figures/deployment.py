@@ -23,14 +23,14 @@ def deployment_figure(rows: pd.DataFrame, latencies: pd.DataFrame | None, method
     """Draw the drop of top-1 at W8A8, one panel per network, one mark per method and engine, with the 95 % interval of the first seed.
 
     ``rows`` is the table of `qhyvit.reporting.tables.deployment`. The axis is the latency in ``latencies``, with the columns RUN and
-    ``relative`` to FP32; runs without one have no mark. Without ``latencies`` it is the size.
+    ``relative`` to FP32, if all runs have one there, and the size otherwise.
     """
     shown = rows[(rows.w_bits == 8) & (rows.a_bits == 8) & (rows.seed == rows.seed.min())]
-    if latencies is None:
-        shown, label = shown.assign(x=shown["size"] / MIB), "size (MiB)"
-    else:
-        shown = shown.merge(latencies.rename(columns={"relative": "x"})[[*RUN, "x"]], on=RUN)
-        label = "latency relative to FP32 in OpenVINO"
+    shown, label = shown.assign(x=shown["size"] / MIB), "size (MiB)"
+    if latencies is not None:
+        timed = shown.drop(columns="x").merge(latencies.rename(columns={"relative": "x"})[[*RUN, "x"]], on=RUN)
+        if len(timed) == len(shown):
+            shown, label = timed, "latency relative to FP32 in OpenVINO"
     shown = shown.assign(name=shown.method.map(methods.label) + ", " + shown.engine)
     networks = list(shown.groupby("model"))
     styles = marker_styles(list(dict.fromkeys(shown.name)))
