@@ -1,4 +1,4 @@
-"""Data that are replaced by files with an older time stamp, after a whole run: they are checked again, and all that depends on them."""
+"""Data and results that are replaced by other files after a whole run: they are checked or made again, and all that depends on them."""
 
 import os
 import shutil
@@ -54,6 +54,20 @@ def test_changed_labels_are_checked_once(copy):
     copy.snakemake(manifest)
     assert "evaluation,003.png,0" in (copy.root / manifest).read_text()
     assert not copy.plan(manifest).counts
+
+
+def test_results_that_git_puts_back_are_made_again(copy):
+    results = copy.root / "reports/results.csv"
+    content = results.read_bytes()
+    os.utime(results)
+    assert not copy.plan().counts  # the same bytes
+    results.write_bytes(content.replace(b"tiny_hybrid", b"tiny_hybrit"))
+    planned = copy.plan()
+    assert planned.counts["aggregate"] == 1
+    assert not [path for path in planned.outputs() if path.startswith("results/")]
+    copy.snakemake("reports/results.csv")
+    assert results.read_bytes() == content
+    assert "aggregate" not in copy.plan().counts
 
 
 @pytest.mark.slow

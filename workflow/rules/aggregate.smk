@@ -1,3 +1,7 @@
+# Git may replace results.csv by a committed one, with a newer time stamp. Its state is a param, as that of data (fetch.smk).
+STAMPS = f"{RESULTS}/{REPORTS}/results.stamps.csv"
+
+
 rule aggregate:
     input:
         images=f"{RESULTS}/images.csv",
@@ -16,9 +20,12 @@ rule aggregate:
     params:
         folder=lambda wildcards, output: os.path.dirname(output.results),
         methods=METHODS,
+        stamps=STAMPS,
+        state=lambda wildcards: state_of(STAMPS, Path(REPORTS, "results.csv"), "made"),
         code=code_fingerprint("qhyvit.cli.aggregate"),
     shell:
-        "qhyvit aggregate {input.fp32:q} {input.quantized:q} --images {input.images:q} --output {params.folder:q} > {log:q} 2>&1"
+        "qhyvit aggregate {input.fp32:q} {input.quantized:q} --images {input.images:q} --output {params.folder:q}"
+        " --stamps {params.stamps:q} --state {params.state:q} > {log:q} 2>&1"
 
 
 # Fingerprints of the code behind the results, by which a later reader sees if it has changed since.

@@ -204,12 +204,12 @@ def untracked_inputs(*paths):
 
 
 @cache
-def state_of(stamps, model=None):
-    """Return the state of the images, or of the weights of a model, whose stamps a file has, and say if they have changed since."""
-    places = places_of(EXPERIMENT.dataset) if model is None else {WEIGHTS: SETTINGS.weights_path(model)}
+def state_of(stamps, file=None, done="checked"):
+    """Return the state of the images, or of a single file, whose stamps a file has, and say if they have changed since."""
+    places = places_of(EXPERIMENT.dataset) if file is None else {WEIGHTS: file}
     state, changed = data_state(Path(stamps), places)
     for path in changed[:1]:
-        logger.warning(f"{path}: has changed since it was checked, so that it is checked again")
+        logger.warning(f"{path}: has changed since it was {done}, so that it is {done} again")
     return state
 
 

@@ -44,7 +44,9 @@ rule fetch_weights:
         stated=lambda wildcards: str(SETTINGS.configured_weights(wildcards.model)),
         model=lambda wildcards: settings(SETTINGS.models[wildcards.model]),
         stamps=lambda wildcards: f"{RESULTS}/{wildcards.model}/weights.stamp.csv",
-        state=lambda wildcards: state_of(f"{RESULTS}/{wildcards.model}/weights.stamp.csv", wildcards.model),
+        state=lambda wildcards: state_of(
+            f"{RESULTS}/{wildcards.model}/weights.stamp.csv", SETTINGS.weights_path(wildcards.model)
+        ),
         code=model_code("qhyvit.models.zoo"),
     shell:
         "qhyvit fetch weights --model {wildcards.model:q} --output {output:q}"
