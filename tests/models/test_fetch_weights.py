@@ -38,6 +38,22 @@ def test_weights_with_a_source_are_downloaded_once(config, tmp_path, monkeypatch
     assert (tmp_path / "first.json").read_bytes() == (tmp_path / "second.json").read_bytes()
 
 
+def test_receipt_is_another_one_with_other_settings_of_the_network(config, tmp_path):
+    content, models = yaml.safe_load(config.read_text()), tmp_path / "models.yaml"
+    config.write_text(yaml.safe_dump(content | {"models": ["net"], "models_file": str(models)}))
+    models.write_text(yaml.safe_dump({"net": {"family": "Tiny", "constructor": "mobilevit_xxs"}}))
+    (tmp_path / "weights").mkdir()
+    network = build(load_config(config).models["net"], classes=2)
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, tmp_path / "weights/net.safetensors")
+    receipts = []
+    for act_layer in ("silu", "gelu", "silu"):
+        arguments = {"act_layer": act_layer}
+        models.write_text(yaml.safe_dump({"net": {"family": "Tiny", "constructor": "mobilevit_xxs", "arguments": arguments}}))
+        weights.fetch_weights(config, "net", tmp_path / "receipt.json")
+        receipts.append((tmp_path / "receipt.json").read_text())
+    assert receipts[0] == receipts[2] != receipts[1]
+
+
 def test_weights_without_a_source_must_be_there(config, tmp_path):
     with pytest.raises(
         InputError, match=r"weights/mobile_former_26m\.safetensors: no such weights, and .* no source for mobile_former_26m"

@@ -49,7 +49,7 @@ SUMMARIES = {
 }
 FETCH = {
     "images": "Check every image of the experiment and write their manifest; images tracked by DVC are pulled first.",
-    "weights": "Get the weights of a model, check that they fit, and write a receipt with their hash.",
+    "weights": "Get the weights of a model, check that they fit, and write a receipt with their hash and the network's settings.",
     "checkpoint": "Convert a PyTorch checkpoint to safetensors; only tensors are unpickled.",
     "subset": "Draw a subset of ImageNet into a folder of its own, with an experiment for it; `qhyvit share` pushes the folder.",
     "cifar10": "Download CIFAR-10, which training needs, and write the embedded sets of its images.",

@@ -12,6 +12,8 @@ from qhyvit.files import atomic_write, file_sha256
 from qhyvit.models.weights import download, pin_hash
 from qhyvit.models.zoo import build, load_weights
 
+OF_NETWORK = {"constructor", "module", "arguments"}  # settings that define the network
+
 
 def fetch_weights(
     config: options.Config,
@@ -20,7 +22,7 @@ def fetch_weights(
     stamps: options.Stamps = None,
     state: options.State = FIRST,
 ) -> None:
-    """Get the weights of a model, check that they fit, and write a receipt with their hash.
+    """Get the weights of a model, check that they fit, and write a receipt with their hash and the network's settings.
 
     Weights tracked by DVC are pulled. Others are downloaded from their source if they are missing, and must keep the hash that
     they had the first time.
@@ -32,13 +34,15 @@ def fetch_weights(
     elif not path.exists():
         _download(settings, model)
     dataset = settings.experiment.dataset
-    load_weights(build(settings.models[model], dataset.classes, dataset.input_size), path)
+    spec = settings.models[model]
+    load_weights(build(spec, dataset.classes, dataset.input_size), path)
     if not tracked:
         pin_hash(path, configured, settings.experiment.weights_lock)
     if stamps is not None:
         write_weights_stamp(stamps, state, path)
     with atomic_write(output) as temporary:
-        temporary.write_text(json.dumps({"path": str(configured), "sha256": file_sha256(path)}) + "\n")
+        receipt = {"path": str(configured), "sha256": file_sha256(path), "model": spec.model_dump(mode="json", include=OF_NETWORK)}
+        temporary.write_text(json.dumps(receipt) + "\n")
 
 
 def _download(settings: Config, model: str) -> None:
