@@ -40,6 +40,13 @@ def test_nothing_that_was_done_is_done_again(elsewhere):
     assert "evaluate_fp32" not in plan.counts
 
 
+def test_next_seed_has_the_data(elsewhere):
+    elsewhere.configure(seeds=[0, 1])
+    calibration = "results/tiny/tiny_hybrid/seed1/calibration.safetensors"
+    assert elsewhere.plan(calibration).counts.keys() == {"calibrate"}
+    elsewhere.snakemake(calibration)
+
+
 def test_changed_code_is_noticed_in_shared_results(elsewhere):
     with (elsewhere.root / "src/qhyvit/methods/qhyvit.py").open("a") as file:
         file.write("EDITED = 1\n")

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import typer
 
-from qhyvit.data.dvc import dvc_file, pull, run_dvc, said
+from qhyvit.data.dvc import DVC_FILE, dvc_file, pull, run_dvc, said
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 
@@ -44,8 +44,12 @@ def share() -> None:
 
 @app.command()
 def fetch() -> None:
-    """Get the archive and add what it has to the results here, with the times at which they were made."""
-    pull(ARCHIVE)
+    """Get the archive and add what it has to the results here, with the times at which they were made.
+
+    The data come with it: the next run fetches none, since it finds their manifest and receipts among the results.
+    """
+    for target in (DVC_FILE, ARCHIVE):
+        pull(target)
     with TemporaryDirectory(dir=".", prefix=".shared-results-") as folder, tarfile.open(ARCHIVE) as archive:
         archive.extractall(folder, filter="data")
         paths = [Path(member.name) for member in archive if member.isfile()]
