@@ -73,6 +73,12 @@ def test_experiment_plans_the_figures_that_it_has_runs_for(clone, experiment, fi
     assert set(re.findall(r"/figures/((?:accuracy|drops|seeds|ablation)-\w+)\.svg", outputs)) == figures
 
 
+def test_configuration_is_written_with_the_results(clone):
+    """Its versions of packages are those of the reproduction."""
+    (job,) = [job for job in clone.plan("reports/provenance/configuration.csv").jobs if job.rule == "table_configuration"]
+    assert job.input == ["reports/results.csv"]
+
+
 def test_what_a_plan_imports_is_without_torch():
     rules = (REPOSITORY / "workflow/rules/common.smk").read_text()
     imports = re.findall(r"^from qhyvit.*|^from workflow.*", rules, flags=re.MULTILINE)

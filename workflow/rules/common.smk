@@ -25,6 +25,7 @@ from qhyvit.data.stamps import WEIGHTS, data_state, places_of
 from qhyvit.errors import InputError
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.registry import FIGURES, RESULTS as RESULTS_PAGE, TABLES
+from qhyvit.reporting.tables.configuration import software
 from workflow.scripts.code_behind import COLUMNS as CODE_COLUMNS, code_rows, fingerprints, method_modules
 
 # The jobs read the configuration file themselves, so there must be exactly one, and no other source of settings.

@@ -69,7 +69,7 @@ for TABLE in EXPERIMENT_TABLES:
             inputs=input_options(TABLE),
             caption=TABLE.caption,
             methods=METHODS,
-            settings=settings(EXPERIMENT.dataset if TABLE.inputs else SETTINGS),
+            settings=[settings(SETTINGS), software()] if TABLE.name == "configuration" else settings(EXPERIMENT.dataset),
             code=code_fingerprint("qhyvit.cli.table", TABLE.module),
         shell:
             "qhyvit table {params.table:q} {params.inputs:q} > {log:q} 2>&1"

@@ -162,7 +162,7 @@ TABLES = _by_name(
         title="settings and software",
         caption=captions.CONFIGURATION,
         category="Provenance",
-        inputs=(),
+        inputs=("results",),  # it is made with them, so that a reproduction has its own versions
         folder="provenance",
         formats=("csv",),
     ),

@@ -25,12 +25,13 @@ def configuration_table(config: Config) -> pd.DataFrame:
     parts: list[tuple[str, str, dict[str, Any]]] = [("experiment", "", config.experiment.model_dump(mode="json", exclude={"training"}))]
     parts += [("model", name, _settings(model)) for name, model in config.models.items()]
     parts += [("method", name, _settings(method)) for name, method in config.methods.items()]
-    parts += [("software", name, {"version": installed}) for name, installed in _software().items()]
+    parts += [("software", name, {"version": installed}) for name, installed in software().items()]
     rows = [(part, name, key, _text(value)) for part, name, values in parts for key, value in _flat(values).items()]
     return pd.DataFrame(rows, columns=["part", "name", "key", "value"])
 
 
-def _software() -> dict[str, str]:
+def software() -> dict[str, str]:
+    """Return the versions of Python and of the required packages."""
     required = [Requirement(text) for text in requires("qhyvit") or []]
     names = sorted(requirement.name for requirement in required if requirement.marker is None)  # those of an extra have a marker
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
