@@ -5,6 +5,7 @@ import tomllib
 
 from conftest import REPOSITORY
 
+PRIVATE = {"imagenet", ".dvc/cache", ".dvc/config.local"}
 RECIPE = (REPOSITORY / "Dockerfile").read_text()
 
 
@@ -18,8 +19,8 @@ def test_image_installs_by_the_lock_and_runs_as_a_user():
     assert re.search(r"^USER (?!root)\w+\n(.*\n)*RUN make install\n(.*\n)*CMD \[\"make\", \"reproduce\"\]$", RECIPE, flags=re.MULTILINE)
 
 
-def test_what_a_run_writes_stays_out_of_the_image():
+def test_what_a_run_writes_and_private_data_stay_out_of_the_image():
     ignored = {line.strip("/") for line in (REPOSITORY / ".gitignore").read_text().splitlines()}
     left_out = set((REPOSITORY / ".dockerignore").read_text().splitlines()[1:])
-    assert left_out <= ignored
-    assert left_out >= {".venv", "results", "data"}
+    assert left_out - PRIVATE <= ignored
+    assert left_out >= {".venv", "results", "data"} | PRIVATE
