@@ -6,11 +6,12 @@ import socket
 import sys
 import time
 from pathlib import Path
+from select import select
 
 import pytest
 
 from qhyvit import cli
-from qhyvit.cli import fork_server
+from qhyvit.cli import fork_server, forwarding
 from qhyvit.cli.forwarding import ADDRESS, run_in_server
 
 SECONDS = 20  # that anything may take
@@ -24,6 +25,10 @@ def act() -> None:
         print(Path.cwd().name, os.environ["WORD"])
         print(MESSAGE, file=sys.stderr)
     elif action == "exit":
+        raise SystemExit(int(arguments[0]))
+    elif action == "exit-unheard":
+        sys.stdout = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
+        print(MESSAGE)
         raise SystemExit(int(arguments[0]))
     elif action == "refuse":
         raise SystemExit(MESSAGE)
@@ -110,6 +115,23 @@ def test_exit_code_is_that_of_the_command(start, action, code, capfd):
     start()
     assert run_in_server(["evaluate", *action]) == code
     assert ("RuntimeError: said by the command" in capfd.readouterr().err) == (action == ["fail"])
+
+
+@pytest.mark.parametrize(("code", "seen"), [("2", 2), ("0", 1)])
+def test_command_whose_output_is_lost_fails_with_its_own_code_if_it_has_one(start, code, seen):
+    start()
+    assert run_in_server(["evaluate", "exit-unheard", code]) == seen
+
+
+def test_output_of_the_first_client_of_a_network_ends_with_its_command(start, monkeypatch):
+    start()
+    reader, writer = os.pipe()
+    monkeypatch.setattr(forwarding, "STREAMS", (writer, 2))
+    assert run_in_server(["quantize", "exit", "0"]) == 0
+    os.close(writer)
+    assert select([reader], [], [], SECONDS)[0]
+    assert os.read(reader, 1) == b""
+    os.close(reader)
 
 
 def test_command_whose_process_is_killed_is_left_to_the_client(start):

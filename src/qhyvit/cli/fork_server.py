@@ -44,7 +44,7 @@ def main(listener: socket.socket, parent: int) -> None:
                 continue
             network = _network_of(request)
             if network not in processes:
-                processes[network] = _start(network, request["folder"], [listener, connection, *processes.values()])
+                processes[network] = _start(network, request["folder"], [listener, connection, *processes.values()], streams)
             try:
                 send(processes[network], request, (connection.fileno(), *streams))
             except OSError:  # it was killed, and the command runs elsewhere
@@ -70,12 +70,17 @@ def _network_of(request: Request) -> Network:
     return request["environment"].get("QHYVIT_CONFIG", ""), model
 
 
-def _start(network: Network, folder: str, of_server: list[socket.socket]) -> socket.socket:
-    """Fork the process of a network, without the sockets ``of_server``, and return the one that takes its requests."""
+def _start(network: Network, folder: str, of_server: list[socket.socket], streams: list[int]) -> socket.socket:
+    """Fork the process of a network, and return the socket that takes its requests.
+
+    The process has neither the sockets ``of_server`` nor the ``streams`` of the first client, whose pipes end with its command.
+    """
     here, there = socket.socketpair()
     if os.fork() == 0:
         for inherited in (here, *of_server):
             inherited.close()
+        for stream in streams:
+            os.close(stream)
         _end(lambda requests: _serve_network(network, folder, requests), there)
     there.close()
     return here
@@ -146,8 +151,11 @@ def _end(function: Callable[[socket.socket], None], client: socket.socket) -> No
         traceback.print_exc()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the client ends when it has the code
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:  # what the command said is lost
+                code = code or 1
         with suppress(OSError):
             client.sendall(bytes([code]))
         os._exit(code)
