@@ -77,6 +77,18 @@ def test_other_results_at_the_same_place_are_refused(tmp_path, monkeypatch):
         require_results([Path("results/images.csv")], Path("fetched"))
 
 
+@pytest.mark.parametrize("name", ["benchmarks/tiny/calibrate/net.tsv", "tiny/images.stamps.csv", "tiny/net/weights.stamp.csv"])
+def test_other_seconds_and_time_stamps_are_no_conflict(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    path = Path("results", name)
+    for file, text in ((path, "mine"), ("fetched" / path, "theirs")):
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    require_results([path], Path("fetched"))
+    take("fetched" / path, path)
+    assert path.read_text() == "mine"
+
+
 def test_archive_with_other_files_is_refused():
     with pytest.raises(InputError, match=r"runs.tar.xz: has src/sitecustomize.py, which is no result"):
         require_results([Path("src/sitecustomize.py")], Path("fetched"))

@@ -22,6 +22,7 @@ from qhyvit.files import atomic_write
 ARCHIVE = Path("reports/runs.tar.xz")
 RESULTS, RECORDS = Path("results"), Path(".snakemake/metadata")
 SHARED = ["*.json", "*.csv", "*.tsv", "fp32.safetensors"]
+OF_MACHINE = ["*.tsv", "*.stamp.csv", "*.stamps.csv"]  # seconds and time stamps
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -66,11 +67,15 @@ def files_shared() -> list[Path]:
 
 
 def require_results(paths: Iterable[Path], folder: Path) -> None:
-    """Raise InputError for a result that is here too, with other bytes, and for a file that is neither a result nor a record."""
+    """Raise InputError for a result that is here too, with other bytes, and for a file that is neither a result nor a record.
+
+    Seconds and time stamps may differ: those of this machine stay.
+    """
     for path in paths:
         if not (path.is_relative_to(RESULTS) or path.is_relative_to(RECORDS)):
             raise InputError(f"{ARCHIVE}: has {path}, which is no result; `make share-results` on a machine that has them writes it anew")
-        if not path.is_relative_to(RECORDS) and path.exists() and not cmp(path, folder / path, shallow=False):
+        same_everywhere = not path.is_relative_to(RECORDS) and not any(map(path.match, OF_MACHINE))
+        if same_everywhere and path.exists() and not cmp(path, folder / path, shallow=False):
             raise InputError(f"{path}: is not that of {ARCHIVE}; move {RESULTS} away to take the shared results, or share those here")
 
 
