@@ -106,7 +106,7 @@ def test_changed_constant_of_a_method_reruns_that_method(copy):
 def test_changed_device_reruns_what_runs_networks(copy):
     copy.configure(device="auto")
     plan = copy.plan()
-    assert plan.changed() == {"calibrate", "evaluate_fp32", "table_configuration"}  # and by them, all that reads what these make
+    assert plan.changed() == {"calibrate", "evaluate_fp32"}  # and by them, all that reads what these make
     assert plan.counts.keys() >= RUNS_NETWORKS
     assert not {"fetch_images", "fetch_weights"} & plan.counts.keys()
 
@@ -114,7 +114,7 @@ def test_changed_device_reruns_what_runs_networks(copy):
 def test_stated_mean_reruns_what_runs_networks_and_no_check_of_images(copy):
     copy.configure(dataset=TINY_EXPERIMENT["dataset"] | {"mean": [0.5, 0.5, 0.5]})
     plan = copy.plan()
-    assert plan.changed() >= {"calibrate", "evaluate_fp32", "table_configuration"}
+    assert plan.changed() >= {"calibrate", "evaluate_fp32"}
     assert plan.counts.keys() >= RUNS_NETWORKS
     assert not {"fetch_images", "fetch_weights"} & plan.counts.keys()
 
@@ -122,7 +122,36 @@ def test_stated_mean_reruns_what_runs_networks_and_no_check_of_images(copy):
 def test_changed_setting_of_a_method_reruns_that_method(copy):
     path = copy.root / "config/methods.yaml"
     path.write_text(path.read_text().replace("candidates: 3", "candidates: 4"))
-    assert copy.plan().changed() == {"reconstruct", "table_configuration"}
+    assert copy.plan().changed() == {"reconstruct"}
+
+
+def test_other_runs_of_sensitivity_rerun_none_that_is_there(copy):
+    measured = f"{FOLDER}/minmax-partial-w4a4.sensitivity.csv"
+    copy.configure(sensitivity={"methods": ["minmax"], "bits": ["w4a4"], "images": 1})
+    copy.snakemake(measured)
+    copy.configure(sensitivity={"methods": ["minmax", "qhyvit"], "bits": ["w4a4"], "images": 1})
+    assert not copy.plan(measured).counts
+    copy.configure(sensitivity={"methods": ["minmax", "qhyvit"], "bits": ["w4a4"], "images": 2})
+    assert copy.plan(measured).changed() == {"sensitivity"}
+
+
+@pytest.mark.parametrize("section", ["model", "dataset"])
+def test_weights_are_trained_again_with_other_settings_of_the_network(clone, section):
+    rules = clone.root / "workflow/rules/train.smk"
+    text = rules.read_text()
+    for command, make in (("train", "touch"), ("fetch cifar10", "mkdir -p")):
+        text = text.replace(f'"qhyvit {command} ', f'"{make} {{output}} # ')
+    rules.write_text(text)
+    weights = "results/training/mobilevit_xxs.safetensors"
+    clone.snakemake(weights)
+    assert not clone.plan(weights).counts
+    if section == "model":
+        models = yaml.safe_load((clone.root / "config/models.yaml").read_text())
+        models["mobilevit_xxs"]["arguments"] = {"act_layer": "gelu"}
+        (clone.root / "config/models.yaml").write_text(yaml.safe_dump(models))
+    else:
+        clone.configure(dataset=yaml.safe_load((clone.root / "config/config.yaml").read_text())["dataset"] | {"classes": 11})
+    assert clone.plan(weights).changed() == {"train_weights"}
 
 
 def test_committed_reports_do_not_replace_a_run(copy):

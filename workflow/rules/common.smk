@@ -19,6 +19,7 @@ from qhyvit.config.dataset import PREPROCESSING
 from qhyvit.config.deployment import PEER_BITS, PEER_FORMATS
 from qhyvit.config.environment import env_variables
 from qhyvit.config.loading import load_config
+from qhyvit.config.models import OF_NETWORK
 from qhyvit.config.reports import claim_reports_folder
 from qhyvit.data.dvc import tracked_hash
 from qhyvit.data.stamps import WEIGHTS, data_state, places_of

@@ -12,7 +12,7 @@ rule sensitivity:
     resources:
         mem_mb=mem_per_attempt(6000),
     params:
-        settings=settings(EXPERIMENT.sensitivity),
+        held_out=EXPERIMENT.sensitivity.images,
         runtime=runtime("sensitivity"),
         code=model_code("qhyvit.cli.sensitivity"),
     shell:

@@ -29,6 +29,8 @@ rule train_weights:
     resources:
         mem_mb=mem_per_attempt(4000),
     params:
+        network=lambda wildcards: SETTINGS.models[wildcards.model].model_dump(mode="json", include=OF_NETWORK),
+        classes=EXPERIMENT.dataset.classes,
         cycles=lambda wildcards: [settings(cycle) for cycle in EXPERIMENT.training[wildcards.model]],
         runtime=runtime("train_weights", threads=2),
         code=model_code("qhyvit.cli.train"),

@@ -54,6 +54,7 @@ class Model(Strict):
     source: HubSource | None = Field(default=None, description="download of missing weights that DVC does not track")
 
 
+OF_NETWORK = {"constructor", "module", "arguments"}  # keys of a model by which its outputs differ for equal weights
 MODELS = TypeAdapter(dict[Name, Model])
 
 

@@ -5,14 +5,13 @@ import json
 from qhyvit.cli import options
 from qhyvit.cli.experiment import load_experiment
 from qhyvit.config.loading import Config
+from qhyvit.config.models import OF_NETWORK
 from qhyvit.data.dvc import pull, tracked_path
 from qhyvit.data.stamps import FIRST, write_weights_stamp
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write, file_sha256
 from qhyvit.models.weights import download, pin_hash
 from qhyvit.models.zoo import build, load_weights
-
-OF_NETWORK = {"constructor", "module", "arguments"}  # settings that define the network
 
 
 def fetch_weights(
