@@ -9,7 +9,9 @@ from conftest import REPOSITORY, TINY_EXPERIMENT, TINY_MODEL, write_data, write_
 from safetensors.torch import load_file, save_file
 
 from qhyvit.cli.calibrate import calibrate
+from qhyvit.cli.challenges import challenges
 from qhyvit.cli.evaluate import evaluate
+from qhyvit.cli.execute import execute
 from qhyvit.cli.export import export
 from qhyvit.cli.fetch.images import fetch_images
 from qhyvit.cli.fetch.weights import fetch_weights
@@ -24,6 +26,7 @@ from qhyvit.files import file_sha256
 MODEL, CONFIG, IMAGES, OUT = "tiny_hybrid", Path("config.yaml"), Path("images.csv"), Path("out")
 WEIGHTS, FP32 = Path("data/weights/tiny_hybrid.safetensors"), Path("fp32.safetensors")
 CALIBRATION, QUANTIZED = Path("calibration.safetensors"), Path("quantized.safetensors")
+EXPORTED = Path("nncf.xml")
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,7 @@ def template(tmp_path_factory):
         quantize(CONFIG, MODEL, "minmax", "partial", "w4a4", IMAGES, CALIBRATION, QUANTIZED, Path("errors.csv"))
         fetch_weights(CONFIG, MODEL, Path("weights.json"))
         evaluate(CONFIG, MODEL, IMAGES, [Path("fp32.json")], FP32)
+        peer(CONFIG, MODEL, "nncf", 0, IMAGES, EXPORTED)
     return root
 
 
@@ -61,7 +65,12 @@ def run_evaluate(paths):
     evaluate(CONFIG, MODEL, IMAGES, [OUT], FP32, paths)
 
 
+def run_execute():
+    execute(CONFIG, MODEL, "nncf", "w8a8", 0, IMAGES, EXPORTED, FP32, OUT)
+
+
 COMMANDS = {
+    "challenges": (CALIBRATION, lambda: challenges(CONFIG, MODEL, CALIBRATION, OUT, OUT, OUT)),
     "quantize": (CALIBRATION, lambda: quantize(CONFIG, MODEL, "minmax", "partial", "w4a4", IMAGES, CALIBRATION, OUT, OUT)),
     "recalibrate": (CALIBRATION, lambda: recalibrate(CONFIG, MODEL, "qhyvit", "w4a4", IMAGES, CALIBRATION, OUT)),
     "predict": (QUANTIZED, lambda: predict(CONFIG, MODEL, IMAGES, 1, OUT, [QUANTIZED])),
@@ -90,6 +99,7 @@ PINNED = {
     "predict FP32": lambda: predict(CONFIG, MODEL, IMAGES, 1, OUT),
     "peer": lambda: peer(CONFIG, MODEL, "nncf", 0, IMAGES, OUT.with_suffix(".xml")),
     "fetch weights": lambda: fetch_weights(CONFIG, MODEL, OUT),
+    "execute": run_execute,
 }
 
 
@@ -98,6 +108,17 @@ def test_weights_other_than_those_fetched_are_refused(project, command):
     replace_weights()
     with pytest.raises(InputError, match=rf"^{WEIGHTS}: sha256 .* is not .*reports/weights\.lock\.yaml .*delete its line there$"):
         PINNED[command]()
+    assert not OUT.exists()
+
+
+def test_fp32_logits_of_other_weights_are_refused(project):
+    replace_weights()
+    Path("reports/weights.lock.yaml").unlink()
+    calibrate(CONFIG, MODEL, 0, IMAGES, CALIBRATION)
+    quantize(CONFIG, MODEL, "minmax", "partial", "w4a4", IMAGES, CALIBRATION, QUANTIZED, Path("errors.csv"))
+    for run in (lambda: run_evaluate([QUANTIZED]), run_execute):
+        with pytest.raises(InputError, match=rf"^{FP32}: of other weights, images or preprocessing; run `qhyvit evaluate` "):
+            run()
     assert not OUT.exists()
 
 

@@ -123,18 +123,20 @@ def test_reference_of_another_writer_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "fp32.safetensors").write_bytes(content)
     with pytest.raises(InputError, match=r"fp32\.safetensors: not written by `qhyvit evaluate` without --quantized \("):
-        read_reference(tmp_path / "fp32.safetensors", torch.zeros(2, 4), torch.zeros(2), tmp_path, {})
+        read_reference(tmp_path / "fp32.safetensors", torch.zeros(2, 4), torch.zeros(2), [tmp_path], {})
 
 
-@pytest.mark.parametrize("changed", ["labels", "images", "preprocessing"])
-def test_reference_of_other_images_or_preprocessing_is_refused(tmp_path, changed):
-    path, images, labels = tmp_path / "fp32.safetensors", tmp_path / "images.csv", torch.tensor([0, 1])
-    images.write_text("some")
-    save_reference(path, Predictions([torch.ones(2, 4)], labels, "cpu"), images, PREPROCESSING)
+@pytest.mark.parametrize("changed", ["labels", "weights", "images", "preprocessing"])
+def test_reference_of_other_inputs_is_refused(tmp_path, changed):
+    path, labels = tmp_path / "fp32.safetensors", torch.tensor([0, 1])
+    inputs = [tmp_path / "weights", tmp_path / "images"]
+    for file in inputs:
+        file.write_text("some")
+    save_reference(path, Predictions([torch.ones(2, 4)], labels, "cpu"), inputs, PREPROCESSING)
     found = torch.zeros(2, 4)
-    assert torch.equal(read_reference(path, found, labels, images, PREPROCESSING), torch.ones(2, 4))
-    if changed == "images":
-        images.write_text("others")
+    assert torch.equal(read_reference(path, found, labels, inputs, PREPROCESSING), torch.ones(2, 4))
+    if changed in ("weights", "images"):
+        (tmp_path / changed).write_text("others")
     others = labels.flip(0) if changed == "labels" else labels
-    with pytest.raises(InputError, match=r"fp32\.safetensors: of other images or another preprocessing; run `qhyvit evaluate`"):
-        read_reference(path, found, others, images, {"input_size": 96} if changed == "preprocessing" else PREPROCESSING)
+    with pytest.raises(InputError, match=r"fp32\.safetensors: of other weights, images or preprocessing; run `qhyvit evaluate`"):
+        read_reference(path, found, others, inputs, {"input_size": 96} if changed == "preprocessing" else PREPROCESSING)

@@ -169,7 +169,7 @@ def test_logits_of_other_images_are_refused():
         FILE,
         torch.zeros(3, 4),
         torch.zeros(3),
-        FILE,
+        [FILE],
         {},
     )
 

@@ -149,9 +149,9 @@ def test_shards_are_read_or_refused(contents, data):
 @given(data=st.data())
 def test_logits_are_read_or_refused(contents, data):
     labels = torch.zeros(3, dtype=torch.int64)
-    save_reference(OUTPUT, Predictions([torch.randn(3, 4)], labels, "cpu"), INPUT, {})
+    save_reference(OUTPUT, Predictions([torch.randn(3, 4)], labels, "cpu"), [INPUT], {})
     content = OUTPUT.read_bytes()
-    found = read(data.draw(mutated_tensors(content)), lambda path: read_reference(path, torch.randn(3, 4), labels, INPUT, {}))
+    found = read(data.draw(mutated_tensors(content)), lambda path: read_reference(path, torch.randn(3, 4), labels, [INPUT], {}))
     assert found is None or mean_kl(found, torch.randn(3, 4)) >= 0
 
 

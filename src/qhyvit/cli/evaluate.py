@@ -49,10 +49,10 @@ def evaluate(
     settings = load_experiment(config, model)
     predictions = _predict(settings, model, images, networks, shard or [])
     inputs = {"weights": settings.weights_path(model), "images": images}
-    preprocessing = settings.experiment.dataset.preprocessing
+    preprocessing, reference_inputs = settings.experiment.dataset.preprocessing, input_files(settings, model, images, [])
     evaluated = provenance(inputs, {"preprocessing": preprocessing}, predictions.device)
     if networks:
-        reference = read_reference(logits, predictions.logits[0], predictions.labels, images, preprocessing)
+        reference = read_reference(logits, predictions.logits[0], predictions.labels, reference_inputs, preprocessing)
         for path, target, found in zip(networks, output, predictions.logits, strict=True):
             run, record = _quantized_run(settings, model, path)
             measured = _accuracy(found, predictions.labels) | {"kl": mean_kl(reference, found)}
@@ -62,7 +62,7 @@ def evaluate(
     published = settings.models[model].published
     if published and published.top1 and settings.experiment.dataset.is_whole_imagenet(measured["images"]):
         check_published_accuracy(model, measured["top1"], published.top1, measured["images"])
-    save_reference(logits, predictions, images, preprocessing)
+    save_reference(logits, predictions, reference_inputs, preprocessing)
     run = _describe(settings, model, "fp32", "", (32, 32), 0)
     _write(output[0], run | measured | {"provenance": evaluated})
 

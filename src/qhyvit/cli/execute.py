@@ -29,7 +29,7 @@ from qhyvit.evaluation.rounding_noise import DisturbedSimulation
 from qhyvit.evaluation.shards import merge_shards
 from qhyvit.files import atomic_write
 from qhyvit.models.loading import load_model
-from qhyvit.models.recorded_weights import require_calibrated
+from qhyvit.models.recorded_weights import require_calibrated, require_pinned
 from qhyvit.models.zoo import build, make_transform
 from qhyvit.own_files import written_by
 from qhyvit.provenance import provenance
@@ -61,10 +61,12 @@ def execute(
     if (simulated is None) != (checks is None) or simulated not in (None, *(quantized or [])):
         raise InputError("--simulated needs --checks, and has to be one of --quantized; give all three or none")
     settings = load_experiment(config, model)
+    require_pinned(settings, model)
     engine = load_engine(exported, threads=1)
     name = ENGINES[exported.suffix]
     preprocessing = settings.experiment.dataset.preprocessing
     found, labels = _run(settings, model, engine, images)
+    reference = read_reference(logits, found, labels, input_files(settings, model, images, []), preprocessing)
     correct = top1_correct(found, labels)
     weight_bits, activation_bits = parse_bits(bits)
     result = {
@@ -79,7 +81,7 @@ def execute(
         "images": len(labels),
         "top1": 100 * float(correct.double().mean()),
         "correct": "".join(str(int(hit)) for hit in correct),
-        "kl": mean_kl(read_reference(logits, found, labels, images, preprocessing), found),
+        "kl": mean_kl(reference, found),
         "engine": name,
         "int8_share": 100 * engine.int8_share(),
         "size": engine.size,

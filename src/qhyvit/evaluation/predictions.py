@@ -21,27 +21,27 @@ class Predictions(NamedTuple):
     device: str
 
 
-def save_reference(path: Path, predictions: Predictions, images: Path, preprocessing: dict[str, Any]) -> None:
-    """Write the logits of an FP32 network; the header has the hash of the manifest ``images``, and the ``preprocessing``."""
+def save_reference(path: Path, predictions: Predictions, inputs: list[Path], preprocessing: dict[str, Any]) -> None:
+    """Write the logits of an FP32 network; the header has the hashes of the ``inputs``, weights and manifest, and the ``preprocessing``."""
     with atomic_write(path) as temporary:
-        save_file({"logits": predictions.logits[0], "labels": predictions.labels}, temporary, metadata=_header(images, preprocessing))
+        save_file({"logits": predictions.logits[0], "labels": predictions.labels}, temporary, metadata=_header(inputs, preprocessing))
 
 
-def read_reference(path: Path, found: Tensor, labels: Tensor, images: Path, preprocessing: dict[str, Any]) -> Tensor:
+def read_reference(path: Path, found: Tensor, labels: Tensor, inputs: list[Path], preprocessing: dict[str, Any]) -> Tensor:
     """Return the logits of an FP32 network that `save_reference` wrote, to compare with those ``found`` [N, classes] on the same images.
 
-    Raises InputError for any other file, and for logits of other classes, ``labels`` [N], manifest ``images`` or ``preprocessing``.
+    Raises InputError for any other file, and for logits of other classes, ``labels`` [N], ``inputs`` or ``preprocessing``.
     """
     with written_by(path, "`qhyvit evaluate` without --quantized"), safe_open(path, framework="pt") as file:
         logits, own_labels, metadata = file.get_tensor("logits"), file.get_tensor("labels"), file.metadata() or {}
         require(logits.is_floating_point() and bool(logits.isfinite().all()), "its logits are not finite")
     if logits.shape != found.shape:
         raise InputError(f"{path}: has logits {list(logits.shape)}, not {list(found.shape)}; give those of the same images and classes")
-    if not own_labels.equal(labels) or _header(images, preprocessing).items() - metadata.items():
-        raise InputError(f"{path}: of other images or another preprocessing; run `qhyvit evaluate` without --quantized again")
+    if not own_labels.equal(labels) or _header(inputs, preprocessing).items() - metadata.items():
+        raise InputError(f"{path}: of other weights, images or preprocessing; run `qhyvit evaluate` without --quantized again")
     return logits
 
 
-def _header(images: Path, preprocessing: dict[str, Any]) -> dict[str, str]:
+def _header(inputs: list[Path], preprocessing: dict[str, Any]) -> dict[str, str]:
     """Return the header as one value: safetensors writes several in any order."""
-    return {"header": json.dumps({"images": file_sha256(images), "preprocessing": preprocessing}, sort_keys=True)}
+    return {"header": json.dumps({"inputs": [file_sha256(path) for path in inputs], "preprocessing": preprocessing}, sort_keys=True)}

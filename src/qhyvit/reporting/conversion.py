@@ -32,7 +32,7 @@ def conversion_page(title: str, networks: pd.DataFrame, remarks: Sequence[str], 
     ``networks`` has one row per network, as text, and ``sites`` one per site (`qhyvit.QuantizedModel.report`). ``remarks`` are sentences on
     them; the ``description`` is that of `qhyvit.graph.describe`.
     """
-    worst = sites.nlargest(WORST, "relative_error").site.tolist()
+    worst = sites.dropna(subset="relative_error").nlargest(WORST, "relative_error").site.tolist()
     parts = [
         networks.to_html(index=False, border=0, justify="left"),
         *(f"<p>{escape(remark)}</p>" for remark in remarks),
