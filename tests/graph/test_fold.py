@@ -113,6 +113,25 @@ def test_norm_that_folding_changes_is_refused(monkeypatch):
         fold_and_check(graph_module, torch.zeros(2, 4, 4, 4))
 
 
+class Chaotic(nn.Module):
+    """Amplifies the last bits of its layer's values until they are all that its result depends on."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return (self.norm(self.layer(x)) * 2**24).sin().mean((2, 3))
+
+
+def test_network_that_rounding_changes_as_much_is_folded():
+    model = Chaotic()
+    model.norm.running_var.uniform_(0.5, 2)
+    model.eval()
+    graph_module = trace(model, torch.zeros(2, 4, 4, 4))
+    assert fold_and_check(graph_module, torch.zeros(2, 4, 4, 4)) == 1
+
+
 # Layers that the released code of Q-HyViT wraps: 90 in every MobileViTv1, 65 in every MobileViTv2.
 @pytest.mark.parametrize(("name", "norms", "sites"), [("mobilevit_xxs", 32, 90), ("mobilevitv2_050", 25, 65)])
 def test_folded_network_is_equal_and_has_all_sites(name, norms, sites):

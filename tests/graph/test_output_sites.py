@@ -170,15 +170,15 @@ def test_output_site_names_are_unique_among_all_sites():
 class Masked(nn.Module):
     """An attention with a mask for each image, of which hidden keys are minus infinity."""
 
-    def __init__(self, mask):
+    def __init__(self, mask, weigh=lambda scores: scores.softmax(-1)):
         super().__init__()
-        self.qkv, self.head, self.mask = nn.Linear(8, 24), nn.Linear(8, 5), mask
+        self.qkv, self.head, self.mask, self.weigh = nn.Linear(8, 24), nn.Linear(8, 5), mask, weigh
         self.hidden = nn.Buffer(torch.full((6, 6), -torch.inf).triu(1))
 
     def forward(self, x):
         q, k, v = self.qkv(x).chunk(3, -1)
         scores = q @ k.mT
-        return self.head((scores + self.mask(scores, self.hidden)).softmax(-1) @ v)
+        return self.head(self.weigh(scores + self.mask(scores, self.hidden)) @ v)
 
 
 MASKS = {
@@ -192,3 +192,29 @@ MASKS = {
 @pytest.mark.parametrize("mask", MASKS)
 def test_logits_with_a_mask_are_no_output_site(mask):
     assert found(Masked(MASKS[mask]), torch.randn(2, 6, 8)) == []
+
+
+WEIGHTS = {
+    "less the largest": lambda scores: (scores - scores.amax(-1, keepdim=True)).softmax(-1),
+    "clamped": lambda scores: scores.clamp(min=-5e4).softmax(-1),
+    "exponential": lambda scores: scores.exp() / scores.exp().sum(-1, keepdim=True),
+    "log softmax": lambda scores: scores.log_softmax(-1).exp(),
+}
+LARGE = {
+    "expanded": MASKS["expanded"],
+    "filled": MASKS["filled"],
+    "selected": lambda scores, hidden: torch.where(hidden < 0, -1e9, torch.zeros_like(scores)),
+    "scaled": lambda scores, hidden: ((hidden < 0).float() * -1e4).expand_as(scores),
+    "of the rest": lambda scores, hidden: (1 - torch.ones_like(scores) * (hidden == 0)) * -1e4 + scores * 0,
+}
+
+
+@pytest.mark.parametrize("weigh", WEIGHTS)
+@pytest.mark.parametrize("mask", LARGE)
+def test_logits_with_a_large_mask_are_no_output_site_whatever_reads_them(mask, weigh):
+    assert found(Masked(LARGE[mask], WEIGHTS[weigh]), torch.randn(2, 6, 8)) == []
+
+
+def test_sum_of_logits_without_a_mask_is_an_output_site():
+    model = Masked(lambda scores, _: scores.roll(1, -1) * 0.5, WEIGHTS["clamped"])
+    assert found(model, torch.randn(2, 6, 8)) == [("add", "add", -1)]

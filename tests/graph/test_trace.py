@@ -1,3 +1,5 @@
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
@@ -75,6 +77,27 @@ def test_operators_under_autocast_become_part_of_the_graph():
     torch.testing.assert_close(graph_module(other_batch), model(other_batch))
 
 
+class Frozen(nn.Module):
+    """A convolution without gradients before a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, x):
+        with torch.no_grad():
+            x = self.stem(x).relu()
+        return self.head(x.mean((2, 3)))
+
+
+def test_operators_under_no_grad_become_part_of_the_graph():
+    model = Frozen()
+    graph_module = trace(model, torch.zeros(2, 3, 8, 8))
+    assert [site.name for site in find_sites(graph_module)] == ["stem", "head"]
+    x = torch.randn(5, 3, 8, 8)
+    torch.testing.assert_close(graph_module(x), model(x))
+
+
 def test_model_in_half_precision_is_refused():
     with pytest.raises(InputError, match="differs from the model"):
         trace(AttendedAndScores(enabled=True), torch.randn(3, 5, 4))
@@ -112,13 +135,48 @@ class FixesBatch(nn.Module):
         return x.view(len(x), -1)
 
 
+class Counts(nn.Module):
+    """Changes itself in each run."""
+
+    def forward(self, x):
+        self.runs = getattr(self, "runs", 0) + 1
+        return x * self.runs
+
+
+class TwoInputs(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+class Function(nn.Module):
+    """Computes a function of its input."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def even(x):
+    assert x.shape[0] % 2 == 0
+    return x
+
+
 REFUSED = {
+    "changes itself": (Counts, "^Counts: the traced graph differs .*what forward changes in the model itself$"),
+    "two inputs": (TwoInputs, r"^TwoInputs: does not run on images alone \(missing a required argument: 'y'\); wrap it in a module"),
+    "reserved name": (lambda: nn.Sequential(OrderedDict(code=nn.Linear(4, 4))), "^Sequential: its part 'code' has a name .*; rename it$"),
+    "even batches": (lambda: Function(even), r"^Function: cannot run on an input of shape \[3, 4\] .*it has to take any number of them$"),
+    "vmap": (lambda: Function(torch.vmap(torch.sin)), "^Function: its forward uses transforms of torch.func, .*without torch.vmap"),
+    "jvp": (lambda: Function(lambda x: torch.func.jvp(torch.sin, (x,), (x,))[1]), "^Function: its forward uses transforms of torch.func"),
     "batch size": (FixesBatch, r"^FixesBatch: .* no batch size \(len\(x\) fixes it, x\.shape\[0\] does not\)$"),
     "control flow": (
         lambda: nn.Sequential(nn.Identity(), ReadsValues()),
         "^Sequential, module 1: .* cannot trace .*control flow",
     ),
-    "input size": (lambda: nn.Sequential(nn.Linear(7, 2)), r"^Sequential, module 0: cannot run on an input of shape \[2, 4\] .*size"),
+    "input size": (lambda: nn.Sequential(nn.Linear(7, 2)), r"^Sequential, module 0: cannot run on an input of shape \[3, 4\] .*size"),
     "two results": (lambda: nn.LSTM(4, 4), "^LSTM: returns tuple, not one tensor; wrap it"),
 }
 

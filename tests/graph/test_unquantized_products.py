@@ -30,6 +30,7 @@ def first_result(layer):
 NO_SITES = [  # the operator, the function, and a word of the reason
     ("conv1d.default", lambda x, w: F.conv1d(x.flatten(2), (w * x.mean())[..., None]), "weight"),
     ("conv2d.default", lambda x, w: F.conv2d(x, (w * x.mean())[..., None, None]), "weight"),
+    ("conv2d.default", lambda x, w: F.conv2d(x.transpose(0, 1).flatten(1, 2), w[..., None, None]), "axis of images"),
     ("conv3d.default", lambda x, w: F.conv3d(x[:, :, None], w[..., None, None, None]), "two dimensions"),
     ("conv_transpose2d.input", lambda x, w: F.conv_transpose2d(x, w[..., None, None]), "transposed"),
     ("linear.default", lambda x, w: F.linear(x, (w * x.mean()).softmax(0)), "weight"),

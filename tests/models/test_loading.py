@@ -73,9 +73,9 @@ def test_preloaded_network_is_taken_until_its_weights_change(load, monkeypatch):
         (nn.Sequential(nn.Conv2d(3, 2, 8)), r"returns \[2, 9, 9\] for an image; it must return 2 logits"),
         (
             nn.Sequential(nn.Conv2d(3, 4, 17)),
-            r"Sequential, module 0: cannot run on an input of shape \[2, 3, 16, 16\] .*; give it images of",
+            r"Sequential, module 0: cannot run on an input of shape \[3, 3, 16, 16\] .*; give it images of",
         ),
-        (nn.Sequential(nn.Conv2d(1, 4, 8)), r"Sequential, module 0: cannot run on an input of shape \[2, 3, 16, 16\] "),
+        (nn.Sequential(nn.Conv2d(1, 4, 8)), r"Sequential, module 0: cannot run on an input of shape \[3, 3, 16, 16\] "),
         (Returning(lambda x, logits: (logits, x)), "Returning: returns tuple, not one tensor; wrap it in a module"),
         (Returning(lambda x, logits: {"logits": logits}), "Returning: returns dict, not one tensor; wrap it in a module"),
         (Returning(lambda x, logits: logits if x.sum() >= 0 else -logits), r"Returning: torch\.export cannot trace it \("),

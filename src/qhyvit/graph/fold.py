@@ -14,22 +14,28 @@ from qhyvit.graph.operators import CHANNEL_AXIS_FROM_END, SHAPE_READERS, aten
 from qhyvit.graph.random_input import random_like
 
 TOLERANCE = 1e-3  # of the largest logit: folding rounds weights once more
+ROUNDING = 1 + 2**-20  # of the images, which changes the logits of some networks with random weights beyond recognition
 
 
 def fold_and_check(graph_module: GraphModule, example: Tensor) -> int:
     """Fold as `fold_batch_norm`, and compare the graph before and after it on a random image of the shape of ``example`` [B, C, H, W].
 
-    Raises InputError if they differ.
+    Raises InputError if they differ, unless an image that was rounded differently would change the logits as well.
     """
     image = random_like(example)
     with torch.no_grad():
         expected = graph_module(image)
         folded = fold_batch_norm(graph_module)
         found = graph_module(image) if folded else expected
-    if not torch.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * float(expected.abs().max())):
+        differs = not _close(found, expected) and _close(graph_module(image * ROUNDING), found)
+    if differs:
         said = f"its {folded} BatchNorms change the logits by {float((found - expected).abs().max()):.3g} when they are folded into weights"
         raise InputError(f"{said}; check their running variances for values near zero")
     return folded
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    return torch.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * float(expected.abs().max()))
 
 
 def fold_batch_norm(graph_module: GraphModule) -> int:

@@ -4,7 +4,7 @@ Partial quantization keeps in floating point the tensors between convolutions, l
 of norms that are not folded, of activation functions and of residual additions (FQ-ViT, arXiv 2111.13824; Q-HyViT, arXiv 2303.12557,
 Table III). Two kinds of these have no output site. A tensor that only sites read is quantized already, by the quantizers of their
 operands, which a method may choose to suit it, such as the softmax before the product with the values. A tensor that no site depends on
-belongs to the network's result, which stays in floating point.
+belongs to the network's result, which stays in floating point. Sums that mask the logits of an attention are no residual additions.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,28 @@ from typing import Literal
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from qhyvit.graph.nodes import is_complex, module_path, rearranges, shape_of
+from qhyvit.graph.nodes import is_complex, module_path, rearranges, shape_of, tensor_of
 from qhyvit.graph.operators import ACTIVATIONS, ADD, NORMS, SCALINGS, SOFTMAX, aten
 from qhyvit.graph.sites import Site, find_sites, numbered
 from qhyvit.graph.walks import ancestors, follow, readers, visit
 
 Kind = Literal["softmax", "norm", "activation", "add"]
+
+SMALLEST_MASK = 1e3
+MASK_MAKERS = SCALINGS | {
+    ADD,
+    aten.expand_as.default,
+    aten.full_like.default,
+    aten.masked_fill.Scalar,
+    aten.neg.default,
+    aten.rsub.Scalar,
+    aten.sub.Tensor,
+    aten.to.dtype,
+    aten.where.Scalar,
+    aten.where.ScalarOther,
+    aten.where.ScalarSelf,
+    aten.where.self,
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,7 @@ def find_output_sites(graph_module: GraphModule) -> list[OutputSite]:
     taken = {site.name for site in sites}
     output_sites = []
     for node in graph_module.graph.nodes:
-        kind = _kind(node)
+        kind = _kind(graph_module, node)
         if kind and node in before_sites and not products.issuperset(readers(node, rearranges)):
             name = ".".join(filter(None, (module_path(node), kind)))
             name = numbered(name, taken, 2) if name in taken else name
@@ -60,14 +76,17 @@ def source_of(site: Site, operand: str) -> Node:
     return follow(node, lambda node: rearranges(node) and len(node.all_input_nodes) == 1)
 
 
-def _kind(node: Node) -> Kind | None:
+def _kind(graph_module: GraphModule, node: Node) -> Kind | None:
     if node.target is SOFTMAX:
         return "softmax"
     if node.target in NORMS:
         return "norm"
     if node.target in ACTIVATIONS:
         return "activation"
-    return "add" if node.target is ADD and _adds_alike(*node.args[:2]) and not _is_of_logits(node) else None
+    if node.target is not ADD or not _adds_alike(*node.args[:2]):
+        return None
+    masked = any(_is_mask(graph_module, addend) for addend in node.all_input_nodes)
+    return None if masked or _is_of_logits(node) else "add"
 
 
 def leads_to_softmax(node: Node) -> bool:
@@ -79,6 +98,21 @@ def _is_of_logits(node: Node) -> bool:
     """Tell if all that reads the sum is a softmax: it adds a mask, which may be infinite, or a bias to the logits of an attention."""
     targets = {reader.target for reader in readers(node, leads_to_softmax)}
     return targets == {SOFTMAX}
+
+
+def _is_mask(graph_module: GraphModule, addend: Node) -> bool:
+    """Tell if the addend has a number of a mask in it, which is far below all logits and would take their whole grid."""
+    sources = visit([addend], lambda node: rearranges(node) or node.target in MASK_MAKERS)
+    return any(_largest(graph_module, node) >= SMALLEST_MASK for node in sources)
+
+
+def _largest(graph_module: GraphModule, node: Node) -> float:
+    """Return the largest magnitude of a constant, or of the numbers that an operator puts into a mask; 0 for others."""
+    constant = tensor_of(graph_module, node) if node.op == "get_attr" else None
+    if constant is not None:
+        return float(constant.abs().max()) if constant.is_floating_point() and constant.numel() else 0
+    numbers = [abs(argument) for argument in node.args if isinstance(argument, int | float)]
+    return max(numbers, default=0) if node.target in MASK_MAKERS else 0
 
 
 def _adds_alike(left: object, right: object) -> bool:

@@ -12,6 +12,8 @@ from qhyvit.config.targets import SiteClass
 from qhyvit.graph.nodes import batch_axis, module_path, shape_of, tensor_of
 from qhyvit.graph.operators import SITE_KINDS
 
+MAP_AXES = 4  # images, channels, height, width
+
 
 @dataclass(frozen=True)
 class Site:
@@ -67,8 +69,8 @@ class Site:
 def find_sites(graph_module: GraphModule) -> list[Site]:
     """Find all sites, in the order of execution.
 
-    A convolution or linear layer is one only if its weight and bias are parameters, a product of activations only if it multiplies real
-    matrices of each image: no vectors, and no matrices whose rows or columns are images.
+    A convolution or linear layer is one only if its weight and bias are parameters, a convolution only of a batch of maps, a product of
+    activations only if it multiplies real matrices of each image: no vectors, and no matrices whose rows or columns are images.
     """
     nodes = [node for node in graph_module.graph.nodes if _is_site(node)]
     kinds = [SITE_KINDS[node.target] for node in nodes]
@@ -112,9 +114,16 @@ def _is_site(node: Node) -> bool:
     kind = SITE_KINDS.get(node.target)
     if kind == "matmul":
         return all(_is_matrix(operand) for operand in node.all_input_nodes)
-    return kind is not None and all(
-        operand is None or (isinstance(operand, Node) and operand.op == "get_attr") for operand in node.args[1:3]
+    return (
+        kind is not None
+        and (kind == "linear" or is_of_maps(node))
+        and all(operand is None or (isinstance(operand, Node) and operand.op == "get_attr") for operand in node.args[1:3])
     )
+
+
+def is_of_maps(convolution: Node) -> bool:
+    """Tell if a convolution computes a batch of maps, not one map without an axis of images."""
+    return bool(convolution.meta["val"].ndim == MAP_AXES)
 
 
 def _is_matrix(node: Node) -> bool:

@@ -1,5 +1,6 @@
 """Trace a model to one flat graph of functional ATen operators by torch.export."""
 
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator
@@ -33,12 +34,13 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
     products in another form than that of sites are written in it. Raises InputError for a model that cannot run on the example or
     cannot be exported, and for a graph that does not compute what the model computes.
     """
+    _require_traceable(model)
     model.eval()
     image = random_like(torch.cat([example, example[:1]]))  # a batch of another size, which graphs may not fix
     with torch.no_grad():
-        expected = _run(model, image.clone(), example)  # before the export, for models that set up their buffers in the first run
+        expected = _run(model, image)  # before the export, for models that set up their buffers in the first run
     graph_module = _export(model, example)
-    _inline_autocast(graph_module)
+    _inline_wrapped(graph_module)
     for node in list(graph_module.graph.nodes):
         if node.op == "call_module" or node.target is aten._assert_tensor_metadata.default:  # guards on shapes and types
             graph_module.graph.erase_node(node)
@@ -56,12 +58,25 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
     return graph_module.requires_grad_(False)
 
 
-def _run(model: nn.Module, image: Tensor, example: Tensor) -> Tensor:
+def _require_traceable(model: nn.Module) -> None:
+    """Raise InputError for a model with several required inputs, or with a part whose name a graph uses itself."""
     try:
-        output = model(image)
+        inspect.signature(model.forward).bind(None)
+    except TypeError as error:
+        said = f"does not run on images alone ({error})"
+        raise InputError(f"{type(model).__name__}: {said}; wrap it in a module that takes one tensor of images") from error
+    for name, _ in (*model.named_children(), *model.named_parameters(recurse=False), *model.named_buffers(recurse=False)):
+        if hasattr(GraphModule, name):
+            raise InputError(f"{type(model).__name__}: its part '{name}' has a name that traced graphs use themselves; rename it")
+
+
+def _run(model: nn.Module, images: Tensor) -> Tensor:
+    try:
+        output = model(images.clone())
     except Exception as error:  # of any kind: the model is the user's
-        said = f"cannot run on an input of shape {list(example.shape)} ({_summary(error)})"
-        raise InputError(f"{_origin(model, error)}: {said}; give it images of the size and the channels that it is made for") from error
+        said = f"cannot run on an input of shape {list(images.shape)} ({_summary(error)})"
+        advice = "give it images of the size and the channels that it is made for; it has to take any number of them"
+        raise InputError(f"{_origin(model, error)}: {said}; {advice}") from error
     if not isinstance(output, Tensor):
         said = f"returns {type(output).__name__}, not one tensor"
         raise InputError(f"{type(model).__name__}: {said}; wrap it in a module that returns the logits alone")
@@ -81,6 +96,9 @@ def _export(model: nn.Module, example: Tensor) -> GraphModule:
             advice += " (len(x) fixes it, x.shape[0] does not)"
         raise InputError(f"{_origin(model, error)}: {said}; {advice}") from error
     assert isinstance(graph_module, GraphModule)
+    if any("functorch" in getattr(node.target, "__module__", "") for node in graph_module.graph.nodes):
+        said = "its forward uses transforms of torch.func, which graphs cannot hold"
+        raise InputError(f"{type(model).__name__}: {said}; write it without torch.vmap and derivatives")
     restore_operators(graph_module)
     return graph_module
 
@@ -101,7 +119,7 @@ def _require_equal(model: nn.Module, output: Tensor, expected: Tensor) -> None:
     if torch.allclose(output, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())):
         return
     said = f"the traced graph differs from the model by {float((output - expected).abs().max()):.3g}"
-    advice = "remove random operators and half precision"
+    advice = "remove random operators, half precision and what forward changes in the model itself"
     raise InputError(f"{type(model).__name__}: {said}; {advice}")
 
 
@@ -118,17 +136,23 @@ def _summary(error: Exception) -> str:
     return shorten(str(error), 200) or type(error).__name__
 
 
-def _inline_autocast(graph_module: GraphModule) -> None:
-    """Move the operators under each ``torch.autocast`` from the graph of their own, where export keeps them, to where it is called.
+GRAPH_ARGUMENT = {  # the place of the graph among the arguments
+    torch.ops.higher_order.wrap_with_autocast: 4,
+    torch.ops.higher_order.wrap_with_set_grad_enabled: 1,
+}
+
+
+def _inline_wrapped(graph_module: GraphModule) -> None:
+    """Move the operators under ``torch.autocast`` and ``torch.no_grad`` from graphs of their own, where export keeps them, to the call.
 
     They then run without autocast: nothing changes where it was switched off, and the comparison with the model refuses the rest.
     """
     graph = graph_module.graph
-    for call in graph.find_nodes(op="call_function", target=torch.ops.higher_order.wrap_with_autocast):
-        name, *operands = call.args[4:]
+    for call in [node for node in graph.nodes if node.target in GRAPH_ARGUMENT]:
+        name, *operands = call.args[GRAPH_ARGUMENT[call.target] :]
         body = graph_module.get_submodule(name.target)
         assert isinstance(body, GraphModule)
-        _inline_autocast(body)
+        _inline_wrapped(body)
         with graph.inserting_before(call):
             outputs = graph.graph_copy(body.graph, dict(zip(body.graph.find_nodes(op="placeholder"), operands, strict=True)))
         for item in list(call.users):

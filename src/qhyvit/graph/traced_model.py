@@ -3,12 +3,14 @@
 from copy import deepcopy
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from qhyvit.errors import InputError
 from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.fold import fold_and_check
+from qhyvit.graph.nodes import shape_of
 from qhyvit.graph.output_sites import OutputSite, find_output_sites
 from qhyvit.graph.sites import Site, find_sites
 from qhyvit.graph.trace import trace
@@ -27,9 +29,11 @@ class TracedModel:
     def from_module(cls, model: nn.Module, example: Tensor, device: str = "cpu") -> "TracedModel":
         """Trace ``model`` on ``example`` [B, C, H, W], B > 1, fold its BatchNorms, and move the graph to ``device``.
 
-        Raises InputError for a model that cannot be traced (see `trace`) and for one without sites.
+        Raises InputError for a model that cannot be traced (see `trace`), for one that loses the axis of images where there is one image,
+        and for one without sites.
         """
         graph_module = trace(model, example)
+        _require_row_per_image(model, graph_module, example)
         fold_and_check(graph_module, example)
         move_graph(graph_module, device)
         sites = find_sites(graph_module)
@@ -58,6 +62,15 @@ class TracedModel:
         copy = deepcopy(self.graph_module)
         insert_quantizers(copy, [*find_sites(copy), *find_output_sites(copy)], quantizers)
         return copy
+
+
+def _require_row_per_image(model: nn.Module, graph_module: GraphModule, example: Tensor) -> None:
+    (result,) = graph_module.graph.output_node().all_input_nodes
+    with torch.no_grad():
+        found, expected = graph_module(example[:1].clone()).shape, (1, *shape_of(result)[1:])
+    if found != expected:
+        said = f"returns {list(found)} for one image, not {list(expected)}"
+        raise InputError(f"{type(model).__name__}: {said}; keep the axis of images, as flatten(1) and squeeze((2, 3)) do")
 
 
 def move_graph(graph_module: GraphModule, device: str) -> None:

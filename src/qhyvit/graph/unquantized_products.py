@@ -7,8 +7,8 @@ from torch.fx import GraphModule, Node
 
 from qhyvit.graph.flops import count_macs
 from qhyvit.graph.nodes import module_path
-from qhyvit.graph.operators import UNQUANTIZED_PRODUCTS
-from qhyvit.graph.sites import Site
+from qhyvit.graph.operators import SITE_KINDS, UNQUANTIZED_PRODUCTS
+from qhyvit.graph.sites import Site, is_of_maps
 
 NAMED = 5  # products in a sentence
 
@@ -61,6 +61,8 @@ def unquantized_sentence(products: Collection[UnquantizedProduct]) -> str:
 
 def _reason(node: Node) -> str | None:
     packet = getattr(node.target, "overloadpacket", None)
+    if SITE_KINDS.get(node.target) == "conv" and not is_of_maps(node):
+        return "its input has no axis of images"
     if packet in UNQUANTIZED_PRODUCTS:
         return UNQUANTIZED_PRODUCTS[packet]
     is_foreign = node.op == "call_function" and getattr(node.target, "namespace", "aten") != "aten"
