@@ -165,6 +165,11 @@ def even(x):
 
 
 REFUSED = {
+    "indices": (lambda: Function(lambda x: x.topk(2).indices), r"^Function: returns torch.int64 of shape \[3, 2\], no floating-point"),
+    "truth values": (lambda: Function(lambda x: x > 0), "^Function: returns torch.bool of shape "),
+    "complex": (lambda: Function(torch.fft.fft), "^Function: returns torch.complex64 of shape "),
+    "nothing": (lambda: Function(lambda x: x[:, :0]), r"^Function: returns torch.float32 of shape \[3, 0\], no floating-point"),
+    "not finite": (lambda: Function(lambda x: x * 1e30 * 1e30), "^Function: returns values that are not finite .*; check its weights"),
     "changes itself": (Counts, "^Counts: the traced graph differs .*what forward changes in the model itself$"),
     "two inputs": (TwoInputs, r"^TwoInputs: does not run on images alone \(missing a required argument: 'y'\); wrap it in a module"),
     "reserved name": (lambda: nn.Sequential(OrderedDict(code=nn.Linear(4, 4))), "^Sequential: its part 'code' has a name .*; rename it$"),

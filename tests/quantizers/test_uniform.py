@@ -92,6 +92,20 @@ def test_a_dead_channel_stays_finite():
     assert torch.equal(quantizer.fake_quantize(torch.zeros(4)), torch.zeros(4))
 
 
+@pytest.mark.parametrize("size", [1e-7, 1e-12, 1e-20])
+@pytest.mark.parametrize("scheme", ["symmetric", "asymmetric"])
+def test_small_values_are_quantized_like_large_ones(scheme, size):
+    x = torch.randn(64)
+    expected, found = (covering(x * factor, 8, scheme).fake_quantize(x * factor) / factor for factor in (1, size))
+    torch.testing.assert_close(found, expected)
+
+
+def test_small_channel_next_to_large_ones_has_the_smallest_scale():
+    low, high = torch.zeros(2), torch.tensor([1.0, 1e-9])
+    quantizer = UniformQuantizer.covering(low, high, 8, "symmetric", axis=1)
+    assert quantizer.scale[1] == torch.finfo(torch.float32).eps
+
+
 def test_scale_and_axis_must_fit():
     with pytest.raises(ValueError, match="do not fit together"):
         UniformQuantizer(8, "symmetric", torch.ones(3), torch.zeros(3))

@@ -38,7 +38,7 @@ def trace(model: nn.Module, example: Tensor) -> GraphModule:
     model.eval()
     image = random_like(torch.cat([example, example[:1]]))  # a batch of another size, which graphs may not fix
     with torch.no_grad():
-        expected = _run(model, image)  # before the export, for models that set up their buffers in the first run
+        expected = _finite(model, _run(model, image))  # before the export, for models that set up their buffers in the first run
     graph_module = _export(model, example)
     _inline_wrapped(graph_module)
     for node in list(graph_module.graph.nodes):
@@ -68,6 +68,17 @@ def _require_traceable(model: nn.Module) -> None:
     for name, _ in (*model.named_children(), *model.named_parameters(recurse=False), *model.named_buffers(recurse=False)):
         if hasattr(GraphModule, name):
             raise InputError(f"{type(model).__name__}: its part '{name}' has a name that traced graphs use themselves; rename it")
+
+
+def _finite(model: nn.Module, output: Tensor) -> Tensor:
+    """Return the result of the model on random images. Raises InputError if it is not finite, or holds no floating-point numbers."""
+    name = type(model).__name__
+    if not output.is_floating_point() or not output.numel():
+        said = f"returns {output.dtype} of shape {list(output.shape)}, no floating-point numbers"
+        raise InputError(f"{name}: {said}; wrap it in a module that returns the logits")
+    if not output.isfinite().all():
+        raise InputError(f"{name}: returns values that are not finite for random images; check its weights for very large values")
+    return output
 
 
 def _run(model: nn.Module, images: Tensor) -> Tensor:

@@ -103,10 +103,17 @@ def saturated_grid(low: Tensor, high: Tensor, bits: int, scheme: Scheme) -> tupl
     """
     qmin, qmax = grid_limits(bits, scheme)
     if scheme == "symmetric":
-        scale = torch.maximum(-low, high) / qmax
-        return scale.clamp(min=SMALLEST_SCALE), torch.zeros_like(scale)
-    scale = ((high - low) / (qmax - qmin)).clamp(min=SMALLEST_SCALE)
+        scale = _positive(torch.maximum(-low, high) / qmax)
+        return scale, torch.zeros_like(scale)
+    scale = _positive((high - low) / (qmax - qmin))
     return scale, torch.round(-low / scale).clamp(qmin, qmax)
+
+
+def _positive(scale: Tensor) -> Tensor:
+    """Replace scales that are 0, or too small next to others: those below `SMALLEST_SCALE`, or below that part of the largest one."""
+    largest = scale.max()
+    fine = (largest > 0) & (largest < SMALLEST_SCALE)
+    return torch.maximum(scale, torch.where(fine, largest * SMALLEST_SCALE, SMALLEST_SCALE))
 
 
 GRIDS: dict[ZeroPoint, Callable[[Tensor, Tensor, int, Scheme], tuple[Tensor, Tensor]]] = {
