@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictFloat, StrictInt
 
 from qhyvit.config.base import LARGEST_PANDAS_SEED, AnyPath, DatasetName, Split, Strict
 from qhyvit.config.environment import expand_env
@@ -11,16 +11,18 @@ from qhyvit.config.environment import expand_env
 IMAGENET_CLASSES, IMAGENET_VALIDATION_IMAGES = 1000, 50_000
 # Keys of the section that say how an image becomes the input of a network.
 PREPROCESSING = {"input_size", "crop_pct", "interpolation", "mean", "std"}
-Mean = Annotated[float, Field(ge=0, le=1)]
-Std = Annotated[float, Field(gt=0, le=1)]
+Mean = Annotated[StrictFloat, Field(ge=0, le=1)]
+Std = Annotated[StrictFloat, Field(gt=0, le=1)]
 
 
 class Subset(Strict):
     """Number of images per class and split, drawn once for all seeds of the experiment; null: all images."""
 
-    calibration: int | None = Field(default=None, gt=0, description="images per class, from which each seed draws its calibration images")
-    evaluation: int | None = Field(default=None, gt=0, description="images per class")
-    seed: int = Field(default=0, ge=0, le=LARGEST_PANDAS_SEED, description="seed of both draws")
+    calibration: StrictInt | None = Field(
+        default=None, gt=0, description="images per class, from which each seed draws its calibration images"
+    )
+    evaluation: StrictInt | None = Field(default=None, gt=0, description="images per class")
+    seed: StrictInt = Field(default=0, ge=0, le=LARGEST_PANDAS_SEED, description="seed of both draws")
 
 
 class Dataset(Strict):
@@ -33,12 +35,12 @@ class Dataset(Strict):
         " subfolder per class, whose label is the rank of its name; imagenet: one subfolder per class, named by its WordNet id, or instead"
         " of the folder an archive of ILSVRC2012 next to it",
     )
-    classes: int = Field(ge=2)
+    classes: StrictInt = Field(ge=2)
     calibration: AnyPath = Field(description="folder; it may begin with an environment variable, as in ${IMAGENET}/train")
     evaluation: AnyPath = Field(description="folder, as `calibration`")
     subset: Subset = Subset()
-    input_size: int | None = Field(default=None, gt=0, description="side in pixels; default: the model's own")
-    crop_pct: float | None = Field(default=None, gt=0, le=1, description="default: the model's own")
+    input_size: StrictInt | None = Field(default=None, gt=0, description="side in pixels; default: the model's own")
+    crop_pct: StrictFloat | None = Field(default=None, gt=0, le=1, description="default: the model's own")
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = Field(default=None, description="default: the model's own")
     mean: tuple[Mean, Mean, Mean] | None = Field(
         default=None, description="mean of red, green and blue, which is subtracted from images in 0 to 1; default: the model's own"

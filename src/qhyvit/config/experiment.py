@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, StrictInt, TypeAdapter, model_validator
 
 from qhyvit.config.base import LARGEST_SEED, AnyPath, BitWidth, Device, Folder, MethodName, Mode, Name, PathText, Strict
 from qhyvit.config.dataset import Dataset
@@ -14,9 +14,9 @@ from qhyvit.config.training import Cycle
 class Calibration(Strict):
     """Section `calibration`: the images and the samples of each site that all methods share."""
 
-    images: int = Field(default=32, gt=0, description="number of calibration images that a seed draws")
-    sampled_positions: int | None = Field(default=64, gt=0, description="sampled output positions per image and site; null: all")
-    batch_size: int = Field(default=4, gt=0)
+    images: StrictInt = Field(default=32, gt=0, description="number of calibration images that a seed draws")
+    sampled_positions: StrictInt | None = Field(default=64, gt=0, description="sampled output positions per image and site; null: all")
+    batch_size: StrictInt = Field(default=4, gt=0)
 
 
 class Sensitivity(Strict):
@@ -24,13 +24,13 @@ class Sensitivity(Strict):
 
     methods: list[MethodName] = Field(default=[], description="methods of the experiment; their runs with the first seed, in mode partial")
     bits: list[BitWidth] = Field(default=[], description="bit-widths of the experiment")
-    images: int = Field(default=64, gt=0, description="number of calibration images, none of which the calibration used")
+    images: StrictInt = Field(default=64, gt=0, description="number of calibration images, none of which the calibration used")
 
 
 class Evaluation(Strict):
     """Section `evaluation`: how the evaluation of a run is divided into jobs."""
 
-    shards: int = Field(
+    shards: StrictInt = Field(
         default=1,
         gt=0,
         description="number of jobs that each evaluate some batches of the images; the merged results are byte-identical for any number",
@@ -49,9 +49,9 @@ class Experiment(Strict):
     methods: list[MethodName] = Field(default=["percentile", "qhyvit", "qhyvit-cv"], min_length=1)
     modes: list[Mode] = Field(default=["partial"], min_length=1)
     bits: list[BitWidth] = Field(default=["w8a8", "w6a6"], min_length=1)
-    seeds: list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]] = Field(default=[0], min_length=1)
+    seeds: list[Annotated[StrictInt, Field(ge=0, le=LARGEST_SEED)]] = Field(default=[0], min_length=1)
     calibration: Calibration = Calibration()
-    calibration_sizes: list[Annotated[int, Field(gt=0)]] = Field(
+    calibration_sizes: list[Annotated[StrictInt, Field(gt=0)]] = Field(
         default=[], description="further numbers of calibration images; all runs are repeated with each"
     )
     evaluation: Evaluation = Evaluation()

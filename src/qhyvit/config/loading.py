@@ -5,7 +5,6 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -14,6 +13,7 @@ from qhyvit.config.environment import env_variables, expand_env
 from qhyvit.config.experiment import EXPERIMENT, Experiment
 from qhyvit.config.methods import METHODS, Method, find_method
 from qhyvit.config.models import MODELS, Model, find_model, require_rgb
+from qhyvit.config.yaml_loader import parse_yaml
 from qhyvit.errors import InputError
 
 T = TypeVar("T")
@@ -131,7 +131,9 @@ def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> Any:
 
 def _parsed(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a configuration file") from error
     except UnicodeDecodeError as error:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from qhyvit.config.base import Granularity, MethodName, Mode, Scheme, Strict, ZeroPoint
 from qhyvit.config.tuning import CorrectionSettings, TuningSettings
@@ -98,23 +98,23 @@ class SearchSettings(ZeroPointSettings):
         description="fisher: Fisher-weighted error of the site's product; cosine: cosine distance of the outputs of each token or pixel,"
         " bias included; mse: squared error of the operand itself"
     )
-    scale_min: float = Field(gt=0, description="the smallest candidate scale, as a multiple of the one that covers the full range")
-    scale_max: float = Field(gt=0, description="the largest candidate scale, likewise")
-    candidates: int = Field(ge=2, description="number of candidate scales")
-    rounds: int = Field(ge=1, description="rounds of alternating between the two operands")
+    scale_min: StrictFloat = Field(gt=0, description="the smallest candidate scale, as a multiple of the one that covers the full range")
+    scale_max: StrictFloat = Field(gt=0, description="the largest candidate scale, likewise")
+    candidates: StrictInt = Field(ge=2, description="number of candidate scales")
+    rounds: StrictInt = Field(ge=1, description="rounds of alternating between the two operands")
     gradients: Literal["fisher", "fisher-quantized", "kl", "kl-quantized"] = Field(
         default="fisher",
         description="gradients that the Fisher objective squares. fisher: of the log-likelihood of labels sampled from the FP32 softmax, at"
         " the FP32 network; fisher-quantized: the same at the default-quantized network; kl: of the KL divergence of the FP32 network from"
         " itself; kl-quantized: of that of the default-quantized network from the FP32 one",
     )
-    cross_validated: bool = Field(
+    cross_validated: StrictBool = Field(
         default=False,
         description="evaluate candidates for an activation on each batch of calibration images with a range no wider than that of the"
         " other batches",
     )
 
-    split_qkv: bool = Field(
+    split_qkv: StrictBool = Field(
         default=False,
         description="give queries, keys and values a weight scale each where one linear layer computes them, instead of one of the layer",
     )

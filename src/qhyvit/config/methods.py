@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, TypeAdapter, model_validator
 
 from qhyvit.config.base import MethodName, nearest_names
 from qhyvit.config.method_settings import ConvInputSettings, MethodSettings, SearchSettings, ZeroPointSettings
@@ -15,7 +15,7 @@ class MinmaxMethod(MethodSettings):
     """Scales computed directly from the observed ranges."""
 
     algorithm: Literal["minmax"]
-    percentile: float = Field(
+    percentile: StrictFloat = Field(
         ge=99.9, le=100, description="percent of the values of an activation below the upper end of its range, and above the lower end"
     )
 
@@ -30,7 +30,7 @@ class RepqvitMethod(ConvInputSettings):
     """Ranges clipped at the best percentile, and norms that absorb the scales of channels (RepQ-ViT)."""
 
     algorithm: Literal["repqvit"]
-    percentiles: list[Annotated[float, Field(ge=99.9, le=100)]] = Field(
+    percentiles: list[Annotated[StrictFloat, Field(ge=99.9, le=100)]] = Field(
         min_length=1, description="percent of the values below (above) the upper (lower) end; the one with the least squared error is taken"
     )
 
@@ -45,8 +45,8 @@ class HyqMethod(MethodSettings):
     """Full observed range, with learnt scales for the input channels of some pointwise convolutions (HyQ)."""
 
     algorithm: Literal["hyq"]
-    steps: int = Field(ge=1, description="steps of Adam per convolution")
-    learning_rate: float = Field(gt=0, description="initial learning rate; it falls to 0 as a cosine")
+    steps: StrictInt = Field(ge=1, description="steps of Adam per convolution")
+    learning_rate: StrictFloat = Field(gt=0, description="initial learning rate; it falls to 0 as a cosine")
 
 
 class ScaleSearchMethod(SearchSettings, ConvInputSettings):
@@ -71,7 +71,7 @@ class QhyvitMethod(SearchSettings):
     """Scale search per site, then the sites of each bridge block jointly, by the error at the block's output (Q-HyViT)."""
 
     algorithm: Literal["qhyvit"]
-    candidates_per_block: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+    candidates_per_block: Annotated[StrictInt, Field(ge=1)] | Literal["all"] = Field(
         description="candidate scales per granularity and scheme in the search of a block: so many, the best by the error of the site, with"
         " one multiplier for all channels; or all, and then one multiplier per channel"
     )
@@ -93,7 +93,7 @@ class QhyvitIntegerMethod(SearchSettings):
 
     algorithm: Literal["qhyvit_integer"]
     target: TargetName = Field(description="engine whose kernels execute the quantizers, a file of `config/targets`")
-    strengths: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+    strengths: list[Annotated[StrictFloat, Field(ge=0, le=1)]] = Field(
         min_length=1,
         description="exponents of the scales of input channels that weights may absorb. 0: one scale; 1: all channels fill the grid",
     )

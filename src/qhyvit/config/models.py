@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, Field, StrictFloat, TypeAdapter
 
 from qhyvit.config.base import Name, Strict, nearest_names
 from qhyvit.config.own_modules import require_registration
@@ -33,8 +33,8 @@ Arguments = Annotated[dict[str, int | float | str | bool | dict[str, str]], Afte
 class Published(Strict):
     """Published figures of a network."""
 
-    top1: float | None = Field(gt=0, lt=100, description="top-1 on ImageNet-1k, in percent")
-    parameters: float | None = Field(gt=0, description="number of parameters, in millions")
+    top1: StrictFloat | None = Field(gt=0, lt=100, description="top-1 on ImageNet-1k, in percent")
+    parameters: StrictFloat | None = Field(gt=0, description="number of parameters, in millions")
 
 
 class HubSource(Strict):

@@ -1,6 +1,6 @@
 """Section `training` of an experiment: how the embedded weights were trained."""
 
-from pydantic import Field
+from pydantic import Field, StrictFloat, StrictInt
 
 from qhyvit.config.base import Strict
 
@@ -8,20 +8,20 @@ from qhyvit.config.base import Strict
 class Phase(Strict):
     """Some epochs of training at one image size."""
 
-    size: int = Field(gt=0, description="side of the square images, in pixels")
-    epochs: int = Field(gt=0)
+    size: StrictInt = Field(gt=0, description="side of the square images, in pixels")
+    epochs: StrictInt = Field(gt=0)
 
 
 class Cycle(Strict):
     """One-cycle schedule of the training of the embedded weights."""
 
     phases: list[Phase] = Field(min_length=1, description="progressive resizing: small images first")
-    batch_size: int = Field(gt=0)
-    learning_rate: float = Field(gt=0, description="the peak of the one-cycle schedule")
-    warmup: float = Field(gt=0, lt=1, description="share of the steps in which the learning rate rises")
-    weight_decay: float = Field(ge=0)
-    label_smoothing: float = Field(ge=0, lt=1)
-    seed: int = Field(ge=0)
+    batch_size: StrictInt = Field(gt=0)
+    learning_rate: StrictFloat = Field(gt=0, description="the peak of the one-cycle schedule")
+    warmup: StrictFloat = Field(gt=0, lt=1, description="share of the steps in which the learning rate rises")
+    weight_decay: StrictFloat = Field(ge=0)
+    label_smoothing: StrictFloat = Field(ge=0, lt=1)
+    seed: StrictInt = Field(ge=0)
 
     @property
     def first_size(self) -> int:

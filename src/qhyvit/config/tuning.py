@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from qhyvit.config.base import Strict
 
@@ -13,10 +13,10 @@ class LearningRates(Strict):
     A network for which they are too large begins again with a quarter of them.
     """
 
-    activation_scales: float = Field(ge=0, description="of the logarithms of activation scales")
-    weight_scales: float = Field(ge=0, description="of the logarithms of weight scales")
-    biases: float = Field(ge=0, description="of biases and of the parameters of norms")
-    weights: float = Field(ge=0, description="of weights")
+    activation_scales: StrictFloat = Field(ge=0, description="of the logarithms of activation scales")
+    weight_scales: StrictFloat = Field(ge=0, description="of the logarithms of weight scales")
+    biases: StrictFloat = Field(ge=0, description="of biases and of the parameters of norms")
+    weights: StrictFloat = Field(ge=0, description="of weights")
 
     @model_validator(mode="after")
     def _check_any(self) -> Self:
@@ -28,16 +28,16 @@ class LearningRates(Strict):
 class TuningSettings(Strict):
     """Distillation of the FP32 network into the quantized one, without labels."""
 
-    images: int = Field(
+    images: StrictInt = Field(
         ge=10, description="calibration images, of which a tenth is held out to choose the step; all that there are if these are fewer"
     )
-    steps: int = Field(ge=1, description="steps of Adam")
-    batch_size: int = Field(ge=1, description="images per step; each is mirrored or not, by chance")
+    steps: StrictInt = Field(ge=1, description="steps of Adam")
+    batch_size: StrictInt = Field(ge=1, description="images per step; each is mirrored or not, by chance")
     learning_rates: LearningRates
 
 
 class CorrectionSettings(Strict):
     """Correction of the outputs of layers, in closed form."""
 
-    images: int = Field(ge=1, description="calibration images; all that there are if these are fewer")
-    slope: bool = Field(description="the scales of output channels too; otherwise biases alone")
+    images: StrictInt = Field(ge=1, description="calibration images; all that there are if these are fewer")
+    slope: StrictBool = Field(description="the scales of output channels too; otherwise biases alone")
