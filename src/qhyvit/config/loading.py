@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from qhyvit.config.base import Mode, Strict
 from qhyvit.config.environment import env_variables, expand_env
 from qhyvit.config.experiment import EXPERIMENT, Experiment
+from qhyvit.config.folders import check_folders
 from qhyvit.config.methods import METHODS, Method, find_method
 from qhyvit.config.models import MODELS, Model, find_model, require_rgb
 from qhyvit.config.yaml_loader import parse_yaml
@@ -65,6 +66,7 @@ def load_config(path: Path, *, allow_unset_env: bool = False) -> Config:
     ``allow_unset_env``.
     """
     experiment = _typed(path, _read_experiment(path), EXPERIMENT)
+    check_folders(path, experiment)
     if not allow_unset_env:
         _refuse_unset_variables(path, experiment)
     models, methods = read_yaml(experiment.models_file, MODELS), read_yaml(experiment.methods_file, METHODS)
@@ -110,7 +112,11 @@ def _refuse_unset_variables(source: Path, experiment: Experiment) -> None:
 
 def _read_experiment(path: Path) -> Any:
     content = _read_with_base(path)
-    return {"reports": f"reports/{path.stem}"} | content if isinstance(content, dict) else content
+    if not isinstance(content, dict) or "reports" in content:
+        return content
+    if not path.stem.strip("."):
+        raise InputError(f"{path}: reports: missing, and the name of the file gives none; rename the file or add this key")
+    return {"reports": f"reports/{path.stem}"} | content
 
 
 def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> Any:
