@@ -153,7 +153,7 @@ def test_readme_names_every_format_of_images():
         ),
         (
             {"modes": ["full"], "deployment": {"openvino": {"methods": ["qhyvit"], "bits": ["w8a8"]}}},
-            r"config\.yaml: deployment: exports runs in mode partial, .*add it to `modes`",
+            r"config\.yaml: deployment\.openvino: its runs are in mode partial, .*add it to `modes`",
         ),
         ({"deployment": {"peers": ["tensorrt"]}}, r"config\.yaml: deployment\.peers\.0: .*'nncf'.*found 'tensorrt'"),
         ({"weights": "data/weights.safetensors"}, r"weights: .*\{model"),

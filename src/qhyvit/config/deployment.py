@@ -4,7 +4,8 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from qhyvit.config.base import BitWidth, MethodName, Mode, Strict
+from qhyvit.config.base import Mode, Strict
+from qhyvit.config.runs import ListedRuns, refuse_doubles
 
 Format = Literal["openvino", "onnx"]
 Peer = Literal["nncf", "nncf-avx2", "nncf-mixed", "nncf-transformer", "onnxruntime"]
@@ -28,18 +29,11 @@ class ExportedRun(NamedTuple):
     format: Format
 
 
-class Exports(Strict):
-    """Runs that are exported to one format: each method at each bit-width."""
-
-    methods: list[MethodName] = Field(default=[], description="methods of the experiment; their runs in mode partial")
-    bits: list[BitWidth] = Field(default=[], description="bit-widths of the experiment")
-
-
 class Deployment(Strict):
     """Section `deployment`: networks that are exported and run as integers by the engine of the format, on the evaluation images."""
 
-    openvino: Exports = Exports()
-    onnx: Exports = Exports()
+    openvino: ListedRuns = ListedRuns()
+    onnx: ListedRuns = ListedRuns()
     peers: list[Peer] = Field(
         default=[],
         description="other tools that quantize the same networks to W8A8 from the same images. nncf: its defaults; nncf-avx2: weights of 7"
@@ -48,11 +42,18 @@ class Deployment(Strict):
     )
 
     @property
+    def exports(self) -> dict[Format, ListedRuns]:
+        """Runs of methods of the experiment, by the format that they are exported to."""
+        return {"openvino": self.openvino, "onnx": self.onnx}
+
+    @property
     def own_runs(self) -> list[ExportedRun]:
         """Runs of methods of the experiment."""
-        exports: dict[Format, Exports] = {"openvino": self.openvino, "onnx": self.onnx}
         return [
-            ExportedRun(method, bits, format) for format, listed in exports.items() for method in listed.methods for bits in listed.bits
+            ExportedRun(method, bits, format)
+            for format, listed in self.exports.items()
+            for method in listed.methods
+            for bits in listed.bits
         ]
 
     @property
@@ -61,10 +62,7 @@ class Deployment(Strict):
         return [*self.own_runs, *(ExportedRun(peer, PEER_BITS, PEER_FORMATS[peer]) for peer in self.peers)]
 
     def check(self, methods: list[str], bits: list[str], modes: list[Mode]) -> None:
-        """Raise ValueError for a run that an experiment with these ``methods``, ``bits`` and ``modes`` does not have."""
-        for run in self.own_runs:
-            for key, value, known in (("methods", run.method, methods), ("bits", run.bits, bits)):
-                if value not in known:
-                    raise ValueError(f"deployment.{run.format}.{key}: the experiment has no {value!r}; add it to `{key}` or remove it")
-        if self.own_runs and "partial" not in modes:
-            raise ValueError("deployment: exports runs in mode partial, which the experiment does not have; add it to `modes`")
+        """Raise ValueError for a value listed twice, and for a run that an experiment of these ``methods``, ``bits``, ``modes`` lacks."""
+        refuse_doubles({"deployment.peers": self.peers})
+        for format, listed in self.exports.items():
+            listed.check(f"deployment.{format}", methods, bits, modes)

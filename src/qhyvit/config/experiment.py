@@ -8,6 +8,7 @@ from pydantic import Field, StrictInt, TypeAdapter, model_validator
 from qhyvit.config.base import LARGEST_SEED, AnyPath, BitWidth, Device, Folder, MethodName, Mode, Name, PathText, Strict
 from qhyvit.config.dataset import Dataset
 from qhyvit.config.deployment import Deployment
+from qhyvit.config.runs import ListedRuns, refuse_doubles
 from qhyvit.config.training import Cycle
 
 
@@ -19,11 +20,10 @@ class Calibration(Strict):
     batch_size: StrictInt = Field(default=4, gt=0)
 
 
-class Sensitivity(Strict):
+class Sensitivity(ListedRuns):
     """Section `sensitivity`: the runs whose sites are measured one by one."""
 
     methods: list[MethodName] = Field(default=[], description="methods of the experiment; their runs with the first seed, in mode partial")
-    bits: list[BitWidth] = Field(default=[], description="bit-widths of the experiment")
     images: StrictInt = Field(default=64, gt=0, description="number of calibration images, none of which the calibration used")
 
 
@@ -79,12 +79,11 @@ class Experiment(Strict):
 
     @model_validator(mode="after")
     def _check_lists(self) -> Self:
-        for name in ("models", "methods", "modes", "bits", "seeds", "calibration_sizes"):
-            values = getattr(self, name)
-            if len(set(values)) < len(values):
-                raise ValueError(f"{name} lists a value twice; remove one")
+        keys = ("models", "methods", "modes", "bits", "seeds", "calibration_sizes")
+        refuse_doubles({key: getattr(self, key) for key in keys})
         if self.calibration.images in self.calibration_sizes:
             raise ValueError(f"calibration_sizes lists {self.calibration.images}, which is calibration.images; remove it there")
+        self.sensitivity.check("sensitivity", self.methods, self.bits, self.modes)
         self.deployment.check(self.methods, self.bits, self.modes)
         return self
 
