@@ -57,3 +57,34 @@ def test_setting_of_a_method_of_another_kind_is_refused(tmp_path, setting, value
 def test_number_with_or_without_a_point_is_a_real_number(tmp_path, text, value):
     crop_pct = load(tmp_path, "dataset.crop_pct", text).dataset.crop_pct
     assert (crop_pct, type(crop_pct)) == (value, float)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "bound"),
+    [
+        *(("dataset.input_size", value, "less than or equal to 2048") for value in (2049, 10**9, 10**25)),
+        *(("dataset.crop_pct", value, r"greater than or equal to 0\.1") for value in (0.099, 1e-3, 1e-12)),
+        *(("calibration.batch_size", value, "less than or equal to 4096") for value in (4097, 10**25)),
+        *(("evaluation.shards", value, "less than or equal to 2000") for value in (2001, 100_000)),
+    ],
+)
+def test_size_that_no_run_ends_with_is_refused(tmp_path, key, value, bound):
+    with pytest.raises(InputError, match=rf"config\.yaml: {key}: Input should be {bound} \(found {value}\)"):
+        load(tmp_path, key, str(value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("dataset.input_size", 2048), ("dataset.crop_pct", 0.1), ("calibration.batch_size", 4096), ("evaluation.shards", 2000)],
+)
+def test_size_at_the_bound_is_accepted(tmp_path, key, value):
+    section, last = key.split(".")
+    assert getattr(getattr(load(tmp_path, key, str(value)), section), last) == value
+
+
+@pytest.mark.parametrize(("key", "bound"), [("size", 2048), ("batch_size", 4096)])
+def test_size_of_training_is_bounded(tmp_path, key, bound):
+    cycle = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())["training"]["mobilevit_xxs"][0]
+    (cycle if key in cycle else cycle["phases"][0])[key] = bound + 1
+    with pytest.raises(InputError, match=rf"{key}: Input should be less than or equal to {bound} "):
+        load(tmp_path, "training", str({"mobilevit_xxs": [cycle]}))

@@ -28,6 +28,11 @@ FOLDER_PATTERN = r"^[\w./][\w./ -]*$"  # Snakemake reads braces as wildcards, an
 LARGEST_SEED = 2**63 - 1  # of 64 bits with a sign
 LARGEST_PANDAS_SEED = 2**32 - 1
 
+# Larger sizes would not be errors of their own: they take all memory, or days.
+LARGEST_SIDE = 2048  # pixels; those of timm's networks are about 1,000 or fewer
+LARGEST_BATCH = 4096  # images
+LARGEST_SHARDS = 2000  # batches of ImageNet's 50,000 validation images
+
 LONGEST_NAME = 255  # bytes of the name of a file
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictFloat, StrictInt
 
-from qhyvit.config.base import LARGEST_PANDAS_SEED, AnyPath, DatasetName, Split, Strict
+from qhyvit.config.base import LARGEST_PANDAS_SEED, LARGEST_SIDE, AnyPath, DatasetName, Split, Strict
 from qhyvit.config.environment import expand_env
 
 IMAGENET_CLASSES, IMAGENET_VALIDATION_IMAGES = 1000, 50_000
@@ -39,8 +39,10 @@ class Dataset(Strict):
     calibration: AnyPath = Field(description="folder; it may begin with an environment variable, as in ${IMAGENET}/train")
     evaluation: AnyPath = Field(description="folder, as `calibration`")
     subset: Subset = Subset()
-    input_size: StrictInt | None = Field(default=None, gt=0, description="side in pixels; default: the model's own")
-    crop_pct: StrictFloat | None = Field(default=None, gt=0, le=1, description="default: the model's own")
+    input_size: StrictInt | None = Field(default=None, gt=0, le=LARGEST_SIDE, description="side in pixels; default: the model's own")
+    crop_pct: StrictFloat | None = Field(
+        default=None, ge=0.1, le=1, description="side of the crop, as a share of the resized image; default: the model's own"
+    )
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = Field(default=None, description="default: the model's own")
     mean: tuple[Mean, Mean, Mean] | None = Field(
         default=None, description="mean of red, green and blue, which is subtracted from images in 0 to 1; default: the model's own"

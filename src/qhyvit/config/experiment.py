@@ -5,7 +5,20 @@ from typing import Annotated, Self
 
 from pydantic import Field, StrictInt, TypeAdapter, model_validator
 
-from qhyvit.config.base import LARGEST_SEED, AnyPath, BitWidth, Device, Folder, MethodName, Mode, Name, PathText, Strict
+from qhyvit.config.base import (
+    LARGEST_BATCH,
+    LARGEST_SEED,
+    LARGEST_SHARDS,
+    AnyPath,
+    BitWidth,
+    Device,
+    Folder,
+    MethodName,
+    Mode,
+    Name,
+    PathText,
+    Strict,
+)
 from qhyvit.config.dataset import Dataset
 from qhyvit.config.deployment import Deployment
 from qhyvit.config.runs import ListedRuns, refuse_doubles
@@ -17,7 +30,7 @@ class Calibration(Strict):
 
     images: StrictInt = Field(default=32, gt=0, description="number of calibration images that a seed draws")
     sampled_positions: StrictInt | None = Field(default=64, gt=0, description="sampled output positions per image and site; null: all")
-    batch_size: StrictInt = Field(default=4, gt=0)
+    batch_size: StrictInt = Field(default=4, gt=0, le=LARGEST_BATCH, description="images that pass a network together")
 
 
 class Sensitivity(ListedRuns):
@@ -33,6 +46,7 @@ class Evaluation(Strict):
     shards: StrictInt = Field(
         default=1,
         gt=0,
+        le=LARGEST_SHARDS,
         description="number of jobs that each evaluate some batches of the images; the merged results are byte-identical for any number",
     )
 

@@ -2,13 +2,13 @@
 
 from pydantic import Field, StrictFloat, StrictInt
 
-from qhyvit.config.base import Strict
+from qhyvit.config.base import LARGEST_BATCH, LARGEST_SIDE, Strict
 
 
 class Phase(Strict):
     """Some epochs of training at one image size."""
 
-    size: StrictInt = Field(gt=0, description="side of the square images, in pixels")
+    size: StrictInt = Field(gt=0, le=LARGEST_SIDE, description="side of the square images, in pixels")
     epochs: StrictInt = Field(gt=0)
 
 
@@ -16,7 +16,7 @@ class Cycle(Strict):
     """One-cycle schedule of the training of the embedded weights."""
 
     phases: list[Phase] = Field(min_length=1, description="progressive resizing: small images first")
-    batch_size: StrictInt = Field(gt=0)
+    batch_size: StrictInt = Field(gt=0, le=LARGEST_BATCH)
     learning_rate: StrictFloat = Field(gt=0, description="the peak of the one-cycle schedule")
     warmup: StrictFloat = Field(gt=0, lt=1, description="share of the steps in which the learning rate rises")
     weight_decay: StrictFloat = Field(ge=0)

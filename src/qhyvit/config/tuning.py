@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
-from qhyvit.config.base import Strict
+from qhyvit.config.base import LARGEST_BATCH, Strict
 
 
 class LearningRates(Strict):
@@ -32,7 +32,7 @@ class TuningSettings(Strict):
         ge=10, description="calibration images, of which a tenth is held out to choose the step; all that there are if these are fewer"
     )
     steps: StrictInt = Field(ge=1, description="steps of Adam")
-    batch_size: StrictInt = Field(ge=1, description="images per step; each is mirrored or not, by chance")
+    batch_size: StrictInt = Field(ge=1, le=LARGEST_BATCH, description="images per step; each is mirrored or not, by chance")
     learning_rates: LearningRates
 
 
