@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from qhyvit.config.environment import env_variables, is_expandable
 from qhyvit.errors import InputError
 
 Granularity = Literal["per_tensor", "per_channel"]
@@ -39,21 +40,37 @@ LONGEST_NAME = 255  # bytes of the name of a file
 def _check_folder(path: Path) -> Path:
     if not re.fullmatch(FOLDER_PATTERN, str(path)):
         raise ValueError(f"{str(path)!r} is no plain path; use letters, digits, spaces and . _ - / alone, no hyphen first")
-    return _check_path(path)
+    return check_path(path)
 
 
-def _check_path(path: Path) -> Path:
+def _check_plain(path: Path) -> Path:
+    if variables := env_variables(path):
+        raise ValueError(f"{path}: {variables[0]} is not replaced here, but in dataset and weights alone; write the path in full")
+    return check_path(path)
+
+
+def _check_variables(path: Path) -> Path:
+    if not is_expandable(path):
+        raise ValueError(f"{path}: a $ begins the name of an environment variable, as in ${{IMAGENET}}/train; correct the name")
+    return check_path(path)
+
+
+def check_path(path: Path) -> Path:
+    """Return a path that a file may have. Raises ValueError for any other, and for a home folder, which only shells replace."""
     if not str(path).isprintable() or any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
         raise ValueError("a path has a line end or another character that is not printed, or a name that is too long; correct it")
+    if str(path).startswith("~"):
+        raise ValueError(f"{path}: ~ is not replaced by a home folder; write the path in full")
     return path
 
 
 def _check_path_text(text: str) -> str:
-    _check_path(Path(text))
+    _check_variables(Path(text))
     return text
 
 
-AnyPath = Annotated[Path, AfterValidator(_check_path)]
+PlainPath = Annotated[Path, AfterValidator(_check_plain)]
+VariablePath = Annotated[Path, AfterValidator(_check_variables)]
 PathText = Annotated[str, AfterValidator(_check_path_text)]
 Folder = Annotated[Path, AfterValidator(_check_folder), Field(json_schema_extra={"pattern": FOLDER_PATTERN})]
 

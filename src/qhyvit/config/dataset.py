@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictFloat, StrictInt
 
-from qhyvit.config.base import LARGEST_PANDAS_SEED, LARGEST_SIDE, AnyPath, DatasetName, Split, Strict
+from qhyvit.config.base import LARGEST_PANDAS_SEED, LARGEST_SIDE, DatasetName, Split, Strict, VariablePath
 from qhyvit.config.environment import expand_env
 
 IMAGENET_CLASSES, IMAGENET_VALIDATION_IMAGES = 1000, 50_000
@@ -36,8 +36,8 @@ class Dataset(Strict):
         " of the folder an archive of ILSVRC2012 next to it",
     )
     classes: StrictInt = Field(ge=2)
-    calibration: AnyPath = Field(description="folder; it may begin with an environment variable, as in ${IMAGENET}/train")
-    evaluation: AnyPath = Field(description="folder, as `calibration`")
+    calibration: VariablePath = Field(description="folder; it may begin with an environment variable, as in ${IMAGENET}/train")
+    evaluation: VariablePath = Field(description="folder, as `calibration`")
     subset: Subset = Subset()
     input_size: StrictInt | None = Field(default=None, gt=0, le=LARGEST_SIDE, description="side in pixels; default: the model's own")
     crop_pct: StrictFloat | None = Field(

@@ -10,6 +10,11 @@ def env_variables(path: Path) -> list[str]:
     return Template(str(path)).get_identifiers()
 
 
+def is_expandable(path: Path) -> bool:
+    """Tell if each ``$`` in a path begins the name of an environment variable, or is written twice, which stands for one."""
+    return Template(str(path)).is_valid()
+
+
 def expand_env(path: Path) -> Path:
     """Replace the environment variables in a path by their values; one that is not set stays as it is."""
     return Path(Template(str(path)).safe_substitute(os.environ))

@@ -9,7 +9,6 @@ from qhyvit.config.base import (
     LARGEST_BATCH,
     LARGEST_SEED,
     LARGEST_SHARDS,
-    AnyPath,
     BitWidth,
     Device,
     Folder,
@@ -17,6 +16,7 @@ from qhyvit.config.base import (
     Mode,
     Name,
     PathText,
+    PlainPath,
     Strict,
 )
 from qhyvit.config.dataset import Dataset
@@ -75,10 +75,10 @@ class Experiment(Strict):
     training: dict[Name, list[Cycle]] = Field(
         default={}, description="cycles per model, for `qhyvit train`; each starts from the weights of the one before"
     )
-    models_file: AnyPath = Path("config/models.yaml")
-    methods_file: AnyPath = Path("config/methods.yaml")
+    models_file: PlainPath = Path("config/models.yaml")
+    methods_file: PlainPath = Path("config/methods.yaml")
     results: Folder = Field(default=Path("results"), description="folder of intermediate files")
-    decoded: AnyPath = Field(
+    decoded: PlainPath = Field(
         default=Path("results/decoded"),
         description="folder of decoded evaluation images, which all experiments may share: 3 bytes per pixel, best on a fast local disk",
     )

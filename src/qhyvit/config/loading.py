@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from qhyvit.config.base import Mode, Strict
+from qhyvit.config.base import Mode, Strict, check_path
 from qhyvit.config.environment import env_variables, expand_env
 from qhyvit.config.experiment import EXPERIMENT, Experiment
 from qhyvit.config.folders import check_folders
@@ -131,7 +131,10 @@ def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> Any:
         raise InputError(
             f"{path}: base: {_shown(content['base'])} is not the path of a configuration file; name one file or remove the key"
         )
-    base = _read_with_base(Path(content["base"]), (*derived, path))
+    try:
+        base = _read_with_base(check_path(Path(content["base"])), (*derived, path))
+    except ValueError as error:
+        raise InputError(f"{path}: base: {error}") from error
     return {key: value for key, value in base.items() if key != "reports"} | own if isinstance(base, dict) else base
 
 
