@@ -102,12 +102,37 @@ def test_files_are_written_next_to_each_other(folder):
         ("    not reproduced:\n", "", "no verdict"),
         ("holds in part:", "mostly:", "claims.yaml"),
         ("- name: elsewhere", "- name: [", "claims.yaml"),
+        ("    holds in part: mean < published", "    holds in part: mean.tofile", "claim little-loss: condition 'mean.tofile'"),
+        ("less than {published}", "less than {other}", "claim little-loss: says: "),
+        ("less than {published}", "less than {0}", "claim little-loss: says: "),
+        ("less than {published}", "less than {", "claim little-loss: says: "),
+        ("elsewhere\n  values", "elsewhere {published}\n  values", "claim elsewhere: says: "),
+        ("reports/all/results.csv drop mean", "absent.csv drop mean", "claim little-loss: absent.csv: "),
+        ("mean method=ours", "mean =ours", "claim little-loss: reports/all/results.csv: "),
+        ("results.csv drop mean", "results.csv method mean", "claim little-loss: reports/all/results.csv: "),
     ],
 )
-def test_claim_without_an_answer_is_refused(folder, old, new, part):
-    folder(first=1.6, claims=CLAIMS.replace(old, new))
-    with pytest.raises(InputError, match=part):
-        claims_table(read_claims(Path("claims.yaml")), pd.read_csv)
+def test_claim_without_an_answer_is_refused_by_its_file(folder, old, new, part):
+    claims = CLAIMS.replace(old, new)
+    assert claims != CLAIMS
+    folder(first=1.6, claims=claims)
+    with pytest.raises(InputError, match=part) as error:
+        command.claims(Path("claims.yaml"), Path("written"))
+    assert str(error.value).startswith("claims.yaml: ")
+    assert not list(Path().glob("written*"))
+
+
+def test_values_that_cannot_be_measured_again_name_the_claims_file(folder):
+    folder()
+    with pytest.raises(InputError, match=r"claims\.yaml: claim little-loss: again/results\.csv: "):
+        command.claims(Path("claims.yaml"), verify=Path("again"))
+
+
+def test_claims_in_another_encoding_are_refused_by_name(folder):
+    folder()
+    Path("claims.yaml").write_bytes(CLAIMS.replace("loses", "verliert \u00fcberall").encode("latin-1"))
+    with pytest.raises(InputError, match=r"claims\.yaml: not UTF-8"):
+        read_claims(Path("claims.yaml"))
 
 
 def test_committed_claims_follow_from_the_committed_reports(tmp_path):

@@ -25,9 +25,9 @@ def claims(
     """Compute from the reports which claims of the paper hold, or compare a new run with them (exit code 1: it differs)."""
     stated = read_claims(file)
     if verify is None:
-        write_table(claims_table(stated, pd.read_csv), output, FORMATS, CAPTION)
+        write_table(claims_table(stated, pd.read_csv, file), output, FORMATS, CAPTION)
         return
-    compared = compare(stated, pd.read_csv, verify)
+    compared = compare(stated, pd.read_csv, verify, file)
     table = Table(*compared.columns, title=f"Values of {verify}, next to those of the committed reports, in points", box=SIMPLE_HEAD)
     for claim, value, committed, again, tolerance, passed in compared.itertuples(index=False):
         table.add_row(claim, value, f"{committed:.2f}", f"{again:.2f}", f"{tolerance:.1f}", "yes" if passed else "no")

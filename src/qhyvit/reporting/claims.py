@@ -1,17 +1,19 @@
 """Claims of the paper: their numbers and verdicts follow from the committed reports, by the conditions of resources/claims.yaml."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from qhyvit.config.base import MethodName, Name, Strict
+from qhyvit.config.loading import read_yaml
 from qhyvit.errors import InputError
+from qhyvit.own_files import of_another_kind, require
+from qhyvit.reporting.conditions import is_true
 from qhyvit.reporting.queries import answer_shown, evaluate
 from qhyvit.reporting.write import Table
 
@@ -36,25 +38,37 @@ class Claim(Strict):
     tolerance: float | None = Field(default=None, gt=0, description="largest difference of a value that is measured again, in points")
 
 
+SCHEMA = TypeAdapter(list[Claim])
+
+
 def read_claims(path: Path = CLAIMS) -> list[Claim]:
     """Return all claims of a file. Raises InputError for an invalid one."""
-    try:
-        return TypeAdapter(list[Claim]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: no list of claims; {error}") from error
+    return read_yaml(path, SCHEMA)
 
 
-def claims_table(claims: list[Claim], read: Read) -> Table:
-    """Return what was measured on each claim, its verdict and the command that measures it; ``read`` gives the table of a path."""
+def claims_table(claims: list[Claim], read: Read, file: Path = CLAIMS) -> Table:
+    """Return what was measured on each claim of ``file``, its verdict and the command that measures it.
+
+    ``read`` gives the table of a path. Raises InputError for a claim whose values cannot be measured, or that has no verdict for them.
+    """
     rows = []
     for claim in claims:
-        answers = {name: measured(query, read) for name, query in claim.values.items()}
-        published = {"published": measured(claim.published, read)} if claim.published else {}
-        said = claim.says.format(**{name: answer_shown(answer, [".2"]) for name, answer in published.items()})
-        here = ", ".join(f"{name.replace('_', ' ')} {answer_shown(answer, [])}" for name, answer in answers.items())
-        rows.append([claim.name, said, here, verdict(claim, answers | published), claim.command])
+        with _of_claim(claim, file):
+            answers = {name: measured(query, read) for name, query in claim.values.items()}
+            published = {"published": measured(claim.published, read)} if claim.published else {}
+            here = ", ".join(f"{name.replace('_', ' ')} {answer_shown(answer, [])}" for name, answer in answers.items())
+            rows.append([claim.name, said(claim, published), here, verdict(claim, answers | published), claim.command])
     table = pd.DataFrame(rows, columns=["claim", "the paper says", "here", "verdict", "command"])
     return Table(table, table.assign(command="`" + table.command + "`").drop(columns="claim"))
+
+
+@contextmanager
+def _of_claim(claim: Claim, file: Path) -> Iterator[None]:
+    """Name the file and the claim in an InputError of the block."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{file}: claim {claim.name}: {error}") from error
 
 
 def measured(query: str, read: Read) -> list[float]:
@@ -63,39 +77,53 @@ def measured(query: str, read: Read) -> list[float]:
     Raises InputError if the file does not answer it with a number.
     """
     path, _, question = query.partition(" ")
-    try:
+    with of_another_kind(
+        lambda said: f"{path}: {question!r} has no answer there ({said}); run the experiment, or correct the query of this claim"
+    ):
         answer = [float(number) for number in evaluate(read(path), question)]
-        if any(map(isnan, answer)):
-            raise ValueError("no number")
+        require(not any(map(isnan, answer)), "no number")
         return answer
-    except (LookupError, ValueError) as error:
-        raise InputError(f"{path}: {question!r} has no answer there ({error}); run the experiment, or correct {CLAIMS}") from error
+
+
+def said(claim: Claim, published: dict[str, list[float]]) -> str:
+    """Return what the paper says, with the published number. Raises InputError for other names in braces."""
+    text = claim.says
+    for name, answer in published.items():
+        text = text.replace(f"{{{name}}}", answer_shown(answer, [".2"]))
+    if "{" in text or "}" in text:
+        raise InputError(f"says: {claim.says!r} has braces of another kind than {{published}}, the value of the key published; correct it")
+    return text
 
 
 def verdict(claim: Claim, answers: dict[str, list[float]]) -> Verdict:
-    """Return the first verdict whose condition is true. Raises InputError if none is, or if a condition has another name in it."""
-    ends = [(name, dict(zip(("", "_low", "_high"), answer, strict=False))) for name, answer in answers.items()]
-    values = pd.DataFrame([{f"{name}{end}": value for name, parts in ends for end, value in parts.items()}])
-    for verdict, condition in claim.verdicts.items():
-        try:
-            if condition is None or bool(np.asarray(values.eval(condition, engine="python")).item()):
-                return verdict
-        except (NameError, ValueError, SyntaxError) as error:
-            raise InputError(f"{CLAIMS}: claim {claim.name}: condition {condition!r}: {error}; correct it") from error
-    raise InputError(f"{CLAIMS}: claim {claim.name}: no verdict for what was measured; add one without a condition")
+    """Return the first verdict whose condition is true. Raises InputError if none is, or if a condition is at fault."""
+    ends = [(name, zip(("", "_low", "_high"), answer, strict=False)) for name, answer in answers.items()]
+    values = {f"{name}{end}": value for name, parts in ends for end, value in parts}
+    holding = [verdict for verdict, condition in claim.verdicts.items() if condition is None or _is_true(condition, values)]
+    if not holding:
+        raise InputError("no verdict for what was measured; add one without a condition")
+    return holding[0]
 
 
-def compare(claims: list[Claim], read: Read, folder: Path) -> pd.DataFrame:
-    """Return the values of all claims with a tolerance, as committed and as measured again in the reports of ``folder``.
+def _is_true(condition: str, values: dict[str, float]) -> bool:
+    try:
+        return is_true(condition, values)
+    except ValueError as error:
+        raise InputError(f"condition {condition!r}: {error}; compare numbers and values of this claim") from error
 
-    Columns: claim, value, committed, again, tolerance, passed.
+
+def compare(claims: list[Claim], read: Read, folder: Path, file: Path = CLAIMS) -> pd.DataFrame:
+    """Return the values of all claims of ``file`` with a tolerance, as committed and as measured again in the reports of ``folder``.
+
+    Columns: claim, value, committed, again, tolerance, passed. Raises InputError for a value that cannot be measured.
     """
     rows = []
     for claim in claims:
         if (tolerance := claim.tolerance) is None:
             continue
         for name, query in claim.values.items():
-            committed, again = measured(query, read)[0], measured(_in_folder(query, folder), read)[0]
+            with _of_claim(claim, file):
+                committed, again = measured(query, read)[0], measured(_in_folder(query, folder), read)[0]
             rows.append([claim.name, name, committed, again, tolerance, abs(again - committed) <= tolerance])
     return pd.DataFrame(rows, columns=["claim", "value", "committed", "again", "tolerance", "passed"])
 
