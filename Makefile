@@ -4,16 +4,16 @@
 # make are in the environment of the run: IMAGENET_MINI=/path for config/experiments/imagenet-mini.yaml.
 CONFIG ?= config/config.yaml
 REV ?= HEAD
-export CONFIG REV # for recipes to quote
 # A terminal shows the progress of each rule instead of one line per job; .snakemake/log has the lines in any case.
 LIVE := $(if $(MAKE_TERMOUT),--logger rich)
 PYTHON ?= python3
 PROFILE ?=
 SLURM_TESTS ?= slurm
+export CONFIG REV PYTHON PROFILE SLURM_TESTS # for recipes to quote: a value may have spaces and semicolons
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 CLUSTER_INSTALLED := .venv/.cluster-installed
-EXTRAS := dev,deploy
+export EXTRAS := dev,deploy
 
 .PHONY: install reproduce resume verify status test pytest test-slurm slurm kill-and-resume bench diff archive lint format lock images weights subset
 .PHONY: share-weights share-results fetch-results
@@ -25,7 +25,7 @@ install: $(INSTALLED)
 # table of the agreement with the committed results.
 reproduce resume: $(INSTALLED) $(if $(PROFILE),$(CLUSTER_INSTALLED))
 	report=$$($(BIN)/python -m workflow.scripts.report_path "$$CONFIG") && \
-	  $(BIN)/python workflow/scripts/run.py $(if $(PROFILE),--profile $(PROFILE)) --configfile "$$CONFIG" \
+	  $(BIN)/python workflow/scripts/run.py $(if $(PROFILE),--profile "$$PROFILE") --configfile "$$CONFIG" \
 	  --report "$$report" --report-after-run $(LIVE)
 	$(BIN)/qhyvit reproduced --config "$$CONFIG"
 
@@ -49,7 +49,7 @@ pytest: $(INSTALLED)
 
 # Runs on a Slurm of one node, which needs root: faults of a cluster, and runs that are killed. Most of the time is waiting.
 test-slurm: slurm
-	$(BIN)/python -m pytest tests/slurm -m '$(SLURM_TESTS)' -n 0 -vv
+	$(BIN)/python -m pytest tests/slurm -m "$$SLURM_TESTS" -n 0 -vv
 
 slurm: $(CLUSTER_INSTALLED)
 	command -v slurmctld > /dev/null || (apt-get update -q && apt-get install -q -y --no-install-recommends slurm-wlm munge)
@@ -108,22 +108,22 @@ images: $(INSTALLED)
 weights: $(INSTALLED)
 	$(if $(MODEL),,$(error MODEL is not given; name one of the section `training` of $(CONFIG), as in MODEL=mobilevit_xxs))
 	$(BIN)/dvc pull
-	$(BIN)/python workflow/scripts/run.py --configfile "$$CONFIG" -- results/training/$(MODEL).safetensors
-	mkdir -p data/weights && cp results/training/$(MODEL).safetensors data/weights/
+	$(BIN)/python workflow/scripts/run.py --configfile "$$CONFIG" -- "results/training/$$MODEL.safetensors"
+	mkdir -p data/weights && cp "results/training/$$MODEL.safetensors" data/weights/
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
 
 # Draws a subset of ImageNet, and pushes it to the remote of the folder imagenet (docs/imagenet-subsets.md).
-NAME ?= imagenet-$(EVALUATION)
-EVALUATION ?= 5
-CALIBRATION ?= 1
-SEED ?= 0
-CLASSES ?= 1000
-BASE ?= config/experiments/imagenet.yaml
+subset: export NAME ?= imagenet-$(EVALUATION)
+subset: export EVALUATION ?= 5
+subset: export CALIBRATION ?= 1
+subset: export SEED ?= 0
+subset: export CLASSES ?= 1000
+subset: export BASE ?= config/experiments/imagenet.yaml
 subset: $(INSTALLED)
 	$(if $(IMAGENET),,$(error IMAGENET is not given; name the folder with train and val, or the archives, as in IMAGENET=/data/imagenet))
-	$(BIN)/qhyvit fetch subset --imagenet "$$IMAGENET" --name "$(NAME)" --evaluation $(EVALUATION) --calibration $(CALIBRATION) \
-	  --seed $(SEED) --classes $(CLASSES) --base "$(BASE)"
-	$(BIN)/qhyvit share "imagenet/$(NAME)"
+	$(BIN)/qhyvit fetch subset --imagenet "$$IMAGENET" --name "$$NAME" --evaluation "$$EVALUATION" --calibration "$$CALIBRATION" \
+	  --seed "$$SEED" --classes "$$CLASSES" --base "$$BASE"
+	$(BIN)/qhyvit share "imagenet/$$NAME"
 
 # Fetches the weights of an experiment on ImageNet, and pushes them to the same remote.
 share-weights: $(INSTALLED)
@@ -136,16 +136,16 @@ share-results fetch-results: %-results: $(INSTALLED)
 
 define install
 	if command -v uv > /dev/null; then \
-	  uv pip install --python $(BIN)/python --constraint requirements.lock --editable '.[$(1)]'; \
+	  uv pip install --python $(BIN)/python --constraint requirements.lock --editable ".[$(1)]"; \
 	else \
-	  $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[$(1)]'; \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".[$(1)]"; \
 	fi
 	touch $@
 endef
 
 $(INSTALLED): pyproject.toml requirements.lock
-	$(PYTHON) -m venv .venv
-	$(call install,$(EXTRAS))
+	"$$PYTHON" -m venv .venv
+	$(call install,$$EXTRAS)
 
 $(CLUSTER_INSTALLED): $(INSTALLED)
 	$(call install,cluster)
