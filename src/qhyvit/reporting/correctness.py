@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qhyvit.errors import InputError
 from qhyvit.own_files import require, written_by
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.runs import KEY, correct_images, in_order
@@ -17,8 +18,18 @@ COLUMNS = [*KEY, "images", "images_hash", "correct"]
 
 
 def correct_table(results: list[dict[str, Any]], manifest: Path, methods: MethodCatalog) -> pd.DataFrame:
-    """Return one row per result: its key, the number of images of the ``manifest``, their hash, and the correct ones in hex."""
-    images = images_hash(manifest)
+    """Return one row per result: its key, the number of images of the ``manifest``, their hash, and the correct ones in hex.
+
+    Raises InputError for a file that is no manifest, or one of another number of images.
+    """
+    evaluated = _evaluated(manifest)
+    for result in results:
+        if result["images"] != len(evaluated):
+            raise InputError(
+                f"{manifest}: {len(evaluated)} evaluation images, but {result['model']}, {result['method']}, was evaluated on"
+                f" {result['images']}; give the manifest of its evaluation"
+            )
+    images = _hash(evaluated)
     rows = [result | {"images_hash": images, "correct": encode(correct_images(result))} for result in results]
     return in_order(pd.DataFrame(rows, columns=COLUMNS), methods)
 
@@ -28,9 +39,17 @@ def images_hash(manifest: Path) -> str:
 
     Raises InputError for a file that is no manifest.
     """
+    return _hash(_evaluated(manifest))
+
+
+def _evaluated(manifest: Path) -> pd.DataFrame:
+    """Return label and hash of the pixels of each evaluation image. Raises InputError for a file that is no manifest."""
     with written_by(manifest, "`qhyvit fetch images`"):
         table = pd.read_csv(manifest, dtype=str)
-        evaluated = table.loc[table.split == "evaluation", ["label", "pixels_sha256"]]
+        return table.loc[table.split == "evaluation", ["label", "pixels_sha256"]]
+
+
+def _hash(evaluated: pd.DataFrame) -> str:
     return sha256(evaluated.to_csv(index=False).encode()).hexdigest()[:DIGITS]
 
 

@@ -1,14 +1,16 @@
 """Results of runs as one table, with intervals, in one order, and as metrics for `dvc metrics diff`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
+from math import isclose, isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from qhyvit.config.base import LARGEST_SEED
 from qhyvit.errors import InputError
 from qhyvit.evaluation.statistics import drop_interval
 from qhyvit.own_files import of_another_kind, require
@@ -25,6 +27,7 @@ MEANS = ["top1", "top1_fp32", "drop"]
 MODES = ["", "partial", "full"]
 TEXTS, WHOLE = ("dataset", "model", "family", "method"), (*BITS, "seed", "images")
 MOST_IMAGES = 10**9
+FP32_BITS, QUANTIZED_BITS = range(32, 33), range(2, 9)
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -35,11 +38,30 @@ def read_result(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not the result of a run; give an output of `qhyvit evaluate`")
     with of_another_kind(lambda said: f"{path}: not the result of a run ({said}); give an output of `qhyvit evaluate`"):
         require(all(result[name].isprintable() for name in (*TEXTS, "mode", "correct")), "a name is no text of one line")
-        require(all(type(result[name]) is int and abs(result[name]) <= MOST_IMAGES for name in WHOLE), "a number is not whole")
-        require(0 <= result["top1"] <= 100 and isinstance(result.get("kl") or 0.0, int | float), "top1 or kl is no such number")
+        require(all(type(result[name]) is int for name in WHOLE), "a number is not whole")
         require(0 < len(result["correct"]) == result["images"], "it has not a digit per image")
         require(result["mode"] in MODES and set(result["correct"]) <= {"0", "1"}, "mode or correct has other values")
+        require((result["mode"] == "") == (result["method"] == FP32), "a mode is for quantized networks alone")
+        _check_numbers(result)
+        require(isinstance(evaluated_inputs(result), Mapping), "it has no hashes of its inputs")
     return result
+
+
+def _check_numbers(result: dict[str, Any]) -> None:
+    """Raise an error of FAULTS for a number of a result that `qhyvit evaluate` does not write."""
+    known = FP32_BITS if result["method"] == FP32 else QUANTIZED_BITS
+    require(all(result[name] in known for name in BITS), f"w_bits or a_bits of {result['method']} is none of {known[0]} to {known[-1]}")
+    require(0 <= result["seed"] <= LARGEST_SEED, f"seed {result['seed']} is none of 0 to {LARGEST_SEED}")
+    share = 100 * result["correct"].count("1") / result["images"]
+    require(isclose(result["top1"], share, abs_tol=1e-9), f"top1 is {result['top1']}, but {share:g} % of the images are correct")
+    require(result.get("kl") is None or isfinite(result["kl"]), f"kl is {result.get('kl')}")
+
+
+def evaluated_inputs(result: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the hashes of the files that a result was evaluated on: weights, images and others; none if it has no record."""
+    record = result.get("evaluated") or result.get("provenance") or {}
+    inputs: Mapping[str, str] = record.get("inputs", {})
+    return inputs
 
 
 def correct_images(result: dict[str, Any]) -> np.ndarray:
