@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from qhyvit.api.copying import copy_on_cpu
 from qhyvit.api.images import Images, gather
-from qhyvit.api.module import copy_on_cpu, device_of, example, require_logits, state_hash
+from qhyvit.api.logits import require_logits
+from qhyvit.api.modes import plain_modes
+from qhyvit.api.module import device_of, example, state_hash
 from qhyvit.calibration.capture import SiteStatistics, capture
 from qhyvit.calibration.output_samples import OutputCollector, OutputStatistics
 from qhyvit.graph.describe import describe
@@ -34,8 +36,7 @@ class Calibration:
     state_sha256: str
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@plain_modes()
 def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibration:
     """Collect ranges, sampled rows and Fisher gradients of every quantization site of ``module`` over ``images``.
 
@@ -47,19 +48,20 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
     the module).
 
     Raises InputError for images that are missing, damaged, of several sizes or not finite, and for a module that has no finite weights on
-    one device or that torch.export cannot trace.
+    one device, that cannot be copied, that returns no logits, or that torch.export cannot trace.
     """
     device = device_of(module)
     require_finite(module, "module")
     batches = [batch.to(device) for batch in gather(images, module, seed).split(BATCH_SIZE)]
-    model = TracedModel.from_module(copy_on_cpu(module), example(batches[0]), device)
-    with torch.no_grad():
-        require_logits(model.graph_module(batches[0]))
+    copy, pair = copy_on_cpu(module), example(batches[0])
+    require_logits(copy, pair)
+    model = TracedModel.from_module(copy, pair, device)
     outputs = OutputCollector(model.output_sites, len(batches), seed)
     statistics = capture(model.graph_module, model.sites, batches, SAMPLED_POSITIONS, seed, collectors=[outputs])
     return Calibration(model, statistics, outputs.statistics(), batches, seed, state_hash(module))
 
 
+@plain_modes()
 def inspect(module: nn.Module, images: Images) -> dict[str, Any]:
     """Describe the quantization sites, bridge blocks and norms of ``module``, and the products that stay FP32, as plain data.
 

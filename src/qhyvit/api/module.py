@@ -1,6 +1,5 @@
 """Properties of the module that a user gives, and checks that it can be quantized."""
 
-from copy import deepcopy
 from hashlib import sha256
 from itertools import chain
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from qhyvit.errors import InputError
+from qhyvit.graph.fake_quant import FakeQuantize
 
 WRAPPERS: dict[type, str] = {
     nn.DataParallel: "DataParallel",
@@ -21,7 +21,7 @@ def device_of(module: nn.Module) -> str:
 
     Raises InputError if they are on several, or on none, and for anything that is no plain module of FP32.
     """
-    _require_plain(module)
+    require_plain(module)
     devices = {str(tensor.device) for tensor in chain(module.parameters(), module.buffers())} or {"cpu"}
     if len(devices) > 1:
         raise InputError(f"module: is on several devices ({', '.join(sorted(devices))}); move all of it to one of them")
@@ -31,37 +31,34 @@ def device_of(module: nn.Module) -> str:
     return device
 
 
-def _require_plain(module: nn.Module) -> None:
-    """Raise InputError for what is no module, for a wrapper of one, which cannot be traced, and for parameters that are not of float32."""
+def require_plain(module: nn.Module) -> None:
+    """Raise InputError for what is no module, for what cannot be traced, and for parameters that are not of float32.
+
+    Wrappers of a network, quantized models, and networks with tensors that are not dense cannot be traced.
+    """
     if not isinstance(module, nn.Module):
         raise InputError(f"module: is {type(module).__name__}, no torch.nn.Module; give the network itself, with its weights loaded")
-    wrapper = next((name for kind, name in WRAPPERS.items() if isinstance(module, kind)), None)
-    if wrapper or hasattr(module, "_orig_mod"):
-        raise InputError(f"module: is a network in {wrapper or 'torch.compile'}; give the original network")
+    _require_unwrapped(module)
+    if any(isinstance(part, FakeQuantize) for part in module.modules()):
+        raise InputError("module: is already quantized; give the original module")
+    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
+        if tensor.layout != torch.strided:
+            raise InputError(f"module: {name} has the layout {tensor.layout}, which is not traced; make it dense by its method to_dense")
     others = {str(tensor.dtype) for tensor in module.parameters() if tensor.is_floating_point()} - {"torch.float32"}
     if others:
         raise InputError(f"module: has parameters of {' and '.join(sorted(others))}; quantization starts from FP32, so give module.float()")
 
 
-def copy_on_cpu(module: nn.Module) -> nn.Module:
-    """Return a copy of ``module`` on the CPU. Raises InputError for one with weights that are computed before each run."""
-    try:
-        return deepcopy(module).cpu()
-    except RuntimeError as error:
-        tensors = ((f"{path}.{name}".lstrip("."), value) for path, part in module.named_modules() for name, value in vars(part).items())
-        computed = next((name for name, value in tensors if isinstance(value, Tensor) and not value.is_leaf), None)
-        if computed is None:
-            raise
-        said = f"module: cannot be copied, since {computed} is computed before each run and no parameter"
-        advice = "call torch.nn.utils.remove_weight_norm, or use torch.nn.utils.parametrizations.weight_norm in its place"
-        raise InputError(f"{said}; {advice}") from error
-
-
-def require_logits(logits: object) -> None:
-    """Raise InputError unless ``logits``, the result of the module, are a tensor [B, classes]."""
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise InputError(f"module: returns {shape}; it must return logits [B, classes], so wrap it in a module that does")
+def _require_unwrapped(module: nn.Module) -> None:
+    """Raise InputError for a wrapper of a network, and for one with a part in a wrapper that cannot be traced."""
+    if hasattr(module, "_orig_mod"):
+        raise InputError("module: is a network in torch.compile; give the original network")
+    for path, part in module.named_modules():
+        wrapper = next((name for kind, name in WRAPPERS.items() if isinstance(part, kind)), None)
+        if wrapper and not path:
+            raise InputError(f"module: is a network in {wrapper}; give the original network")
+        if wrapper and getattr(part, "device_ids", None) != []:  # a DataParallel without GPUs calls its module
+            raise InputError(f"module: its part {path} is in {wrapper}; put the original part in its place")
 
 
 def example(images: Tensor) -> Tensor:

@@ -2,13 +2,13 @@
 
 import warnings
 
-import torch
 from torch import nn
 
 from qhyvit.analysis.site_errors import site_errors
 from qhyvit.api.calibration import SAMPLED_POSITIONS, Calibration, calibrate
 from qhyvit.api.images import Images
-from qhyvit.api.module import state_hash
+from qhyvit.api.modes import plain_modes
+from qhyvit.api.module import require_plain, state_hash
 from qhyvit.api.quantized_model import QuantizedModel
 from qhyvit.config.base import Mode, parse_bits
 from qhyvit.errors import InputError
@@ -19,8 +19,7 @@ from qhyvit.quantizers.base import on_device, parameters_on_device
 from qhyvit.tuning import find_quantization
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@plain_modes()
 def quantize(
     module: nn.Module,
     images: Images | Calibration,
@@ -42,6 +41,7 @@ def quantize(
     Raises InputError as `calibrate` does, and for an unknown method, a mode that the method does not define, bits out of range, and the
     Calibration of another module or of other weights.
     """
+    require_plain(module)
     settings = load_preset(method)
     weight_bits, activation_bits = parse_bits(bits)
     if mode not in settings.modes:
@@ -73,5 +73,5 @@ def quantize(
     quantizers, changed = on_device(quantizers, device), parameters_on_device(changed, device)
     quantized = QuantizedModel(calibration.model, quantizers, changed, recorded, errors, calibration.batches[0][:1])
     if quantized.unquantized:
-        warnings.warn(unquantized_sentence(quantized.unquantized), stacklevel=4)  # the caller's line: each decorator is a frame
+        warnings.warn(unquantized_sentence(quantized.unquantized), stacklevel=3)  # the caller's line: the decorator is a frame
     return quantized

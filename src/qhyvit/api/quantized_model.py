@@ -11,7 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from qhyvit.api.module import copy_on_cpu, device_of, state_hash
+from qhyvit.api.copying import copy_on_cpu
+from qhyvit.api.modes import plain_modes
+from qhyvit.api.module import device_of, state_hash
 from qhyvit.deploy.exporting import Exported, export
 from qhyvit.errors import InputError
 from qhyvit.graph.fake_quant import FakeQuantize
@@ -59,11 +61,17 @@ class QuantizedModel(nn.Module):
         self._image = image
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits [B, classes] of images [B, C, H, W]. Raises InputError for images of another size than the calibration's."""
+        """Return the logits [B, classes] of images [B, C, H, W].
+
+        Raises InputError for images of another size than the calibration's, and for those whose gradients are wanted.
+        """
         size = self.settings["input"]
         if images.ndim != 4 or list(images.shape[1:]) != size:
             said = f"images: have the shape {list(images.shape)}, and those of the calibration [B, {', '.join(map(str, size))}]"
             raise InputError(f"{said}; resize and crop them to that size, or calibrate with images of the other size")
+        if images.requires_grad and torch.is_grad_enabled():
+            said = "images: require gradients, which quantization as it is simulated here does not have"
+            raise InputError(f"{said}; call it under torch.no_grad(), or with images.detach()")
         return self.graph_module(images)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -131,6 +139,7 @@ class QuantizedModel(nn.Module):
         save_quantizers(Path(path), self.quantizers, provenance({}, self.settings) | record, self.changed)
 
 
+@plain_modes()
 def load(path: Path | str, module: nn.Module) -> QuantizedModel:
     """Read back what `QuantizedModel.save` wrote, for the ``module`` that it was made from.
 
