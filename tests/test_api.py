@@ -173,7 +173,7 @@ def test_bad_input_is_one_clear_error(images, arguments, message):
 
 
 def test_module_without_logits_is_refused(images):
-    with pytest.raises(qhyvit.InputError, match=r"returns torch\.float32 of shape \[2, 4, 6, 6\] for two images; it must return real"):
+    with pytest.raises(qhyvit.InputError, match=r"returns \[4, 4, 6, 6\] for 4 images; it must return logits"):
         qhyvit.calibrate(nn.Conv2d(3, 4, 3), images)
 
 

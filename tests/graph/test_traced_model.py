@@ -28,17 +28,21 @@ def test_graph_moves_with_its_constants():
 class Squeezed(nn.Module):
     """Loses the axis of images where there is one image."""
 
-    def __init__(self):
+    def __init__(self, norm):
         super().__init__()
-        self.layer = nn.Conv2d(3, 10, 4)
+        self.layer, self.norm = nn.Conv2d(3, 10, 4), norm
 
     def forward(self, x):
-        return self.layer(x).squeeze()
+        return self.norm(self.layer(x).squeeze())
 
 
-def test_model_that_loses_the_axis_of_images_is_refused():
-    message = (
-        r"^Squeezed: returns \[10\] for one image, not \[1, 10\]; keep the axis of images, as flatten\(1\) and squeeze\(\(2, 3\)\) do$"
-    )
-    with pytest.raises(InputError, match=message):
-        TracedModel.from_module(Squeezed(), torch.zeros(2, 3, 4, 4))
+@pytest.mark.parametrize(
+    ("norm", "said"),
+    [
+        (nn.Identity(), r"for one image it returns \[10\], not \[1, 10\]"),
+        (nn.BatchNorm1d(10), r"runs on two images, but not on one \(expected 2D or 3D input \(got 1D input\)\)"),
+    ],
+)
+def test_model_that_loses_the_axis_of_images_is_refused(norm, said):
+    with pytest.raises(InputError, match=rf"^Squeezed: {said}; use flatten\(1\) or squeeze\(\(2, 3\)\) in place of squeeze\(\)"):
+        TracedModel.from_module(Squeezed(norm), torch.zeros(2, 3, 4, 4))

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from qhyvit.api.copying import copy_on_cpu
 from qhyvit.api.images import Images, gather
-from qhyvit.api.logits import require_logits
 from qhyvit.api.modes import plain_modes
-from qhyvit.api.module import device_of, example, state_hash
+from qhyvit.api.module import device_of, example, require_logits, state_hash
 from qhyvit.calibration.capture import SiteStatistics, capture
 from qhyvit.calibration.output_samples import OutputCollector, OutputStatistics
 from qhyvit.graph.describe import describe
@@ -53,9 +53,9 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
     device = device_of(module)
     require_finite(module, "module")
     batches = [batch.to(device) for batch in gather(images, module, seed).split(BATCH_SIZE)]
-    copy, pair = copy_on_cpu(module), example(batches[0])
-    require_logits(copy, pair)
-    model = TracedModel.from_module(copy, pair, device)
+    model = TracedModel.from_module(copy_on_cpu(module), example(batches[0]), device)
+    with torch.no_grad():
+        require_logits(model.graph_module(batches[0]), len(batches[0]))
     outputs = OutputCollector(model.output_sites, len(batches), seed)
     statistics = capture(model.graph_module, model.sites, batches, SAMPLED_POSITIONS, seed, collectors=[outputs])
     return Calibration(model, statistics, outputs.statistics(), batches, seed, state_hash(module))

@@ -61,6 +61,13 @@ def _require_unwrapped(module: nn.Module) -> None:
             raise InputError(f"module: its part {path} is in {wrapper}; put the original part in its place")
 
 
+def require_logits(result: Tensor, images: int) -> None:
+    """Raise InputError unless the ``result`` of the module for so many ``images`` is logits [B, classes]."""
+    if result.ndim != 2 or len(result) != images:
+        said = f"returns {list(result.shape)} for {images} images"
+        raise InputError(f"module: {said}; it must return logits [B, classes], so wrap it in a module that does")
+
+
 def example(images: Tensor) -> Tensor:
     """Make a batch of two from the first of ``images``, on the CPU, for tracing: torch.export specializes a batch of one."""
     return images[:1].cpu().expand(2, *images.shape[1:]).clone()

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import dataclass
+from textwrap import shorten
 
 import torch
 from torch import Tensor, nn
@@ -65,12 +66,16 @@ class TracedModel:
 
 
 def _require_row_per_image(model: nn.Module, graph_module: GraphModule, example: Tensor) -> None:
+    name, advice = type(model).__name__, "use flatten(1) or squeeze((2, 3)) in place of squeeze(), which removes the axis of the batch too"
+    try:
+        with torch.no_grad():
+            found = model(example[:1].clone()).shape
+    except Exception as error:  # of any kind: the model is the user's
+        raise InputError(f"{name}: runs on two images, but not on one ({shorten(str(error), 200)}); {advice}") from error
     (result,) = graph_module.graph.output_node().all_input_nodes
-    with torch.no_grad():
-        found, expected = graph_module(example[:1].clone()).shape, (1, *shape_of(result)[1:])
+    expected = (1, *shape_of(result)[1:])
     if found != expected:
-        said = f"returns {list(found)} for one image, not {list(expected)}"
-        raise InputError(f"{type(model).__name__}: {said}; keep the axis of images, as flatten(1) and squeeze((2, 3)) do")
+        raise InputError(f"{name}: for one image it returns {list(found)}, not {list(expected)}; {advice}")
 
 
 def move_graph(graph_module: GraphModule, device: str) -> None:
