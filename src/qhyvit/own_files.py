@@ -1,9 +1,11 @@
-"""Reading of files that only this project writes."""
+"""Checks of input files, and reading of those that only this project writes."""
 
 import csv
 import json
+import os
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,31 @@ def of_another_kind(describe: Callable[[str], str]) -> Iterator[None]:
         raise InputError(describe(said_by(error))) from error
 
 
-def written_by(path: Path, writer: str) -> AbstractContextManager[None]:
-    """Raise InputError for all errors in the block by which ``path`` shows that ``writer`` has not written it."""
-    return of_another_kind(lambda said: f"{path}: not written by {writer} ({said}); give a file that is")
+@contextmanager
+def written_by(path: Path, writer: str) -> Iterator[None]:
+    """Raise InputError for a ``path`` that is no regular file, and for errors in the block that show another writer."""
+    require_regular(path)
+    with of_another_kind(lambda said: f"{path}: not written by {writer} ({said}); give a file that is"):
+        yield
+
+
+def require_regular(path: Path) -> None:
+    """Raise InputError for an input that is there and no regular file: reading a pipe may wait forever. A missing file passes."""
+    if said := irregular(path):
+        raise InputError(f"{path}: is {said}; give a regular file")
+
+
+def irregular(path: Path) -> str:
+    """Say what ``path`` is instead of a regular file; "" if it is one, or is missing."""
+    try:
+        mode = path.stat().st_mode
+    except ValueError:  # a name that no file can have
+        return ""
+    except OSError as error:
+        return f"a link that leads to no file ({error.strerror})" if os.path.lexists(path) else ""
+    if stat.S_ISDIR(mode):
+        return "no file, but an empty path or the current folder" if path == Path() else "a folder, no file"
+    return "" if stat.S_ISREG(mode) else "no regular file, but a pipe, a device or a socket"
 
 
 def require(holds: bool, what: str) -> None:

@@ -54,11 +54,40 @@ def test_image_of_16_bits_is_the_same_picture_as_with_8(tmp_path, kind):
 
 @pytest.mark.parametrize(
     ("dtype", "said"),
-    [(np.float32, r"floating-point numbers \(mode F\)"), (np.int32, r"integers of 32 bits \(mode I\)")],
+    [(np.float32, r"floating-point numbers \(mode F\)"), (np.int32, "signed integers")],
 )
 def test_image_of_unknown_range_is_refused_by_name(tmp_path, dtype, said):
     Image.fromarray(RAMP[None].astype(dtype)).save(tmp_path / "image.tif")
     with pytest.raises(InputError, match=rf"image\.tif: its pixels are {said}, whose range is unknown; save it with 8 or 16 bits$"):
+        read_image(tmp_path / "image.tif")
+
+
+def write_tiff(path, values, bits, photometric=1, sample_format=1):
+    """Write one row of grey values as TIFF, by the specification: 258 BitsPerSample, 262 PhotometricInterpretation, 339 SampleFormat."""
+    packed = np.array([int(digit) for value in values for digit in f"{value:0{bits}b}"], np.uint8)
+    content = np.packbits(packed.reshape(-1, 16), axis=1)
+    content = (content if bits != 16 else content[:, ::-1]).tobytes()  # values of two whole bytes are little-endian
+    width = len(values)
+    entries = {256: width, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 200, 277: 1, 278: 1, 279: len(content), 339: sample_format}
+    directory = struct.pack("<H", len(entries)) + b"".join(
+        struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, entry) for tag, entry in entries.items()
+    )
+    path.write_bytes((b"II*\0" + struct.pack("<I", 8) + directory).ljust(200, b"\0") + content)
+
+
+@pytest.mark.parametrize(
+    ("bits", "photometric", "expected"),
+    [(8, 1, range(256)), (8, 0, range(255, -1, -1)), (12, 1, range(256)), (16, 1, range(256)), (16, 0, range(255, -1, -1))],
+)
+def test_grey_tiff_is_scaled_by_its_bits_and_inverted_where_white_is_zero(tmp_path, bits, photometric, expected):
+    write_tiff(tmp_path / "image.tif", [value << (bits - 8) for value in range(256)], bits, photometric)
+    np.testing.assert_array_equal(np.asarray(read_image(tmp_path / "image.tif"))[0, :, 0], expected)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiff_of_signed_integers_is_refused(tmp_path, bits):
+    write_tiff(tmp_path / "image.tif", range(256), bits, sample_format=2)
+    with pytest.raises(InputError, match=r"image\.tif: its pixels are signed integers, whose range is unknown; save it with 8 or 16 bits$"):
         read_image(tmp_path / "image.tif")
 
 

@@ -85,10 +85,14 @@ HEADER = "split,filename,label,pixels_sha256,offset,size\n"
     [
         (f"{HEADER}calibration,../private.png,0,0,,\n", r"'\.\./private\.png' leads out of "),
         ("filename,label\n000.png,0\n", r"not written by `qhyvit fetch images` \(KeyError: .*; give a file that is"),
+        (f"{HEADER}calibration,000.png,0,0,,\ncalibration,./000.png,1,0,,\n", r"not written by .*it lists an image twice"),
+        (f"{HEADER}calibration,000.png,2,0,,\n", r"label 2 of .*000\.png is outside 0\.\.1; write the manifest again by"),
+        (f"{HEADER}calibration,000.png,-1,0,,\n", r"label -1 of .*000\.png is outside 0\.\.1"),
+        (f"{HEADER}evaluation,000.png,0,0,,\n", r"lists no calibration images; write it again by `qhyvit fetch images`$"),
         ("", r"not written by `qhyvit fetch images` \(EmptyDataError: "),
         (None, r"not written by `qhyvit fetch images` \(FileNotFoundError: "),
     ],
-    ids=["outside", "other-table", "empty", "missing"],
+    ids=["outside", "other-table", "twice", "other-label", "negative-label", "other-split", "empty", "missing"],
 )
 def test_manifest_of_another_writer_is_refused(folder, tmp_path, content, message):
     if content is not None:

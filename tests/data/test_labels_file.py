@@ -30,6 +30,10 @@ def folder(tmp_path):
         (f"005.png,{'1' * 5000}\n", "is not a whole number"),
         ("005.png,²\n", "is not a whole number"),
         ("005.png\n", r"not a CSV file .*\(line 2 has fewer values than the header has columns\)"),
+        ("000.png,0\n./000.png,1\n", r"'\./000\.png' is listed twice, in lines 2 and 3; keep one of them"),
+        ("000.png,0\n.//000.png,0\n", r"'\.//000\.png' is listed twice, in lines 2 and 3"),
+        ("000.png,0,1\n", r"line 2 has more values than the header has columns"),
+        (",0\n", "line 2 has no file name"),
         ('005.png,0\n"001.png,1\n', "not a CSV file with the columns filename and label"),
     ],
 )
@@ -40,13 +44,31 @@ def test_row_without_one_label_is_named_with_its_line(folder, rows, message):
     assert "\n" not in str(refused.value)
 
 
+def test_link_to_another_image_of_the_folder_is_refused(folder):
+    (folder / "link.png").symlink_to("000.png")
+    (folder / "labels.csv").write_text(f"{HEADER}000.png,0\nlink.png,1\n")
+    with pytest.raises(InputError, match=r"link\.png: the same file as .*000\.png, by way of a link; keep one of them$"):
+        read_entries(folder, 2)
+
+
+def test_links_to_one_file_of_a_store_are_images(folder, tmp_path):
+    """Equal images of a folder that DVC has linked to its cache."""
+    (folder / "000.png").rename(tmp_path / "stored")
+    for name in ("a.png", "b.png"):
+        (folder / name).symlink_to(tmp_path / "stored")
+    (folder / "labels.csv").write_text(f"{HEADER}a.png,0\nb.png,1\n")
+    assert [entry.path.name for entry in read_entries(folder, 2)] == ["a.png", "b.png"]
+
+
 def test_missing_image_is_named_with_its_line_in_the_file(folder):
     (folder / "labels.csv").write_text(HEADER + "005.png,0\nzebra.png,1\n000.png,1\n")
     with pytest.raises(InputError, match=r"zebra\.png: missing, but listed in .*labels\.csv \(line 3\); "):
         read_entries(folder, 2)
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfef\x00", b"filename;label\n000.png;0\n", b"label\n0\n", b""])
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfef\x00", b"filename;label\n000.png;0\n", b"label\n0\n", b"filename,label,label\n000.png,0,1\n", b""]
+)
 def test_file_without_the_columns_is_refused(folder, content):
     (folder / "labels.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"labels\.csv: not a CSV file with the columns filename and label \(.*\); write it so"):

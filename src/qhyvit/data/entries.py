@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT, TiffImageFile
 
 from qhyvit.data.dvc import how_to_repair
 from qhyvit.errors import InputError
+from qhyvit.own_files import require_regular
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others, such as EPS, may start programs
 
 UNKNOWN_RANGES = {"F": "floating-point numbers", "I": "integers of 32 bits"}  # by mode of Pillow
+SIGNED, WHITE_IS_ZERO = 2, 0  # values of TIFF's SampleFormat and PhotometricInterpretation
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,15 @@ def path_below(folder: Path, filename: str, source: Path) -> Path:
 def read_image(path: Path, part: tuple[int, int] | None = None) -> Image.Image:
     """Read the image of an entry's ``path`` and ``part`` as RGB.
 
-    Of 16-bit values, the upper 8 bits are kept. Raises InputError if the image is damaged, has more pixels than Pillow allows, is of none
-    of `FORMATS`, or has values without a known range: floating-point numbers, or integers of 32 bits.
+    Of values of 12 or 16 bits, the upper 8 are kept. Raises InputError if the image is no regular file, is damaged, has more pixels than
+    Pillow allows, is of none of `FORMATS`, or has values without a known range: floating-point numbers, integers that are signed or have
+    32 bits.
     """
+    require_regular(path if part is None else path.parent)
     try:
         with path.open("rb") if part is None else _read_part(path.parent, *part) as file, Image.open(file, formats=FORMATS) as image:
-            return _to_rgb(image, path)
+            _refuse_unknown_range(image, path)
+            return _to_rgb(image)
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -59,15 +65,36 @@ def read_bytes(entry: Entry) -> bytes:
     return entry.path.read_bytes() if entry.part is None else _read_part(entry.path.parent, *entry.part).getvalue()
 
 
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert an image to RGB. Pillow itself clips grey values of more than 8 bits at 255."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # both from 0 to 65,535
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in UNKNOWN_RANGES:
-        raise InputError(
-            f"{path}: its pixels are {UNKNOWN_RANGES[image.mode]} (mode {image.mode}), whose range is unknown; save it with 8 or 16 bits"
-        )
+    if _is_deep(image):
+        return Image.fromarray(_upper_8_bits(image)).convert("RGB")
     return image.convert("RGB")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Tell if grey values are from 0 to 4,095 or to 65,535."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+
+
+def _upper_8_bits(image: Image.Image) -> np.ndarray:
+    """Return grey values [H, W] as uint8. Pillow leaves those of a TIFF as its bits and its photometric interpretation have them."""
+    values = np.asarray(image)
+    if not isinstance(image, TiffImageFile):
+        return (values >> 8).astype(np.uint8)
+    bits, *_ = image.tag_v2.get(BITSPERSAMPLE, (16,))
+    grey = (values >> (bits - 8)).astype(np.uint8)
+    return 255 - grey if image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO else grey
+
+
+def _refuse_unknown_range(image: Image.Image, path: Path) -> None:
+    if isinstance(image, TiffImageFile) and SIGNED in image.tag_v2.get(SAMPLEFORMAT, ()):
+        said = "signed integers"
+    elif image.mode in UNKNOWN_RANGES and not _is_deep(image):
+        said = f"{UNKNOWN_RANGES[image.mode]} (mode {image.mode})"
+    else:
+        return
+    raise InputError(f"{path}: its pixels are {said}, whose range is unknown; save it with 8 or 16 bits")
 
 
 def _read_part(archive: Path, offset: int, size: int) -> BytesIO:

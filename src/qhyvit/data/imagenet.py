@@ -21,7 +21,7 @@ from scipy.io import loadmat
 from qhyvit.data.entries import Entry
 from qhyvit.data.tar import Member
 from qhyvit.errors import InputError
-from qhyvit.own_files import said_by
+from qhyvit.own_files import require_regular, said_by
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
@@ -149,6 +149,7 @@ def _files(archive: tarfile.TarFile, pattern: str) -> Iterator[tuple[re.Match[st
 @contextmanager
 def _named_faults(archive: Path) -> Iterator[None]:
     """Raise InputError for any fault of an archive."""
+    require_regular(archive)
     try:
         yield
     except FileNotFoundError as error:

@@ -1,5 +1,6 @@
 """Folder of images with a `labels.csv` (columns filename, label) next to them, or with one subfolder per class."""
 
+import os
 from pathlib import Path
 
 from qhyvit.data.dvc import how_to_restore
@@ -7,6 +8,7 @@ from qhyvit.data.entries import Entry, path_below
 from qhyvit.data.labels_file import read_labels
 from qhyvit.errors import InputError
 from qhyvit.files import is_file
+from qhyvit.own_files import irregular, require_regular
 
 LABELS = "labels.csv"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -15,11 +17,13 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 def read_entries(folder: Path, classes: int) -> list[Entry]:
     """List the images of a folder: with `labels.csv` sorted by file name, else by class and file name.
 
-    Raises InputError for a malformed `labels.csv` (see `read_labels`), an image that is missing or not below ``folder``, and
-    for folders of more or fewer than ``classes`` classes.
+    Raises InputError for a malformed `labels.csv` (see `read_labels`), an image that is missing, not below ``folder``, no regular file, or
+    listed twice by way of a link, and for folders of more or fewer than ``classes`` classes.
     """
     labels = folder / LABELS
-    return _read_labels(labels, classes) if labels.exists() else _read_classes(folder, classes)
+    entries = _read_labels(labels, classes) if os.path.lexists(labels) else _read_classes(folder, classes)
+    _refuse_same_file(folder, [entry.path for entry in entries])
+    return entries
 
 
 def class_names(folder: Path) -> list[str]:
@@ -33,6 +37,8 @@ def _read_labels(source: Path, classes: int) -> list[Entry]:
     entries = []
     for row in read_labels(source, classes):
         path = path_below(source.parent, row.name, source)
+        if said := irregular(path):
+            raise InputError(f"{path}: is {said}, but listed in {source} (line {row.line}); put an image there, or delete its line")
         if not is_file(path):
             raise InputError(f"{path}: missing, but listed in {source} (line {row.line}); {how_to_restore(path)}, or delete its line")
         entries.append(Entry(path, row.label))
@@ -60,3 +66,14 @@ def _images(folder: Path) -> list[Path]:
     if not images:
         raise InputError(f"{folder}: has no images ({', '.join(SUFFIXES)}); add some or remove the folder")
     return images
+
+
+def _refuse_same_file(folder: Path, images: list[Path]) -> None:
+    """Raise InputError for two paths that lead to one file in ``folder``. Links to a store elsewhere may share a file of equal images."""
+    first: dict[tuple[int, int], Path] = {}
+    for path in images:
+        require_regular(path)
+        status = path.stat()
+        other = first.setdefault((status.st_dev, status.st_ino), path)
+        if other is not path and path.resolve() == other.resolve() and path.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{path}: the same file as {other}, by way of a link; keep one of them")

@@ -4,9 +4,12 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from qhyvit.errors import InputError
+from qhyvit.own_files import require_regular
 
 COLUMNS = "filename", "label"
 WHOLE_NUMBER = re.compile(r"-?\d{1,9}", re.ASCII)
@@ -24,29 +27,47 @@ class LabelledFile:
 def read_labels(source: Path, classes: int) -> list[LabelledFile]:
     """Read the rows, sorted by name.
 
-    Raises InputError for a file without the two columns, a row without one of them, a file name that is listed twice, and a label that is
-    no whole number in [0, ``classes``).
+    Raises InputError for a file without the two columns, a row without one of them, a file name that is listed twice, however it is
+    written (``./a.png``), and a label that is no whole number in [0, ``classes``).
     """
-    rows: dict[str, LabelledFile] = {}
+    require_regular(source)
+    rows: dict[Path, LabelledFile] = {}
     for name, label, line in _read(source):
-        if name in rows:
-            raise InputError(f"{source}: {name!r} is listed twice, in lines {rows[name].line} and {line}; keep one of them")
-        rows[name] = LabelledFile(name, _checked(label, f"{source}: label {label!r} of {name} (line {line})", classes), line)
-    return [rows[name] for name in sorted(rows)]
+        path = Path(name)
+        if path in rows:
+            raise InputError(f"{source}: {name!r} is listed twice, in lines {rows[path].line} and {line}; keep one of them")
+        rows[path] = LabelledFile(name, _checked(label, f"{source}: label {label!r} of {name} (line {line})", classes), line)
+    return sorted(rows.values(), key=attrgetter("name"))
 
 
 def _read(source: Path) -> Iterator[tuple[str, str, int]]:
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            if missing := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
-                raise ValueError(f"there is no column {' nor '.join(missing)}")
+            _require_columns(list(reader.fieldnames or ()))
             for row in reader:
-                if row["filename"] is None or row["label"] is None:
-                    raise ValueError(f"line {reader.line_num} has fewer values than the header has columns")
+                _require_values(row, reader.line_num)
                 yield row["filename"], row["label"], reader.line_num
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{source}: not a CSV file with the columns filename and label ({error}); write it so") from error
+
+
+def _require_columns(header: list[str]) -> None:
+    """Raise ValueError unless each column is there once."""
+    if missing := [column for column in COLUMNS if column not in header]:
+        raise ValueError(f"there is no column {' nor '.join(missing)}")
+    if doubled := [column for column in COLUMNS if header.count(column) > 1]:
+        raise ValueError(f"there are two columns {' and '.join(doubled)}")
+
+
+def _require_values(row: dict[str | None, Any], line: int) -> None:
+    """Raise ValueError for a row with fewer or more values than columns, or without a name."""
+    if row["filename"] is None or row["label"] is None:
+        raise ValueError(f"line {line} has fewer values than the header has columns")
+    if any(row.get(None, ())):
+        raise ValueError(f"line {line} has more values than the header has columns")
+    if not row["filename"]:
+        raise ValueError(f"line {line} has no file name")
 
 
 def _checked(label: str, described: str, classes: int) -> int:

@@ -55,17 +55,34 @@ def check_images(dataset: Dataset, entries: list[tuple[Split, Entry]]) -> pd.Dat
 
 
 def read_manifest(dataset: Dataset, path: Path, split: Split) -> list[Entry]:
-    """List the images of one split as `write_manifest` found them. Raises InputError for any other file."""
+    """List the images of one split as `write_manifest` found them.
+
+    Raises InputError for any other file, for one without images of the split, and for labels that ``dataset`` does not have.
+    """
     place = place_of(dataset, split)
     with written_by(path, "`qhyvit fetch images`"):
         table = pd.read_csv(path, dtype=DTYPES, keep_default_na=False, na_values={"offset": [""], "size": [""]})[COLUMNS]
         require(isinstance(table.index, pd.RangeIndex), "its rows have more values than its header")
         require(bool((table.offset.isna() == table["size"].isna()).all()), "it has an offset without a size")
         require(not bool((table[["offset", "size"]] < 0).any(axis=None)), "it has a part before the start of its archive")
-        return [
+        entries = [
             Entry(path_below(place, filename, path), label, pixels, None if pd.isna(offset) else (offset, size))
             for _, filename, label, pixels, offset, size in table[table.split == split].itertuples(index=False)
         ]
+        require(len({entry.path for entry in entries}) == len(entries), "it lists an image twice")
+    if not entries:
+        raise InputError(f"{path}: lists no {split} images; write it again by `qhyvit fetch images`")
+    _refuse_other_labels(dataset, path, entries)
+    return entries
+
+
+def _refuse_other_labels(dataset: Dataset, path: Path, entries: list[Entry]) -> None:
+    for entry in entries:
+        if not 0 <= entry.label < dataset.classes:
+            raise InputError(
+                f"{path}: label {entry.label} of {entry.path} is outside 0..{dataset.classes - 1}; write the manifest again by"
+                " `qhyvit fetch images`, or correct dataset.classes"
+            )
 
 
 def _row(split: Split, place: Path, entry: Entry) -> tuple[Split, str, int, str, int | None, int | None]:

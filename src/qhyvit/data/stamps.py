@@ -16,7 +16,7 @@ from qhyvit.data import imagenet
 from qhyvit.data.entries import Entry
 from qhyvit.data.labelled_folder import LABELS
 from qhyvit.files import atomic_write, file_sha256, is_file
-from qhyvit.own_files import FAULTS
+from qhyvit.own_files import FAULTS, require_regular
 
 FIRST, WEIGHTS = "first", "weights"
 
@@ -30,7 +30,8 @@ class Stamp(NamedTuple):
 
     @classmethod
     def of(cls, path: Path, *, hashed: bool = True) -> "Stamp":
-        """Return the state of a file, whose time is taken before its hash."""
+        """Return the state of a file, whose time is taken before its hash. Raises InputError if it is no regular file."""
+        require_regular(path)
         status = path.stat()
         return cls(status.st_size, status.st_mtime_ns, file_sha256(path) if hashed else "")
 
