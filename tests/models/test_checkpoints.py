@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from qhyvit.errors import InputError
 from qhyvit.models.checkpoints import convert_checkpoint
@@ -67,7 +68,14 @@ def test_prefixes_of_wrappers_are_removed(convert, prefix):
         ({"epoch": 3}, "holds no tensors; save the state dict"),
         ({"model": {}}, "holds no tensors"),
         ({"w": torch.ones(1), "module.w": torch.zeros(1)}, "has a name with and without the prefix of a wrapper"),
-        ({"w": torch.eye(2).to_sparse()}, "'w' is a sparse or quantized tensor; save it as a dense one"),
+        ({"w": torch.eye(2).to_sparse()}, "'w' is a sparse, quantized or nested tensor, not a dense one"),
+        ({"w": torch.nested.nested_tensor([torch.ones(1)], layout=torch.jagged)}, "'w' is a sparse, quantized or nested tensor"),
+        ({"w": torch.ones(2, device="meta")}, r"'w' is a tensor without values \(device meta\)"),
+        ({"w": torch.ones(1, dtype=torch.complex128)}, "'w' is a tensor of complex128, a type that safetensors does not have"),
+        ({"w": torch.ones(1).expand(10**12)}, "'w' is an expanded tensor of 4,000,000,000,000 bytes, more than the checkpoint holds"),
+        ({"\ud800": torch.ones(1)}, r"'\\ud800' is a name that safetensors cannot have"),
+        ({"__metadata__": torch.ones(1)}, "'__metadata__' is a name that safetensors cannot have"),
+        ({"params": of(1)}, r"'params' is of type dict, no named tensor; .* looked for \(state_dict_ema, model_ema, state_dict, model\)"),
     ],
 )
 def test_checkpoint_without_a_plain_state_dict_is_refused(convert, tmp_path, content, message):
@@ -75,6 +83,25 @@ def test_checkpoint_without_a_plain_state_dict_is_refused(convert, tmp_path, con
         convert(content)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "net.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file; correct the path$"),
+        (b"", r"cannot be opened safely \(it is empty\); save its state dict"),
+        (
+            pickle.dumps(nn.Linear(1, 1), protocol=2),
+            r"cannot be opened safely \(UnpicklingError: Unsupported global: GLOBAL [^\x1b]*default\.\);",
+        ),
+    ],
+    ids=["missing", "empty", "module"],
+)
+def test_file_that_is_no_checkpoint_is_named_with_the_reason(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "net.pth").write_bytes(content)
+    with pytest.raises(InputError, match=rf"net\.pth: {message}"):
+        convert_checkpoint(tmp_path / "net.pth", tmp_path / "net.safetensors")
 
 
 def test_a_checkpoint_becomes_safetensors(tmp_path):

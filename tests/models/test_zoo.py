@@ -48,9 +48,45 @@ def test_missing_weights_are_refused(model, tmp_path):
 
 
 def test_folder_is_no_file_of_weights(model, tmp_path):
-    with pytest.raises(InputError, match="a folder, no file of weights; name a safetensors file") as error:
+    with pytest.raises(InputError, match="is a folder, no file; give a regular file") as error:
         load_weights(model, tmp_path)
     assert str(error.value).startswith(f"{tmp_path}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("0.weight", torch.int8), ("0.weight", torch.uint8), ("1.bias", torch.bool), ("1.running_mean", torch.complex64)],
+)
+def test_tensor_of_another_type_than_the_models_is_refused(tmp_path, name, dtype):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    state = network.state_dict()
+    save_file(state | {name: torch.ones_like(state[name], dtype=dtype)}, tmp_path / "weights.safetensors")
+    type_name = str(dtype).removeprefix("torch.")
+    with pytest.raises(InputError, match=rf"weights\.safetensors: {name} is of type {type_name}, the model's of float32; give weights"):
+        load_weights(network, tmp_path / "weights.safetensors")
+
+
+def test_names_with_the_prefix_of_a_wrapper_lead_to_the_command_that_removes_it(model, tmp_path):
+    save_file({f"module.{name}": tensor for name, tensor in model.state_dict().items()}, tmp_path / "weights.safetensors")
+    with pytest.raises(InputError, match=r"names have the prefix of a wrapper, which `qhyvit fetch checkpoint` removes from those of a"):
+        load_weights(model, tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "fix"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-5]), "replace it with an intact copy"),
+        (lambda path: path.write_bytes(b""), "replace it with an intact copy"),
+        (lambda path: torch.save({}, path), "`qhyvit fetch checkpoint` converts a checkpoint of PyTorch to one"),
+    ],
+    ids=["cut", "empty", "pytorch"],
+)
+def test_fix_of_a_damaged_file_is_not_that_of_a_checkpoint(model, tmp_path, damage, fix):
+    path = tmp_path / "weights.safetensors"
+    save_file(model.state_dict(), path)
+    damage(path)
+    with pytest.raises(InputError, match=rf"weights\.safetensors: not a safetensors file, or damaged \(.*\); {fix}$"):
+        load_weights(model, path)
 
 
 @pytest.mark.parametrize(

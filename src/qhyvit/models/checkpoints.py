@@ -1,7 +1,9 @@
 """Conversion of PyTorch checkpoints, as training code of many kinds writes them, to safetensors."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -11,8 +13,11 @@ from torch import Tensor
 
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
+from qhyvit.own_files import require_regular
 
 STATE_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")  # averaged weights come first, as timm has it
+LARGEST_REPEATED = 2**30  # bytes of a tensor that its file does not hold, but repeats values of another shape
+ADVICE = re.compile(r".*WeightsUnpickler error:|Please (use|file) .*|Check the documentation .*", re.DOTALL)  # on how to open any file
 
 
 def convert_checkpoint(checkpoint: Path, path: Path) -> str:
@@ -20,7 +25,8 @@ def convert_checkpoint(checkpoint: Path, path: Path) -> str:
 
     The state dict is the first of `STATE_KEYS` that is there, or the checkpoint itself, of which numbers and texts are left out. Prefixes
     of wrappers (``module.``, ``_orig_mod.``) are removed from the names. Only tensors and plain containers are unpickled. Raises InputError
-    for a checkpoint that holds anything else or no state dict, and for a state dict that holds anything but dense tensors.
+    for a file that is missing, a checkpoint that holds anything else or no state dict, and a state dict that holds anything but dense
+    tensors of types that safetensors has.
     """
     content = _unpickle(checkpoint)
     if not isinstance(content, Mapping):
@@ -38,21 +44,42 @@ def convert_checkpoint(checkpoint: Path, path: Path) -> str:
 
 
 def _unpickle(checkpoint: Path) -> Any:
+    require_regular(checkpoint)
     try:
         return torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{checkpoint}: no such file; correct the path") from error
     except Exception as error:  # torch raises whatever the unpickler met
-        said = " ".join(str(error).split())[:200]
+        said = shorten(f"{type(error).__name__}: {ADVICE.sub('', str(error))}", 200) if checkpoint.stat().st_size else "it is empty"
         raise InputError(f"{checkpoint}: cannot be opened safely ({said}); save its state dict alone and convert that") from error
 
 
 def _require_tensors(checkpoint: Path, state: Mapping[Any, Any]) -> None:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise InputError(f"{checkpoint}: {name!r} is {_kind(value)}, no named tensor; save the state dict of the network alone")
-        if value.layout != torch.strided or value.is_quantized:
-            raise InputError(f"{checkpoint}: {name!r} is a sparse or quantized tensor; save it as a dense one")
+            raise InputError(
+                f"{checkpoint}: {name!r} is {_kind(value)}, no named tensor; save the state dict of the network alone, or under a key that"
+                f" is looked for ({', '.join(STATE_KEYS)})"
+            )
+        if said := _why_not_written(name, value):
+            raise InputError(f"{checkpoint}: {name!r} is {said}; change or remove it, and save the state dict again")
     if not state:
         raise InputError(f"{checkpoint}: holds no tensors; save the state dict of the network and convert that")
+
+
+def _why_not_written(name: str, tensor: Tensor) -> str:
+    """Say why safetensors cannot have a named tensor; "" if it can."""
+    if name == "__metadata__" or name.encode(errors="ignore").decode() != name:
+        return "a name that safetensors cannot have"
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        return "a sparse, quantized or nested tensor, not a dense one"
+    if tensor.is_meta:
+        return "a tensor without values (device meta)"
+    if tensor.dtype == torch.complex128:
+        return "a tensor of complex128, a type that safetensors does not have"
+    if tensor.nbytes > max(LARGEST_REPEATED, tensor.untyped_storage().nbytes()):
+        return f"an expanded tensor of {tensor.nbytes:,} bytes, more than the checkpoint holds"
+    return ""
 
 
 def _kind(value: object) -> str:

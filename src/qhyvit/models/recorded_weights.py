@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from qhyvit.config.loading import Config, read_yaml
 from qhyvit.errors import InputError
 from qhyvit.files import file_sha256
+from qhyvit.own_files import require_regular
 from qhyvit.provenance import Provenance
 
 SHOWN = 12  # digits of a hash in a message
@@ -22,6 +23,7 @@ def require_pinned(config: Config, model: str) -> None:
 
 def read_pins(lock: Path) -> dict[str, str]:
     """Return the hashes of weights in the file ``lock`` by path, none if it is not there. Raises InputError for any other file."""
+    require_regular(lock)
     return (read_yaml(lock, PINS) if lock.exists() else None) or {}
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.data import create_transform, resolve_data_config
+from timm.models import clean_state_dict
 from torch import Tensor, nn
 
 from qhyvit.config.dataset import Dataset
@@ -19,6 +20,9 @@ from qhyvit.data.labelled_images import Transform
 from qhyvit.errors import InputError
 from qhyvit.models.image_size import fit_attention_to_size, fitted, load_state
 from qhyvit.models.values import require_finite
+from qhyvit.own_files import require_regular
+
+OF_PYTORCH = (b"PK", b"\x80\x02")  # first bytes of checkpoints that `torch.save` writes, today and formerly
 
 
 def build(spec: Model, classes: int, size: int | None = None) -> nn.Module:
@@ -69,27 +73,46 @@ def _size_argument(spec: Model, size: int | None) -> dict[str, int]:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a safetensors state dict into ``model``; all keys and shapes must fit.
+    """Load a safetensors state dict into ``model``; all keys and shapes must fit, and floating-point tensors must be so in both.
 
     Raises InputError for a missing file, a folder, a file of another format (pickles are never opened), weights that do not fit, and values
     that are not finite or no variances.
     """
-    if path.is_dir():
-        raise InputError(f"{path}: a folder, no file of weights; name a safetensors file")
-    try:
-        state = load_file(path)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such weights; correct the path, or fetch them with `qhyvit fetch weights`") from error
-    except SafetensorError as error:
-        raise InputError(
-            f"{path}: not a safetensors file ({error}); `qhyvit fetch checkpoint` converts a checkpoint of PyTorch to one"
-        ) from error
+    state = _read_state(path)
+    _refuse_other_types(model, state, path)
     try:
         load_state(model, {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()})
     except RuntimeError as error:
         said = _differences(model.state_dict(), fitted(model, state)) or " ".join(str(error).split())
         raise InputError(f"{path}: does not fit the model ({said}); correct the weights, the model, or its number of classes") from error
     require_finite(model, str(path))
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    require_regular(path)
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such weights; correct the path, or fetch them with `qhyvit fetch weights`") from error
+    except SafetensorError as error:
+        with path.open("rb") as file:
+            of_pytorch = file.read(2) in OF_PYTORCH
+        fix = "`qhyvit fetch checkpoint` converts a checkpoint of PyTorch to one" if of_pytorch else "replace it with an intact copy"
+        raise InputError(f"{path}: not a safetensors file, or damaged ({error}); {fix}") from error
+
+
+def _refuse_other_types(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Raise InputError for complex numbers where the model has real ones, and for integers where it has floating-point numbers."""
+    for name, own in model.state_dict().items():
+        found = state.get(name, own)
+        if (found.is_complex() and not own.is_complex()) or (own.is_floating_point() and not found.is_floating_point()):
+            raise InputError(
+                f"{path}: {name} is of type {_type(found)}, the model's of {_type(own)}; give weights that are floating-point numbers"
+            )
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
@@ -105,6 +128,8 @@ def _differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
     if reshaped:
         first = reshaped[0]
         said.append(f"{len(reshaped)} have another shape, first {first}: {list(state[first].shape)} instead of {list(own[first].shape)}")
+    if own.keys() & clean_state_dict(dict(state)).keys() > own.keys() & state.keys():
+        said.append("names have the prefix of a wrapper, which `qhyvit fetch checkpoint` removes from those of a PyTorch checkpoint")
     return "; ".join(said)
 
 
