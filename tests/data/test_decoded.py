@@ -112,6 +112,14 @@ def test_damaged_file_is_refused(entries, tmp_path, damage, message):
     assert len(list(Batches(decode(entries, TRANSFORM, tmp_path), 3, range(7)))) == 3
 
 
+def test_folder_that_cannot_be_made_is_named(entries, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        InputError, match=r"file/decoded: no folder in which files can be made \(Not a directory\); give another, or make it"
+    ):
+        decode(entries, TRANSFORM, tmp_path / "file/decoded")
+
+
 def test_disk_without_room_is_refused_before_anything_is_written(entries, tmp_path, monkeypatch):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(decoded.shutil, "disk_usage", lambda _: usage(2_000))

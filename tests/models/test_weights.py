@@ -32,6 +32,15 @@ def test_a_repository_that_cannot_be_is_named(tmp_path):
         weights.download(HubSource(hub="../.."), tmp_path / "net.safetensors")
 
 
+def test_folder_in_which_no_lock_can_be_made_is_named(tmp_path):
+    (tmp_path / "net.safetensors").touch()
+    (tmp_path / "reports/weights.lock.guard").mkdir(parents=True)
+    with pytest.raises(
+        InputError, match=r"reports: no folder in which files can be made \(Is a directory\); give another, or make it one$"
+    ):
+        weights.pin_hash(tmp_path / "net.safetensors", Path("net.safetensors"), tmp_path / "reports/weights.lock.yaml")
+
+
 def test_weights_with_another_hash_than_recorded_are_refused(tmp_path):
     path, lock = tmp_path / "net.safetensors", tmp_path / "weights.lock.yaml"
     path.write_bytes(b"abc")

@@ -22,13 +22,13 @@ import numpy as np
 import pandas as pd
 import PIL
 import torch
-from filelock import FileLock
 from timm.data.transforms import MaybeToTensor
 from torch import Tensor
 from torchvision.transforms import Compose, ToTensor
 
 from qhyvit.data.entries import Entry, read_checked
 from qhyvit.data.labelled_images import Transform
+from qhyvit.data.locks import locked
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.own_files import of_another_kind
@@ -79,12 +79,11 @@ class Batches:
 def decode(entries: list[Entry], transform: Transform, folder: Path) -> DecodedImages:
     """Return the checked images of ``entries`` decoded, from a file in ``folder``, which is made if it is not there.
 
-    Raises InputError for a file that is damaged, and if there is no room for it.
+    Raises InputError for a file that is damaged, for a ``folder`` that cannot be written, and if there is no room for it.
     """
     geometry, values = _split(transform)
     path = folder / f"{_key(entries, geometry)}.npy"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock")):
         if not path.exists():
             _remove_left_over(path)
             _write(path, entries, geometry)

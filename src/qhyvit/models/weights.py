@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 import yaml
-from filelock import FileLock
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from qhyvit.config.models import HubSource
+from qhyvit.data.locks import locked
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write, file_sha256
 from qhyvit.models.recorded_weights import read_pins
@@ -28,11 +28,10 @@ def download(source: HubSource, path: Path) -> None:
 def pin_hash(path: Path, configured: Path, lock: Path) -> None:
     """Record the sha256 of ``path`` in the YAML file ``lock``, under its ``configured`` path, unless one is recorded already.
 
-    Raises InputError if the recorded hash is different.
+    Raises InputError if the recorded hash is different, and if the folder of ``lock`` cannot be written.
     """
     found = file_sha256(path)
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock.with_suffix(".guard")):
+    with locked(lock.with_suffix(".guard")):
         hashes = read_pins(lock)
         recorded = hashes.setdefault(str(configured), found)
         if recorded != found:
