@@ -15,6 +15,9 @@ import sys
 import time
 from pathlib import Path
 
+from qhyvit.config.loading import load_config
+from qhyvit.errors import InputError
+
 LOCK = Path(".snakemake/run.lock")
 SLURM_LOGS = Path("logs/slurm")  # as profiles/slurm has it, which names the jobs too
 SLURM_JOB = re.compile(r"qhyvit_[0-9a-f-]{36}")
@@ -23,7 +26,7 @@ SLURM_JOB = re.compile(r"qhyvit_[0-9a-f-]{36}")
 def main() -> None:
     """Take the lock, unlock Snakemake, and replace this process by Snakemake with the given arguments."""
     for path in configuration_files(sys.argv[1:]):
-        require_text(path)
+        check_configuration(path)
     LOCK.parent.mkdir(exist_ok=True)
     descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT)
     try:
@@ -46,14 +49,13 @@ def configuration_files(arguments: list[str]) -> list[Path]:
     return list(parser.parse_known_args(arguments)[0].configfile)
 
 
-def require_text(path: Path) -> None:
-    """Exit with one line for a configuration file that cannot be read as UTF-8: Snakemake ends in a traceback there."""
+def check_configuration(path: Path) -> None:
+    """Exit with one line for a configuration file at fault: Snakemake writes several, some without the file, or ends in a traceback."""
+    sys.path.insert(0, str(Path.cwd()))  # where `python -m snakemake` finds the modules of users' networks too
     try:
-        path.read_text(encoding="utf-8")
-    except OSError as error:
-        sys.exit(f"{path}: cannot be read ({error.strerror}); give the path of a configuration file")
-    except UnicodeDecodeError as error:
-        sys.exit(f"{path}: not UTF-8 ({error}); save it in this encoding")
+        load_config(path, allow_unset_env=True)
+    except InputError as error:
+        sys.exit(str(error))
 
 
 def cancel_orphans() -> None:
