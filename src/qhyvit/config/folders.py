@@ -28,7 +28,7 @@ def _fault(folder: Path, experiment: Experiment) -> str | None:
         return "is or contains the folder of the run"
     images = {f"dataset.{key}": expand_env(getattr(experiment.dataset, key)) for key in ("calibration", "evaluation")}
     for name, place in ({name: Path(name) for name in PROJECT} | images).items():
-        if _contains(place, folder):
+        if _contains(place, folder) and not _contains(place, Path()):  # images next to the configuration leave no other place
             return f"is or lies in {name}, which holds other files"
     return None
 
