@@ -16,6 +16,7 @@ from qhyvit.config.methods import METHODS, Method, find_method
 from qhyvit.config.models import MODELS, Model, find_model, require_rgb
 from qhyvit.config.yaml_loader import parse_yaml
 from qhyvit.errors import InputError
+from qhyvit.own_files import require_regular
 
 T = TypeVar("T")
 
@@ -139,6 +140,7 @@ def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> Any:
 
 
 def _parsed(path: Path) -> Any:
+    require_regular(path)
     try:
         return parse_yaml(path.read_text(encoding="utf-8"))
     except InputError as error:
