@@ -209,11 +209,16 @@ def test_missing_file_is_named_in_one_line(qhyvit, project):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("config/config.yaml/images.csv", "File exists: 'config/config.yaml'; correct the path, or run the command that writes the file"),
-        ("config", " -> 'config'; correct the path, or run the command that writes the file"),
+        ("config/config.yaml/images.csv", "images.csv: cannot be written (Not a directory); give another path"),
+        ("config", "config: is a folder; give the path of a file"),
+        (".", ".: is a folder; give the path of a file"),
+        ("/dev/null", "/dev/null: is no regular file; give the path of a file"),
+        ("loop", "loop: cannot be written (Too many levels of symbolic links); give another path"),
+        ("long" * 100, "long: cannot be written (File name too long); give another path"),
     ],
 )
-def test_path_that_cannot_be_written_is_named_in_one_line(qhyvit, path, message):
+def test_path_that_cannot_be_written_is_named_in_one_line(qhyvit, project, path, message):
+    (project / "loop").symlink_to("loop")
     code, lines = qhyvit(*FETCH_IMAGES[:-1], path)
     assert code == 2
     (line,) = lines
@@ -280,6 +285,7 @@ def test_every_module_of_commands_is_a_command():
         "qhyvit.cli.forwarding",
         "qhyvit.cli.lazy",
         "qhyvit.cli.options",
+        "qhyvit.cli.paths",
         "qhyvit.cli.experiment",
         "qhyvit.cli.task",
         "qhyvit.cli.inputs",

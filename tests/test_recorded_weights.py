@@ -71,7 +71,10 @@ def run_execute():
 
 COMMANDS = {
     "challenges": (CALIBRATION, lambda: challenges(CONFIG, MODEL, CALIBRATION, OUT, OUT, OUT)),
-    "quantize": (CALIBRATION, lambda: quantize(CONFIG, MODEL, "minmax", "partial", "w4a4", IMAGES, CALIBRATION, OUT, OUT)),
+    "quantize": (
+        CALIBRATION,
+        lambda: quantize(CONFIG, MODEL, "minmax", "partial", "w4a4", IMAGES, CALIBRATION, OUT, OUT.with_suffix(".csv")),
+    ),
     "recalibrate": (CALIBRATION, lambda: recalibrate(CONFIG, MODEL, "qhyvit", "w4a4", IMAGES, CALIBRATION, OUT)),
     "predict": (QUANTIZED, lambda: predict(CONFIG, MODEL, IMAGES, 1, OUT, [QUANTIZED])),
     "evaluate": (QUANTIZED, lambda: run_evaluate([QUANTIZED])),

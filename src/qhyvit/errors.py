@@ -17,17 +17,27 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         line = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in message)
         left_out = f" [{len(line) - LONGEST:,} characters] "
-        super().__init__(line if len(line) <= LONGEST else line[: LONGEST - KEPT] + left_out + line[-KEPT:])
+        self.line = line if len(line) <= LONGEST else line[: LONGEST - KEPT] + left_out + line[-KEPT:]
+        super().__init__(self.line)
+
+    def __str__(self) -> str:
+        """Return the line; torch.fx adds others to the arguments of errors in the graphs that it runs."""
+        return self.line
 
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+MISPLACED = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 class UnwritableError(InputError):
-    """Output that cannot be written to ``path``: its disk is full or fails, or its folder cannot be written, as an errno ``code`` says."""
+    """Output that cannot be written to ``path``, as an errno ``code`` says.
+
+    Its disk is full or fails, its folder cannot be written, or no file can have this path.
+    """
 
     def __init__(self, path: Path | str, code: int) -> None:
         self.path, self.code = Path(path), code
         fix = "make its folder writable, or give another" if code in CLOSED else "free space there, or give another folder"
+        fix = "give another path" if code in MISPLACED else fix
         super().__init__(f"{path}: cannot be written ({os.strerror(code)}); {fix}")

@@ -1,17 +1,18 @@
 """Files and folders that are written whole or not at all, and hashes of files.
 
-A disk that is full or fails, and a folder that cannot be written, raise UnwritableError, which names the file or folder.
+A disk that is full or fails, a folder that cannot be written, and a path that no file can have raise UnwritableError, which names the path.
 """
 
 import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from qhyvit.errors import CLOSED, FULL, InputError, UnwritableError
+from qhyvit.errors import CLOSED, FULL, MISPLACED, InputError, UnwritableError
 
 FAILED = FULL | {errno.EIO}
 STREAM_FAILED = "iostream error"  # all that C++ says
@@ -19,19 +20,47 @@ STREAM_FAILED = "iostream error"  # all that C++ says
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to ``path``; it takes the place of ``path`` only when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Yield a temporary path next to ``path``; it takes the place of ``path`` only when the block ends without an error.
+
+    Of a link, it takes the place of the file at its end. Raises InputError for a path of anything but a file.
+    """
+    target = target_of(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with _writing(path, temporary):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             temporary.touch()  # libraries say less of a folder that cannot be written
             mode = temporary.stat().st_mode
             yield temporary
             temporary.chmod(mode)  # safetensors leaves files that only their owner may read
-            temporary.replace(path)
+            temporary.replace(target)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def target_of(path: Path) -> Path:
+    """Return the file that a write to ``path`` writes, at the end of its links. Raises InputError for anything but a file."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = stat.S_IFREG
+    except OSError as error:
+        raise UnwritableError(path, error.errno or errno.EIO) from error
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path}: is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}; give the path of a file")
+    return path.resolve() if path.is_symlink() else path
+
+
+def require_writable(path: Path) -> None:
+    """Raise InputError if the file ``path`` cannot be written, as far as that shows before it is."""
+    place = target_of(path).absolute().parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise UnwritableError(path, errno.ENOTDIR)
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UnwritableError(path, errno.EACCES)
 
 
 @contextmanager
@@ -57,8 +86,9 @@ def _why_unwritable(error: Exception, path: Path, temporary: Path) -> int | None
         return next((code for code in FAILED if os.strerror(code) in said), errno.EIO if STREAM_FAILED in said else None)
     names = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
     ours = any(name.is_relative_to(temporary) or path.is_relative_to(name) for name in names)
-    concerns = (error.errno in FAILED and (ours or not names)) or (error.errno in CLOSED and ours)
-    return error.errno if concerns else None
+    code = errno.ENOTDIR if error.errno == errno.EEXIST else error.errno  # a file is where a folder has to be
+    concerns = (code in FAILED and (ours or not names)) or (code in CLOSED | MISPLACED and ours)
+    return code if concerns else None
 
 
 def file_sha256(path: Path) -> str:

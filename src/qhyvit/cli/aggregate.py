@@ -17,7 +17,11 @@ def aggregate(
     config: options.Config,
     results: Annotated[list[Path], typer.Argument(help="Files written by `qhyvit evaluate`, FP32 included.")],
     images: options.Images,
-    output: Annotated[Path, typer.Option(help="Folder for results.csv, correct.csv and metrics.json.")],
+    output: Annotated[
+        Path,
+        options.Written(("/results.csv", "/correct.csv", "/metrics.json")),
+        typer.Option(help="Folder for results.csv, correct.csv and metrics.json."),
+    ],
     stamps: options.Stamps = None,
     state: options.State = FIRST,
 ) -> None:

@@ -22,9 +22,9 @@ def challenges(
     config: options.Config,
     model: options.Model,
     calibration: options.Calibration,
-    output: Annotated[Path, typer.Option(help="CSV file for range and zero-point overflow of each activation.")],
-    channels: Annotated[Path, typer.Option(help="CSV file for the range of each channel.")],
-    summary: Annotated[Path, typer.Option(help="JSON file for counts and shares of the whole network.")],
+    output: Annotated[Path, options.Written(), typer.Option(help="CSV file for range and zero-point overflow of each activation.")],
+    channels: Annotated[Path, options.Written(), typer.Option(help="CSV file for the range of each channel.")],
+    summary: Annotated[Path, options.Written(), typer.Option(help="JSON file for counts and shares of the whole network.")],
     threads: options.Threads = 1,
 ) -> None:
     """Measure what makes a network hard to quantize: channel ranges, zero-point overflow, norms, residual branches."""
@@ -33,7 +33,7 @@ def challenges(
     dataset = settings.experiment.dataset
     network = build(settings.models[model], dataset.classes, dataset.input_size)
     statistics, record = load_statistics(calibration)
-    require_calibrated(settings, model, record, calibration)
+    require_calibrated(settings, model, record, calibration, images=None)
     try:
         measured = measure_challenges(network, example_input(network, dataset), statistics)
     except InputError as error:

@@ -8,6 +8,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from qhyvit.cli import options
 from qhyvit.cli.console import wide_console
 from qhyvit.reporting.claims import CAPTION, CLAIMS, claims_table, compare, read_claims
 from qhyvit.reporting.write import write_table
@@ -17,7 +18,11 @@ FORMATS = ("csv", "md", "tex")
 
 def claims(
     file: Annotated[Path, typer.Option(help="Claims with the conditions of their verdicts.")] = CLAIMS,
-    output: Annotated[Path, typer.Option(help="File to write, without suffix: .csv, .md and .tex are added.")] = Path("reports/claims"),
+    output: Annotated[
+        Path,
+        options.Written((".csv", ".md", ".tex"), read_with="verify"),
+        typer.Option(help="File to write, without suffix: .csv, .md and .tex are added."),
+    ] = Path("reports/claims"),
     verify: Annotated[
         Path | None, typer.Option(help="Reports of a new run: compare the values with a tolerance with those of them, and write nothing.")
     ] = None,

@@ -40,7 +40,7 @@ ENGINES = {"model.xml": "OpenVINO", "model.onnx": "ONNX Runtime"}
 def convert(
     model: Annotated[str, typer.Option(help="Model of timm, or of config/models.yaml if that file is there.")],
     images: Annotated[Path, typer.Option(help="Folder of images, at any depth; 32 of them calibrate, and the report is on others.")],
-    output: Annotated[Path, typer.Option(help="Folder to write; it must not be there yet.")],
+    output: Annotated[Path, options.Written(folder=True), typer.Option(help="Folder to write; it must not be there yet.")],
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="Weights of the model, safetensors (`qhyvit fetch checkpoint` converts others); default: the published ones."),
@@ -61,7 +61,7 @@ def convert(
     report.html. Accuracy is in the report if the folder of its images has one subfolder per class.
     """
     torch.set_num_threads(threads)
-    if output.exists():
+    if output.exists() or output.is_symlink():
         raise InputError(f"{output}: already there; give another folder, or remove it")
     load_preset(method), parse_bits(bits)
     calibration, held_out = _split(images, evaluation, seed)

@@ -29,8 +29,12 @@ def evaluate(
     config: options.Config,
     model: options.Model,
     images: options.Images,
-    output: Annotated[list[Path], typer.Option(help="JSON file to write; one per --quantized, in the same order.")],
-    logits: Annotated[Path, typer.Option(help="Logits of the FP32 network: written without --quantized, read with it.")],
+    output: Annotated[list[Path], options.Written(), typer.Option(help="JSON file to write; one per --quantized, in the same order.")],
+    logits: Annotated[
+        Path,
+        options.Written(read_with="quantized"),
+        typer.Option(help="Logits of the FP32 network: written without --quantized, read with it."),
+    ],
     quantized: options.Quantized = None,
     shard: Annotated[
         list[Path] | None,

@@ -1,6 +1,8 @@
 """Command `execute`."""
 
 import json
+from collections.abc import Iterable
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +15,13 @@ from torch import Tensor
 from qhyvit.cli import options
 from qhyvit.cli.experiment import load_experiment
 from qhyvit.config.base import parse_bits
-from qhyvit.config.deployment import ENGINES
+from qhyvit.config.deployment import ENGINES, PEER_BITS, PEER_FORMATS, SUFFIXES
 from qhyvit.config.loading import Config
 from qhyvit.data.decoded import Batches, DecodedImages, decode
 from qhyvit.data.labelled_images import Transform
 from qhyvit.data.manifest import read_manifest
 from qhyvit.deploy.engines import Engine, load_engine
+from qhyvit.deploy.verification import SiteCheck
 from qhyvit.errors import InputError
 from qhyvit.evaluation.agreement import agreement
 from qhyvit.evaluation.evaluation_set import BATCH_SIZE, input_files
@@ -31,8 +34,8 @@ from qhyvit.files import atomic_write
 from qhyvit.models.loading import load_model
 from qhyvit.models.recorded_weights import require_calibrated, require_pinned
 from qhyvit.models.zoo import build, make_transform
-from qhyvit.own_files import written_by
-from qhyvit.provenance import provenance
+from qhyvit.own_files import require, written_by
+from qhyvit.provenance import Provenance, provenance
 from qhyvit.quantizers.serialization import load_parameters, load_quantizers
 
 DISTURBED_IMAGES = 500
@@ -47,7 +50,7 @@ def execute(
     images: options.Images,
     exported: Annotated[Path, typer.Option(help="File written by `qhyvit export` or `qhyvit peer`.")],
     logits: Annotated[Path, typer.Option(help="Logits of the FP32 network, written by `qhyvit evaluate`.")],
-    output: Annotated[Path, typer.Option(help="JSON file to write.")],
+    output: Annotated[Path, options.Written(), typer.Option(help="JSON file to write.")],
     simulated: Annotated[Path | None, typer.Option(help="One of --quantized: the file that was exported.")] = None,
     checks: Annotated[Path | None, typer.Option(help="File written by `qhyvit export --checks`; needed with --simulated.")] = None,
     quantized: options.Quantized = None,
@@ -60,15 +63,24 @@ def execute(
     torch.set_num_threads(1)
     if (simulated is None) != (checks is None) or simulated not in (None, *(quantized or [])):
         raise InputError("--simulated needs --checks, and has to be one of --quantized; give all three or none")
-    settings = load_experiment(config, model)
+    if method in PEER_FORMATS and (bits, exported.suffix) != (PEER_BITS, SUFFIXES[PEER_FORMATS[method]]):
+        raise InputError(
+            f"{exported}: {method} writes {SUFFIXES[PEER_FORMATS[method]]} files of {PEER_BITS} alone; give its file and --bits"
+        )
+    settings = load_experiment(config, model, None if method in PEER_FORMATS else method)
     require_pinned(settings, model)
+    weight_bits, activation_bits = parse_bits(bits)
+    site_difference = None
+    if simulated is not None and checks is not None:
+        quantizers, record = load_quantizers(simulated)
+        _require_run(record, simulated, method, (weight_bits, activation_bits), seed)
+        site_difference = _site_difference(checks, quantizers, simulated)
     engine = load_engine(exported, threads=1)
     name = ENGINES[exported.suffix]
     preprocessing = settings.experiment.dataset.preprocessing
     found, labels = _run(settings, model, engine, images)
     reference = read_reference(logits, found, labels, input_files(settings, model, images, []), preprocessing)
     correct = top1_correct(found, labels)
-    weight_bits, activation_bits = parse_bits(bits)
     result = {
         "dataset": settings.experiment.dataset.name,
         "model": model,
@@ -90,22 +102,48 @@ def execute(
             {"engine": f"{name} {version(name)}"},
         ),
     }
-    if simulated is not None and checks is not None:
+    if simulated is not None:
         inputs = input_files(settings, model, images, quantized or [])
         expected = merge_shards(shard or [], inputs, preprocessing).logits[(quantized or []).index(simulated)]
         disturbed = _run_disturbed(settings, model, simulated, images)
         noise = agreement(expected[: len(disturbed)], disturbed)
-        with written_by(checks, "`qhyvit export`"):
-            result["site_difference"] = float(pd.read_csv(checks).difference.max())
+        result |= {"site_difference": site_difference}
         result |= agreement(expected, found) | {f"noise_{name}": noise[name] for name in ("agreement", "median_difference")}
     with atomic_write(output) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
 
 
+def _require_run(record: Provenance, path: Path, method: str, bits: tuple[int, int], seed: int) -> None:
+    """Raise InputError if the quantizers with ``record``, from ``path``, are of another run, or not in mode partial."""
+    with written_by(path, "`qhyvit quantize`"):
+        run, own_seed = record["settings"], record["calibrated"]["settings"]["seed"]
+        own = {"method": run["method"], "mode": run["mode"], "bits": parse_bits(run["bits"]), "seed": own_seed}
+    stated = {"method": method, "mode": "partial", "bits": bits, "seed": seed}
+    for name, value in own.items():
+        if value != stated[name]:
+            raise InputError(f"{path}: has {name} {_shown(value)}, not {_shown(stated[name])}; give the quantizers of the exported run")
+
+
+def _shown(value: object) -> str:
+    return f"w{value[0]}a{value[1]}" if isinstance(value, tuple) else str(value)
+
+
+def _site_difference(checks: Path, sites: Iterable[str], simulated: Path) -> float:
+    """Return the largest difference of a site in ``checks``. Raises InputError unless its sites are among those of ``simulated``."""
+    with written_by(checks, "`qhyvit export --checks`"):
+        table = pd.read_csv(checks)
+        require(list(table.columns) == [field.name for field in fields(SiteCheck)] and len(table) > 0, "it has no checks of sites")
+        differences = table.difference.astype(float)
+        require(bool(differences.between(0, float("inf"), inclusive="left").all()), "it has differences that are no numbers")
+    if other := sorted(set(table.site) - set(sites)):
+        raise InputError(f"{checks}: its site {other[0]} is none of {simulated}; give the checks of the export of that file")
+    return float(differences.max())
+
+
 def _run_disturbed(settings: Config, model: str, quantized: Path, images: Path) -> Tensor:
     """Return the logits of the disturbed simulation of the first evaluation images."""
     quantizers, record = load_quantizers(quantized)
-    require_calibrated(settings, model, record.get("calibrated", {}), quantized)
+    require_calibrated(settings, model, record.get("calibrated", {}), quantized, images)
     loaded = load_model(settings, model)
     decoded = _decoded(settings, images, loaded.transform)
     simulation = DisturbedSimulation(loaded.traced.with_parameters(load_parameters(quantized)), quantizers)

@@ -23,8 +23,12 @@ def export(
     model: options.Model,
     images: options.Images,
     quantized: Annotated[Path, typer.Option(help="File written by `qhyvit quantize`.")],
-    output: Annotated[Path, typer.Option(help="File to write: .xml for OpenVINO, with the weights next to it as .bin, or .onnx.")],
-    checks: Annotated[Path | None, typer.Option(help="CSV file to write: form and difference from the simulator of each site.")] = None,
+    output: Annotated[
+        Path, options.Written(), typer.Option(help="File to write: .xml for OpenVINO, with the weights next to it as .bin, or .onnx.")
+    ],
+    checks: Annotated[
+        Path | None, options.Written(), typer.Option(help="CSV file to write: form and difference from the simulator of each site.")
+    ] = None,
     keep: Annotated[list[str] | None, typer.Option(help="Site that stays FP32, as `qhyvit inspect` names it; repeatable.")] = None,
     threads: options.Threads = 1,
 ) -> None:
@@ -34,7 +38,7 @@ def export(
     """
     torch.set_num_threads(threads)
     settings, (quantizers, record) = load_experiment(config, model), load_quantizers(quantized)
-    require_calibrated(settings, model, record.get("calibrated", {}), quantized)
+    require_calibrated(settings, model, record.get("calibrated", {}), quantized, images)
     loaded = load_model(settings, model)
     if not quantizers.keys() <= {site.name for site in loaded.traced.sites} | {site.name for site in loaded.traced.output_sites}:
         raise InputError(f"{quantized}: its sites are not those of {model}; give quantizers of this model")

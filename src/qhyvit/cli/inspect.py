@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from qhyvit.analysis.sensitivity import COSTS
+from qhyvit.cli import options
 from qhyvit.cli.console import wide_console
 from qhyvit.config.loading import read_yaml
 from qhyvit.config.models import MODELS, find_model
@@ -29,8 +30,8 @@ CLASSES = 1000
 def inspect(
     model: Annotated[str, typer.Argument(help="Model of the models file or of timm.")],
     models: Annotated[Path | None, typer.Option(help="Models file, YAML; default: config/models.yaml if it is there.")] = None,
-    output: Annotated[Path | None, typer.Option("--json", help="JSON file for the description.")] = None,
-    svg: Annotated[Path | None, typer.Option(help="SVG file for a drawing of the sites and bridge blocks.")] = None,
+    output: Annotated[Path | None, options.Written(), typer.Option("--json", help="JSON file for the description.")] = None,
+    svg: Annotated[Path | None, options.Written(), typer.Option(help="SVG file for a drawing of the sites and bridge blocks.")] = None,
     sensitivity: Annotated[Path | None, typer.Option(help="File written by `qhyvit sensitivity`, to show with the sites.")] = None,
 ) -> None:
     """Show the quantization sites, bridge blocks and norms of a network, and the products that stay FP32."""

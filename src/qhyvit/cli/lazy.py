@@ -16,9 +16,10 @@ class LazyCommand(TyperCommand):
         self.function = function
 
     def load(self) -> Any:
-        """Import the module and return the command made from its function."""
+        """Import the module and return the command made from its function, which checks its paths first."""
         app = typer.Typer(add_completion=False)
-        app.command(self.name)(getattr(import_module(self.module), self.function))
+        checked = import_module("qhyvit.cli.paths").with_checked_paths
+        app.command(self.name)(checked(getattr(import_module(self.module), self.function)))
         return typer.main.get_command(app)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:

@@ -33,7 +33,7 @@ def quantize(
     images: options.Images,
     calibration: options.Calibration,
     output: options.Output,
-    errors: Annotated[Path, typer.Option(help="CSV file for the error of each site.")],
+    errors: Annotated[Path, options.Written(), typer.Option(help="CSV file for the error of each site.")],
     partial: Annotated[
         Path | None, typer.Option(help="File written by the same method in partial mode; full mode keeps its quantizers and adds to them.")
     ] = None,
@@ -59,7 +59,7 @@ def quantize(
     quantizers, changed = find_quantization(task, mode, operands, checkpoint)
     with atomic_write(errors) as temporary:
         site_errors(task, quantizers, changed).to_csv(temporary, index=False, float_format="%.6g")
-    save_quantizers(output, quantizers, record, changed)
+        save_quantizers(output, quantizers, record, changed)  # if it fails, there are no errors either
     checkpoint.remove()
 
 

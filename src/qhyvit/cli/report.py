@@ -6,6 +6,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
+from qhyvit.cli import options
 from qhyvit.cli.inputs import find_entry
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
@@ -20,7 +21,7 @@ def report(
     tables: Annotated[
         list[str], typer.Argument(metavar="NAME=CSV...", help="Tables by name, for example accuracy=reports/tables/accuracy.csv.")
     ],
-    output: Annotated[Path, typer.Option(help="HTML file to write.")],
+    output: Annotated[Path, options.Written(), typer.Option(help="HTML file to write.")],
 ) -> None:
     """Make one HTML page of tables that sort and filter in a browser, offline."""
     text = page("Tables", [_section(table) for table in tables])

@@ -45,7 +45,7 @@ def sensitivity(
         require(type(seed) is int and type(count) is int, "it has no seed or number of images")
     if mode != "partial":
         raise InputError(f"{quantized}: quantized in mode {mode!r}; give a network quantized in mode 'partial'")
-    require_calibrated(settings, model, calibrated, quantized)
+    require_calibrated(settings, model, calibrated, quantized, images)
     loaded = load_model(settings, model)
     there = read_manifest(experiment.dataset, images, "calibration")
     used = {entry.path for entry in calibration_entries(experiment, images, seed, min(count, len(there)))}

@@ -15,7 +15,9 @@ def table(
     config: options.Config,
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(TABLES)}.")],
     output: Annotated[
-        Path, typer.Option(help="File to write, without suffix: .csv, and where the table has them .md and .tex, are added.")
+        Path,
+        options.Written((".csv", ".md", ".tex")),
+        typer.Option(help="File to write, without suffix: .csv, and where the table has them .md and .tex, are added."),
     ],
     inputs: Input = None,
 ) -> None:

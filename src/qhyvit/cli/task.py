@@ -10,7 +10,6 @@ from qhyvit.config.loading import Config
 from qhyvit.data.calibration_set import calibration_entries, load_batches, load_images
 from qhyvit.data.manifest import read_manifest
 from qhyvit.errors import InputError
-from qhyvit.files import file_sha256
 from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.models.loading import load_model
 from qhyvit.models.recorded_weights import require_calibrated
@@ -26,19 +25,12 @@ def load_task(config: Config, model: str, method: str, bits: str, images: Path, 
     """
     weight_bits, activation_bits = parse_bits(bits)
     statistics, calibrated = load_statistics(calibration)
-    require_calibrated(config, model, calibrated, calibration)
+    require_calibrated(config, model, calibrated, calibration, images)
     with written_by(calibration, CALIBRATE):
         seed, drawn, positions = (calibrated["settings"][name] for name in ("seed", "images", "sampled_positions"))
         require(type(seed) is int and isinstance(drawn, list), "it has no seed or images")
         require(positions is None or type(positions) is int, "it has no number of positions")
-        made_from = calibrated["inputs"]["images"], calibrated["settings"]["preprocessing"], calibrated["settings"]["batch_size"]
     experiment = config.experiment
-    with written_by(images, "`qhyvit fetch images`"):
-        stated = file_sha256(images), experiment.dataset.preprocessing, experiment.calibration.batch_size
-    if made_from != stated:
-        raise InputError(
-            f"{calibration}: made from another manifest than {images}, or with other preprocessing or batches; calibrate again"
-        )
     loaded = load_model(config, model)
     if statistics.keys() != {site.name for site in loaded.traced.sites}:
         raise InputError(f"{calibration}: its sites are not those of {model}; give the calibration of this model")

@@ -22,8 +22,10 @@ def train(
     config: options.Config,
     model: options.Model,
     data: Annotated[Path, typer.Option(help="Folder written by `qhyvit fetch cifar10`.")],
-    output: options.Output,
-    report: Annotated[Path, typer.Option(help="JSON file for the accuracy on the test images outside the final evaluation set.")],
+    output: Annotated[Path, options.Written(weights=True), typer.Option(help="File to write.")],
+    report: Annotated[
+        Path, options.Written(), typer.Option(help="JSON file for the accuracy on the test images outside the final evaluation set.")
+    ],
     threads: options.Threads = 2,
 ) -> None:
     """Train a model from scratch and write its weights in half precision; resumes after an interruption."""

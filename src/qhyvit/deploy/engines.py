@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from types import ModuleType
 from typing import Any
 
@@ -45,11 +46,22 @@ class Engine:
 
 
 def load_engine(path: Path, threads: int | None = None) -> Engine:
-    """Compile an exported file, .xml or .onnx, with ``threads`` threads, all cores by default. Raises InputError for any other file."""
+    """Compile an exported file, .xml or .onnx, with ``threads`` threads, all cores by default.
+
+    Raises InputError for any other file, and for a damaged one.
+    """
     module = find_engine(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; write it with `qhyvit export`")
-    return Engine(path, module.compile_model(path, threads))
+    if path.suffix == ".xml" and not path.with_suffix(".bin").is_file():
+        raise InputError(f"{path.with_suffix('.bin')}: no such file, and {path} has its weights there; put it there, or export again")
+    try:
+        return Engine(path, module.compile_model(path, threads))
+    except InputError:
+        raise
+    except Exception as error:  # of any kind: each engine has several
+        said = shorten(str(error).strip().rpartition("\n")[2], 200)
+        raise InputError(f"{path}: damaged, or not written by `qhyvit export` or `qhyvit peer` ({said}); export again") from error
 
 
 def find_engine(path: Path) -> ModuleType:

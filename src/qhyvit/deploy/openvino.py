@@ -99,7 +99,7 @@ def fused_wrongly(sites: Sequence[Site]) -> set[str]:
 def save(model: Any, path: Path) -> None:
     """Write ``path``, an .xml file, and the weights next to it as .bin; the .xml comes last, so that it is never without weights."""
     openvino = import_extra("openvino")
-    with atomic_write(path) as temporary, TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    with atomic_write(path) as temporary, TemporaryDirectory(dir=temporary.parent, prefix=f".{path.name}.") as folder:
         written = Path(folder, path.name)
         openvino.save_model(model, written, compress_to_fp16=False)
         written.with_suffix(".bin").replace(path.with_suffix(".bin"))

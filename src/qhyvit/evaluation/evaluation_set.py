@@ -1,6 +1,6 @@
 """Logits of the FP32 network or of quantized networks on the evaluation images of an experiment, on all of them or on one shard."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -27,16 +27,16 @@ def predict_images(config: Config, model: str, images: Path, quantized: list[Pat
     """Run ``model`` with the quantizers of each file in ``quantized``, or the FP32 network if there is none.
 
     ``images`` is the manifest; ``shard`` is the number of a shard, from 1, None for all evaluation images. Raises InputError for quantizers
-    of another model or of other weights, and for logits that are not finite.
+    of another model, of other weights or of another calibration, and for logits that are not finite.
     """
     device = choose_device(config.experiment.device)
-    found = {path: _load(config, model, path, device) for path in quantized}
+    found = [(path, _load(config, model, path, device, images)) for path in quantized]
     loaded = load_model(config, model, device)
     traced = loaded.traced
     _check_sites(found, traced, model)
-    networks = [
-        traced.with_parameters(load_parameters(path, device)).with_quantizers(quantizers) for path, quantizers in found.items()
-    ] or [traced.graph_module]
+    networks = [traced.with_parameters(load_parameters(path, device)).with_quantizers(quantizers) for path, quantizers in found] or [
+        traced.graph_module
+    ]
     entries = read_manifest(config.experiment.dataset, images, "evaluation")
     part = range(len(entries)) if shard is None else shard_of(len(entries), shard, config.experiment.evaluation.shards, BATCH_SIZE)
     decoded = decode(entries, loaded.transform, config.experiment.decoded)
@@ -46,15 +46,15 @@ def predict_images(config: Config, model: str, images: Path, quantized: list[Pat
     return Predictions(logits, labels, device)
 
 
-def _load(config: Config, model: str, path: Path, device: str) -> Quantizers:
+def _load(config: Config, model: str, path: Path, device: str, images: Path) -> Quantizers:
     quantizers, record = load_quantizers(path, device)
-    require_calibrated(config, model, record.get("calibrated", {}), path)
+    require_calibrated(config, model, record.get("calibrated", {}), path, images)
     return quantizers
 
 
-def _check_sites(quantized: Mapping[Path, Quantizers], traced: TracedModel, model: str) -> None:
+def _check_sites(quantized: Sequence[tuple[Path, Quantizers]], traced: TracedModel, model: str) -> None:
     names = {site.name for site in traced.sites} | {site.name for site in traced.output_sites}
-    for path, quantizers in quantized.items():
+    for path, quantizers in quantized:
         if not quantizers.keys() <= names:
             raise InputError(f"{path}: its sites are not those of {model}; give quantizers of this model")
 
