@@ -206,25 +206,6 @@ def test_missing_file_is_named_in_one_line(qhyvit, project):
     assert "none.pt" in line
 
 
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        ("config/config.yaml/images.csv", "images.csv: cannot be written (Not a directory); give another path"),
-        ("config", "config: is a folder; give the path of a file"),
-        (".", ".: is a folder; give the path of a file"),
-        ("/dev/null", "/dev/null: is no regular file; give the path of a file"),
-        ("loop", "loop: cannot be written (Too many levels of symbolic links); give another path"),
-        ("long" * 100, "long: cannot be written (File name too long); give another path"),
-    ],
-)
-def test_path_that_cannot_be_written_is_named_in_one_line(qhyvit, project, path, message):
-    (project / "loop").symlink_to("loop")
-    code, lines = qhyvit(*FETCH_IMAGES[:-1], path)
-    assert code == 2
-    (line,) = lines
-    assert line.endswith(message)
-
-
 def test_missing_program_is_named_as_a_program(qhyvit, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     code, lines = qhyvit("diff", "--config", "config/config.yaml")

@@ -38,6 +38,7 @@ def qhyvit(tmp_path, monkeypatch, capfd):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
     (tmp_path / "link").symlink_to("cal")
+    (tmp_path / "loop").symlink_to("loop")
     os.mkfifo("pipe")
     before = sorted(tmp_path.rglob("*"))
 
@@ -103,6 +104,28 @@ def test_paths_that_cannot_be_meant_are_refused_before_any_work(qhyvit, argument
     (line,) = lines
     assert line.startswith(f"qhyvit: {message}")
     assert re.search(r"; give (another|the) ", line)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("config/config.yaml/images.csv", "config/config.yaml/images.csv: cannot be written (Not a directory); give another path"),
+        ("config", "config: is a folder; give the path of a file"),
+        (".", ".: is a folder; give the path of a file"),
+        ("/dev/null", "/dev/null: is no regular file; give the path of a file"),
+        ("loop", "loop: cannot be written (Too many levels of symbolic links); give another path"),
+        ("long" * 100, f"{'long' * 100}: cannot be written (File name too long); give another path"),
+    ],
+)
+def test_path_that_cannot_be_written_is_named_in_one_line(qhyvit, path, message):
+    assert qhyvit(*FETCH, "--output", path) == (2, [f"qhyvit: {message}"])
+
+
+def test_bits_have_one_form():
+    command = next(parameter.values[0] for parameter in COMMANDS if parameter.id == "quantize")
+    arguments = [*QUANTIZE[1:], "--output", "o", "--errors", "e"]
+    context = command.make_context("quantize", [argument.replace("w4a4", "W4A4") for argument in arguments])
+    assert context.params["bits"] == "w4a4"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -214,3 +214,33 @@ def test_folder_that_another_process_makes_is_left_alone(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         assert (first / "file").exists()
     assert (tmp_path / "output/file").exists()
+
+
+@pytest.mark.parametrize("end", ["there", "dangling"])
+def test_link_is_followed(tmp_path, end):
+    (tmp_path / "there").touch()
+    (tmp_path / "link").symlink_to(end)
+    with atomic_write(tmp_path / "link") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / end).read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("folder", "is a folder; give the path of a file"),
+        ("pipe", "is no regular file; give the path of a file"),
+        ("file/below", "cannot be written (Not a directory); give another path"),
+        ("long" * 63, "cannot be written (File name too long); give another path"),
+    ],
+)
+def test_path_of_what_is_no_file_is_named_and_left(tmp_path, name, said):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError) as raised, atomic_write(tmp_path / name):
+        pytest.fail("the work is begun")
+    assert str(raised.value) == f"{tmp_path / name}: {said}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "pipe"]
+    assert not (tmp_path / "pipe").is_file()

@@ -1,11 +1,13 @@
 """Weights that are replaced between two commands: one line in every command that reads what was made from the former ones."""
 
+import errno
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPOSITORY, TINY_EXPERIMENT, TINY_MODEL, write_data, write_weights
+from conftest import REPOSITORY, TINY_EXPERIMENT, TINY_MODEL, write_data, write_images, write_weights
 from safetensors.torch import load_file, save_file
 
 from qhyvit.cli.calibrate import calibrate
@@ -20,13 +22,13 @@ from qhyvit.cli.predict import predict
 from qhyvit.cli.quantize import quantize
 from qhyvit.cli.recalibrate import recalibrate
 from qhyvit.cli.sensitivity import sensitivity
-from qhyvit.errors import InputError
+from qhyvit.errors import InputError, UnwritableError
 from qhyvit.files import file_sha256
 
 MODEL, CONFIG, IMAGES, OUT = "tiny_hybrid", Path("config.yaml"), Path("images.csv"), Path("out")
 WEIGHTS, FP32 = Path("data/weights/tiny_hybrid.safetensors"), Path("fp32.safetensors")
 CALIBRATION, QUANTIZED = Path("calibration.safetensors"), Path("quantized.safetensors")
-EXPORTED = Path("nncf.xml")
+EXPORTED, ERRORS, CHECKS = Path("nncf.xml"), Path("out.csv"), Path("checks.csv")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ COMMANDS = {
     "challenges": (CALIBRATION, lambda: challenges(CONFIG, MODEL, CALIBRATION, OUT, OUT, OUT)),
     "quantize": (
         CALIBRATION,
-        lambda: quantize(CONFIG, MODEL, "minmax", "partial", "w4a4", IMAGES, CALIBRATION, OUT, OUT.with_suffix(".csv")),
+        lambda: quantize(CONFIG, MODEL, "minmax", "partial", "w4a4", IMAGES, CALIBRATION, OUT, ERRORS),
     ),
     "recalibrate": (CALIBRATION, lambda: recalibrate(CONFIG, MODEL, "qhyvit", "w4a4", IMAGES, CALIBRATION, OUT)),
     "predict": (QUANTIZED, lambda: predict(CONFIG, MODEL, IMAGES, 1, OUT, [QUANTIZED])),
@@ -132,3 +134,76 @@ def test_same_weights_in_a_new_file_are_accepted(project, command):
     WEIGHTS.write_bytes(again)
     COMMANDS[command][1]()
     assert OUT.exists()
+
+
+def change_size():
+    experiment = yaml.safe_load(CONFIG.read_text())
+    experiment["dataset"]["input_size"] = 96
+    CONFIG.write_text(yaml.safe_dump(experiment))
+
+
+def change_images():
+    shutil.rmtree("data/tiny/calibration")
+    write_images(Path("data/tiny/calibration"), 6, seed=3)
+    fetch_images(CONFIG, IMAGES)
+
+
+@pytest.mark.parametrize("change", [change_size, change_images])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_calibration_on_other_images_is_refused(project, command, change):
+    if command == "challenges" and change == change_images:
+        pytest.skip("it takes no images")
+    source, run = COMMANDS[command]
+    change()
+    with pytest.raises(InputError, match=rf"^{source}: made .* other preprocessing or batches; calibrate and quantize again$"):
+        run()
+    assert not list(Path().glob("out*"))
+
+
+def test_same_quantizers_given_twice_have_two_results(project):
+    outputs = [OUT, Path("again")]
+    evaluate(CONFIG, MODEL, IMAGES, outputs, FP32, [QUANTIZED, Path(f"./{QUANTIZED}")])
+    first, second = (path.read_text() for path in outputs)
+    assert first == second
+
+
+def run_simulated(method="minmax", bits="w4a4", seed=0, checks="site,form,difference,saturates\nstem,integer,0.0,False\n"):
+    CHECKS.write_text(checks)
+    execute(CONFIG, MODEL, method, bits, seed, IMAGES, EXPORTED, FP32, OUT, QUANTIZED, CHECKS, [QUANTIZED])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"method": "nope"}, f"{CONFIG}: the experiment has no method 'nope'"),
+        ({"method": "qhyvit"}, f"{QUANTIZED}: has method minmax, not qhyvit; give"),
+        ({"method": "nncf"}, f"{EXPORTED}: nncf writes .xml files of w8a8 alone; give"),
+        ({"bits": "w2a3"}, f"{QUANTIZED}: has bits w4a4, not w2a3; give"),
+        ({"seed": 77}, f"{QUANTIZED}: has seed 0, not 77; give"),
+        ({"checks": "site,form,difference,saturates\n"}, f"{CHECKS}: not written by `qhyvit export --checks`"),
+        ({"checks": "difference\n0.1\n"}, f"{CHECKS}: not written by `qhyvit export --checks`"),
+        ({"checks": "site,form,difference,saturates\nstem,integer,,False\n"}, f"{CHECKS}: not written by `qhyvit export --checks`"),
+        ({"checks": "site,form,difference,saturates\nelsewhere,integer,0,False\n"}, f"{CHECKS}: its site elsewhere is none of {QUANTIZED}"),
+    ],
+)
+def test_exported_file_of_another_run_is_refused(project, given, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        run_simulated(**given)
+    assert not OUT.exists()
+
+
+def test_peer_with_a_file_of_another_format_is_refused_before_the_work(project, monkeypatch):
+    monkeypatch.setattr("qhyvit.cli.peer.load_experiment", lambda *_: pytest.fail("the work is begun"))
+    for name, path in (("nncf", "p.onnx"), ("onnxruntime", "p.xml")):
+        with pytest.raises(InputError, match=rf"^{path}: {name} writes \.\w+ files alone; give"):
+            peer(CONFIG, MODEL, name, 0, IMAGES, Path(path))
+
+
+def test_quantizers_that_cannot_be_written_leave_no_errors_of_sites(project, monkeypatch):
+    def fail(path, *_):
+        raise UnwritableError(path, errno.ENOSPC)
+
+    monkeypatch.setattr("qhyvit.cli.quantize.save_quantizers", fail)
+    with pytest.raises(UnwritableError, match=f"^{OUT}: "):
+        COMMANDS["quantize"][1]()
+    assert not ERRORS.exists()

@@ -1,5 +1,8 @@
 """Exported files, run by their engines, compute what the simulator computes."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -223,3 +226,36 @@ def test_inputs_of_the_check_have_no_rounding_ties(model):
     inputs = verification._inputs(model, model.sites, quantizers, IMAGES)
     steps = (inputs["stem"][0] / quantizers["stem"]["input"].scale).numpy()
     assert np.abs(steps - np.floor(steps) - 0.5).min() >= verification.TIE - 1e-4
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "spoilt", "said"),
+    [
+        (empty, ".xml", ".xml: damaged"),
+        (truncate, ".xml", ".xml: damaged"),
+        (truncate, ".bin", ".xml: damaged"),
+        (Path.unlink, ".bin", ".bin: no such file"),
+    ],
+)
+def test_damaged_file_is_refused_in_one_line(six_bits, tmp_path, spoil, spoilt, said):
+    for suffix in (".xml", ".bin"):
+        shutil.copy(six_bits.path.with_suffix(suffix), tmp_path / f"model{suffix}")
+    spoil(tmp_path / f"model{spoilt}")
+    with pytest.raises(InputError, match=rf"^{tmp_path}/model\{said}.*; (put it there, or )?export again$"):
+        load_engine(tmp_path / "model.xml")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\x09\xff"], ids=["empty", "cut"])
+def test_damaged_onnx_file_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^{path}: damaged.*; export again$"):
+        load_engine(path)
