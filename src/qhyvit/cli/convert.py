@@ -17,7 +17,7 @@ from qhyvit.api.quantization import quantize
 from qhyvit.api.quantized_model import QuantizedModel
 from qhyvit.cli import options
 from qhyvit.cli.inspect import MODELS_FILE
-from qhyvit.config.base import parse_bits
+from qhyvit.config.base import LARGEST_SIDE, parse_bits
 from qhyvit.config.loading import read_yaml
 from qhyvit.config.models import MODELS, find_model
 from qhyvit.data.unlabelled_folder import class_labels, draw, list_images, missing_labels
@@ -46,7 +46,9 @@ def convert(
         typer.Option(help="Weights of the model, safetensors (`qhyvit fetch checkpoint` converts others); default: the published ones."),
     ] = None,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes of the model.")] = 1000,
-    size: Annotated[int | None, typer.Option(min=8, help="Side of the images in pixels; default: that of the model.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=8, max=LARGEST_SIDE, help="Side of the images in pixels; default: that of the model.")
+    ] = None,
     evaluation: Annotated[Path | None, typer.Option(help="Folder of images for the report, instead of those left in --images.")] = None,
     method: Annotated[
         str, typer.Option(help="Method of docs/methods.md. Engines execute the grids of all qhyvit-integer methods, and of few others.")

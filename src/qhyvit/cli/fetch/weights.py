@@ -1,6 +1,7 @@
 """Command `fetch weights`."""
 
 import json
+import os
 
 from qhyvit.cli import options
 from qhyvit.cli.experiment import load_experiment
@@ -30,7 +31,7 @@ def fetch_weights(
     configured, path = settings.configured_weights(model), settings.weights_path(model)
     if tracked := tracked_path(path):
         pull(tracked)
-    elif not path.exists():
+    elif not os.path.lexists(path):
         _download(settings, model)
     dataset = settings.experiment.dataset
     spec = settings.models[model]
