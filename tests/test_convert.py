@@ -92,7 +92,8 @@ def test_folder_of_images_becomes_files_that_run_and_a_page(template, convert):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--output", "photos"), "photos: already there; give another folder, or remove it"),
+        (("--output", "photos/cat"), "photos/cat: already there; give another folder, or remove it"),
+        (("--output", "photos"), "photos: --output is also --images; give another path"),
         (("--bits", "w1a8"), "bit-width 'w1a8': state 2 to 8 bits of weights"),
         (("--method", "magic"), "unknown method 'magic'"),
         (("--model", "test_convnextt"), "unknown model 'test_convnextt'"),
