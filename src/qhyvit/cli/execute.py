@@ -36,6 +36,7 @@ from qhyvit.models.recorded_weights import require_calibrated, require_pinned
 from qhyvit.models.zoo import build, make_transform
 from qhyvit.own_files import require, written_by
 from qhyvit.provenance import Provenance, provenance
+from qhyvit.quantizers.base import Quantizers
 from qhyvit.quantizers.serialization import load_parameters, load_quantizers
 
 DISTURBED_IMAGES = 500
@@ -70,9 +71,11 @@ def execute(
     settings = load_experiment(config, model, None if method in PEER_FORMATS else method)
     require_pinned(settings, model)
     weight_bits, activation_bits = parse_bits(bits)
+    quantizers: Quantizers = {}
     site_difference = None
     if simulated is not None and checks is not None:
         quantizers, record = load_quantizers(simulated)
+        require_calibrated(settings, model, record.get("calibrated", {}), simulated, images)
         _require_run(record, simulated, method, (weight_bits, activation_bits), seed)
         site_difference = _site_difference(checks, quantizers, simulated)
     engine = load_engine(exported, threads=1)
@@ -105,7 +108,7 @@ def execute(
     if simulated is not None:
         inputs = input_files(settings, model, images, quantized or [])
         expected = merge_shards(shard or [], inputs, preprocessing).logits[(quantized or []).index(simulated)]
-        disturbed = _run_disturbed(settings, model, simulated, images)
+        disturbed = _run_disturbed(settings, model, simulated, quantizers, images)
         noise = agreement(expected[: len(disturbed)], disturbed)
         result |= {"site_difference": site_difference}
         result |= agreement(expected, found) | {f"noise_{name}": noise[name] for name in ("agreement", "median_difference")}
@@ -140,10 +143,8 @@ def _site_difference(checks: Path, sites: Iterable[str], simulated: Path) -> flo
     return float(differences.max())
 
 
-def _run_disturbed(settings: Config, model: str, quantized: Path, images: Path) -> Tensor:
+def _run_disturbed(settings: Config, model: str, quantized: Path, quantizers: Quantizers, images: Path) -> Tensor:
     """Return the logits of the disturbed simulation of the first evaluation images."""
-    quantizers, record = load_quantizers(quantized)
-    require_calibrated(settings, model, record.get("calibrated", {}), quantized, images)
     loaded = load_model(settings, model)
     decoded = _decoded(settings, images, loaded.transform)
     simulation = DisturbedSimulation(loaded.traced.with_parameters(load_parameters(quantized)), quantizers)
