@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from textwrap import shorten
 
 LONGEST = 2000  # characters of a message
 KEPT = 400  # characters at the end of a longer one, which say how to fix it
@@ -23,6 +24,11 @@ class InputError(ValueError):
     def __str__(self) -> str:
         """Return the line; torch.fx adds others to the arguments of errors in the graphs that it runs."""
         return self.line
+
+
+def first_words(error: Exception) -> str:
+    """Return the start of the message of another library's error in one line; the kind of the error if it has no message."""
+    return shorten(str(error), 200) or type(error).__name__
 
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

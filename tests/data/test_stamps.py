@@ -9,7 +9,7 @@ from conftest import write_images
 from qhyvit.config.dataset import Dataset
 from qhyvit.data import stamps
 from qhyvit.data.manifest import write_manifest
-from qhyvit.data.stamps import FIRST, WEIGHTS, data_state, places_of, write_weights_stamp
+from qhyvit.data.stamps import FIRST, WEIGHTS, data_state, places_of, write_stamp
 
 STAMPS = Path("images.stamps.csv")
 
@@ -95,7 +95,7 @@ def test_weights_that_are_replaced_are_in_another_state(tmp_path):
     weights, stamps = tmp_path / "net.safetensors", tmp_path / "weights.stamp.csv"
     weights.write_bytes(b"weights")
     assert data_state(stamps, {WEIGHTS: weights}) == (FIRST, [])
-    write_weights_stamp(stamps, "second", weights)
+    write_stamp(stamps, "second", weights)
     assert data_state(stamps, {WEIGHTS: weights}) == ("second", [])
     replace(weights, b"WEIGHTS", older=True)
     assert data_state(stamps, {WEIGHTS: weights})[1] == [weights]

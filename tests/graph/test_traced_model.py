@@ -36,10 +36,18 @@ class Squeezed(nn.Module):
         return self.norm(self.layer(x).squeeze())
 
 
+class ForBatches(nn.Module):
+    def forward(self, x):
+        if x.dim() == 1:
+            raise NotImplementedError
+        return x
+
+
 @pytest.mark.parametrize(
     ("norm", "said"),
     [
         (nn.Identity(), r"for one image it returns \[10\], not \[1, 10\]"),
+        (ForBatches(), r"runs on two images, but not on one \(NotImplementedError\)"),
         (nn.BatchNorm1d(10), r"runs on two images, but not on one \(expected 2D or 3D input \(got 1D input\)\)"),
     ],
 )

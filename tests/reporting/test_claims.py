@@ -138,9 +138,15 @@ def test_claims_in_another_encoding_are_refused_by_name(folder):
 def test_committed_claims_follow_from_the_committed_reports(tmp_path):
     claims = read_claims(REPOSITORY / "resources/claims.yaml")
     table = claims_table(claims, lambda path: pd.read_csv(io.StringIO(committed(path))))
-    write_table(table, tmp_path / "claims", ("csv", "md", "tex"), CAPTION)
+    write_table(table, tmp_path / "claims", ("csv", "md", "tex"), CAPTION.format(file="resources/claims.yaml"))
     for suffix in ("csv", "md", "tex"):
         assert (tmp_path / f"claims.{suffix}").read_text() == committed(f"reports/claims.{suffix}"), "qhyvit claims && git add reports"
+
+
+def test_caption_names_the_file_of_the_claims(folder):
+    folder()
+    command.claims(Path("claims.yaml"), Path("table"))
+    assert "whose condition in `claims.yaml` is true" in Path("table.md").read_text()
 
 
 def test_names_of_claims_differ():

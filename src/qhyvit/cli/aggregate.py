@@ -7,8 +7,7 @@ import typer
 
 from qhyvit.cli import options
 from qhyvit.config.loading import load_config
-from qhyvit.data.stamps import FIRST
-from qhyvit.data.stamps import write_weights_stamp as write_stamp
+from qhyvit.data.stamps import FIRST, write_stamp
 from qhyvit.reporting.aggregate import aggregate as aggregate_results
 from qhyvit.reporting.catalog import read_catalog
 

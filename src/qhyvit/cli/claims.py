@@ -30,7 +30,7 @@ def claims(
     """Compute from the reports which claims of the paper hold, or compare a new run with them (exit code 1: it differs)."""
     stated = read_claims(file)
     if verify is None:
-        write_table(claims_table(stated, pd.read_csv, file), output, FORMATS, CAPTION)
+        write_table(claims_table(stated, pd.read_csv, file), output, FORMATS, CAPTION.format(file=file))
         return
     compared = compare(stated, pd.read_csv, verify, file)
     table = Table(*compared.columns, title=f"Values of {verify}, next to those of the committed reports, in points", box=SIMPLE_HEAD)

@@ -61,9 +61,9 @@ def write_image_stamps(path: Path, state: str, dataset: Dataset, entries: Iterab
     _write(path, state, rows)
 
 
-def write_weights_stamp(path: Path, state: str, weights: Path) -> None:
-    """Write the stamp of a file of weights, which is in the ``state`` of that name."""
-    _write(path, state, [(WEIGHTS, "", Stamp.of(weights))])
+def write_stamp(path: Path, state: str, file: Path) -> None:
+    """Write the stamp of a single file, such as weights, which is in the ``state`` of that name."""
+    _write(path, state, [(WEIGHTS, "", Stamp.of(file))])
 
 
 def data_state(path: Path, places: Mapping[str, Path]) -> tuple[str, list[Path]]:

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from textwrap import shorten
 from typing import Any
 
-from qhyvit.errors import FULL, InputError
+from qhyvit.errors import FULL, InputError, first_words
 
 
 def import_extra(name: str) -> Any:
@@ -25,5 +24,6 @@ def convertible(name: str) -> Iterator[None]:
     except Exception as error:  # of any kind: each converter has several
         if isinstance(error, OSError) and error.errno in FULL:  # converters write temporary files
             raise
-        said = shorten(str(error), 200) or type(error).__name__
-        raise InputError(f"the network has no form in {name} ({said}); replace the operator, or choose another format") from error
+        raise InputError(
+            f"the network has no form in {name} ({first_words(error)}); replace the operator, or choose another format"
+        ) from error

@@ -6,14 +6,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
-from textwrap import shorten
 from traceback import walk_tb
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from qhyvit.errors import InputError
+from qhyvit.errors import InputError, first_words
 from qhyvit.graph.attention import split_attention
 from qhyvit.graph.computed_weights import fold_computed_weights
 from qhyvit.graph.convolutions import rewrite_convolutions
@@ -85,7 +84,7 @@ def _run(model: nn.Module, images: Tensor) -> Tensor:
     try:
         output = model(images.clone())
     except Exception as error:  # of any kind: the model is the user's
-        said = f"cannot run on an input of shape {list(images.shape)} ({_summary(error)})"
+        said = f"cannot run on an input of shape {list(images.shape)} ({first_words(error)})"
         advice = "give it images of the size and the channels that it is made for; it has to take any number of them"
         raise InputError(f"{_origin(model, error)}: {said}; {advice}") from error
     if not isinstance(output, Tensor):
@@ -101,7 +100,7 @@ def _export(model: nn.Module, example: Tensor) -> GraphModule:
             program = torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
             graph_module = without_changed_views(program).module()
     except Exception as error:  # torch.export has no exception of its own
-        said = f"torch.export cannot trace it ({_summary(error)})"
+        said = f"torch.export cannot trace it ({first_words(error)})"
         advice = "make its control flow depend on shapes and settings alone, on no values of tensors and no batch size"
         if "batch" in str(error):
             advice += " (len(x) fixes it, x.shape[0] does not)"
@@ -140,11 +139,6 @@ def _origin(model: nn.Module, error: Exception) -> str:
     running = [frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__)]
     paths = [names[module] for module in running if isinstance(module, nn.Module) and module in names]
     return f"{type(model).__name__}, module {paths[-1]}" if paths else type(model).__name__
-
-
-def _summary(error: Exception) -> str:
-    """Return the first words of an error's message in one line."""
-    return shorten(str(error), 200) or type(error).__name__
 
 
 GRAPH_ARGUMENT = {  # the place of the graph among the arguments

@@ -2,13 +2,12 @@
 
 from copy import deepcopy
 from dataclasses import dataclass
-from textwrap import shorten
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from qhyvit.errors import InputError
+from qhyvit.errors import InputError, first_words
 from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.fold import fold_and_check
 from qhyvit.graph.nodes import shape_of
@@ -71,7 +70,7 @@ def _require_row_per_image(model: nn.Module, graph_module: GraphModule, example:
         with torch.no_grad():
             found = model(example[:1].clone()).shape
     except Exception as error:  # of any kind: the model is the user's
-        raise InputError(f"{name}: runs on two images, but not on one ({shorten(str(error), 200)}); {advice}") from error
+        raise InputError(f"{name}: runs on two images, but not on one ({first_words(error)}); {advice}") from error
     (result,) = graph_module.graph.output_node().all_input_nodes
     expected = (1, *shape_of(result)[1:])
     if found != expected:

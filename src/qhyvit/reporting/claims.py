@@ -20,7 +20,7 @@ from qhyvit.reporting.write import Table
 CLAIMS = Path("resources/claims.yaml")
 CAPTION = (
     "Claims of the paper, and what this project measured. A number is a drop of top-1 in points, or a gain on a baseline; brackets hold"
-    " 95 % intervals. A verdict is the first whose condition in `resources/claims.yaml` is true."
+    " 95 % intervals. A verdict is the first whose condition in `{file}` is true."
 )
 Verdict = Literal["holds", "holds in part", "not reproduced", "cannot be tested here"]
 Read = Callable[[str], pd.DataFrame]

@@ -8,7 +8,7 @@ from qhyvit.cli.experiment import load_experiment
 from qhyvit.config.loading import Config
 from qhyvit.config.models import OF_NETWORK
 from qhyvit.data.dvc import pull, tracked_path
-from qhyvit.data.stamps import FIRST, write_weights_stamp
+from qhyvit.data.stamps import FIRST, write_stamp
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write, file_sha256
 from qhyvit.models.weights import download, pin_hash
@@ -39,7 +39,7 @@ def fetch_weights(
     if not tracked:
         pin_hash(path, configured, settings.experiment.weights_lock)
     if stamps is not None:
-        write_weights_stamp(stamps, state, path)
+        write_stamp(stamps, state, path)
     with atomic_write(output) as temporary:
         receipt = {"path": str(configured), "sha256": file_sha256(path), "model": spec.model_dump(mode="json", include=OF_NETWORK)}
         temporary.write_text(json.dumps(receipt) + "\n")
