@@ -58,7 +58,7 @@ class CostModel:
         return self._images * networks * per_image
 
     def other_seconds(self, job: Job) -> float:
-        """Return the seconds of all else; a method that the run did not have counts as `qhyvit-cv`, a rule as `table_accuracy`."""
+        """Return the seconds of all else; a method that the run did not have counts as `qhyvit`, a rule as `table_accuracy`."""
         return self._own_seconds(job) + (self.parts.start if job.rule in NETWORK_RULES else 0.0)
 
     def _own_seconds(self, job: Job) -> float:
@@ -73,7 +73,7 @@ class CostModel:
             case "challenges":
                 return line(self.cpu["challenges"], self._size(job, "parameters"))
             case "quantize_baseline" | "reconstruct":
-                return line(self.cpu.get(job.wildcards["method"], self.cpu["qhyvit-cv"]), self._size(job, "parameters"))
+                return line(self.cpu.get(job.wildcards["method"], self.cpu["qhyvit"]), self._size(job, "parameters"))
             case "fetch_images":
                 return (TARGET_IMAGES + CLASSES) * self.parts.decode
             case "aggregate":

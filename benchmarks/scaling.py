@@ -182,7 +182,7 @@ def _assumptions(costs: CostModel) -> str:
         f" own, which takes {parts.start:.1f} s more to import, load and trace a network. Also measured here: {decode:.1f} ms to"
         f" decode a photograph, {read:.2f} ms to read a decoded one, {merge:.2f} ms to compare its logits with FP32's. It takes"
         f" {parts.interval:.1f} s for the bootstrap interval of one result on {TARGET_IMAGES:,} images. Methods that the run does not have"
-        " are taken to cost as much as `qhyvit-cv`. Jobs take one core each.\n\n"
+        " are taken to cost as much as `qhyvit`. Jobs take one core each.\n\n"
         f"On a GPU, each image and network takes {gpu_image:.2f} ms, and {gpu_macs:.2f} ms more for each billion MACs. This is fitted to"
         f" the throughput of four networks with simulated W8A8 quantization on an H100, in batches of {GPU_BATCH} (`{GPU_THROUGHPUT}`)."
         " Their starts and the reading of images are taken to be on cores meanwhile: several jobs share a GPU. All other jobs are on"
