@@ -103,7 +103,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 def _notes(table: pd.DataFrame) -> str:
     return (
-        f"The smallest network of each architecture of timm, {table.model.nunique()} of {table.family.nunique()} families, with random"
+        f"The smallest networks of {table.model.nunique()} architectures and {table.family.nunique()} families of timm, with random"
         f" weights. Each is calibrated and run on {IMAGES} random images, of {SIDES[0]} or {SIDES[1]} pixels where it takes them."
         " Outcomes are those of the logits of the quantized network."
     )
