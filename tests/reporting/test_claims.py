@@ -30,6 +30,7 @@ CLAIMS = """
     holds in part: mean < published
     not reproduced:
   command: make reproduce
+  minutes: minutes.csv minutes sum
   tolerance: 0.25
 - name: elsewhere
   says: it holds elsewhere
@@ -50,6 +51,7 @@ def folder(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     Path("published.csv").write_text("drop\n1\n")
+    Path("minutes.csv").write_text("rule,minutes\nquantize,10.25\nevaluate,31\n")
     return write
 
 
@@ -83,6 +85,17 @@ def test_exit_code_tells_if_all_values_are_near(folder, monkeypatch, capsys, fir
     assert ("no" in capsys.readouterr().out.split()) == bool(code)
 
 
+def test_claim_states_its_tolerance_its_time_and_its_file(folder):
+    folder()
+    table = claims_table(read_claims(Path("claims.yaml")), pd.read_csv)
+    columns = ["tolerance", "core-minutes", "file", "command"]
+    assert table.rows[columns].to_numpy().tolist() == [
+        ["0.25", "41", "reports/all/results.csv", "make reproduce"],
+        ["", "", "", "make reproduce"],
+    ]
+    assert table.shown.file.tolist() == ["`reports/all/results.csv`", ""]
+
+
 def test_files_are_written_next_to_each_other(folder):
     folder()
     command.claims(Path("claims.yaml"), Path("written"))
@@ -110,6 +123,7 @@ def test_files_are_written_next_to_each_other(folder):
         ("reports/all/results.csv drop mean", "absent.csv drop mean", "claim little-loss: absent.csv: "),
         ("mean method=ours", "mean =ours", "claim little-loss: reports/all/results.csv: "),
         ("results.csv drop mean", "results.csv method mean", "claim little-loss: reports/all/results.csv: "),
+        ("minutes.csv minutes", "absent.csv minutes", "claim little-loss: absent.csv: "),
     ],
 )
 def test_claim_without_an_answer_is_refused_by_its_file(folder, old, new, part):

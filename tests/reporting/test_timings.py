@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+import yaml
+from conftest import REPOSITORY, TINY_EXPERIMENT
 
 from qhyvit.config.loading import load_config
 from qhyvit.presets import load_preset
+from qhyvit.reporting.benchmark_files import experiment_files
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.registry import TABLES
 from qhyvit.reporting.sources import Sources
@@ -78,6 +80,52 @@ def test_table_worked_by_hand(folder):
     minmax = table.loc["net", "partial", "minmax"]
     assert minmax[:2].tolist() == [10, 0.5]
     assert minmax[["W4A8", "total"]].isna().all()  # a total without all of its parts would mislead
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """Read an experiment with every kind of job."""
+    monkeypatch.chdir(REPOSITORY)
+    changes = {
+        "methods": ["qhyvit", "qhyvit-integer"],
+        "modes": ["partial", "full"],
+        "seeds": [3],
+        "calibration_sizes": [8],
+        "sensitivity": {"methods": ["qhyvit"], "bits": ["w4a4"]},
+        "deployment": {"onnx": {"methods": ["qhyvit-integer"], "bits": ["w4a4"]}, "peers": ["nncf", "onnxruntime"]},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT | changes))
+    return load_config(tmp_path / "config.yaml")
+
+
+def test_files_of_an_experiment_are_those_that_the_rules_write(experiment):
+    key, place = experiment.methods["qhyvit"].recalibration_key, "mobilevit_xxs-seed3"
+    runs = [(seed, run) for seed in ("3", "3-8images") for run in ("qhyvit-partial", "qhyvit-full", "qhyvit-integer-partial")]
+    assert experiment_files(experiment) == {
+        *(f"calibrate/mobilevit_xxs-seed{seed}" for seed in ("3", "3-8images")),
+        *(f"recalibrate/mobilevit_xxs-seed{seed}-{key}-w4a4" for seed in ("3", "3-8images")),
+        *(f"quantize/mobilevit_xxs-seed{seed}-{run}-w4a4" for seed, run in runs),
+        *(f"predict/mobilevit_xxs/seed{seed}/{run}-shard1of1" for seed, run in runs),
+        *(f"evaluate/mobilevit_xxs-seed{seed}-{run}" for seed, run in runs),
+        *("predict/mobilevit_xxs/fp32-shard1of1", "evaluate/mobilevit_xxs-fp32", f"challenges/{place}"),
+        *(f"sensitivity/{place}-qhyvit-w4a4", f"export/{place}-qhyvit-integer-w4a4-onnx"),
+        *(f"quantize_peer/{place}-nncf-w8a8", f"quantize_peer/{place}-onnxruntime-w8a8-onnx"),
+        *(f"run_exported/{place}-qhyvit-integer-w4a4-onnx", f"run_exported/{place}-nncf-w8a8-openvino"),
+        f"run_exported/{place}-onnxruntime-w8a8-onnx",
+    }
+
+
+def test_minutes_of_jobs_are_added_and_missing_ones_counted(experiment, tmp_path):
+    for name, seconds in {"calibrate/mobilevit_xxs-seed3": 30, "calibrate/mobilevit_xxs-seed3-8images": 60}.items():
+        path = tmp_path / f"benchmarks/{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\tcpu_time\n{seconds}\t1\n")
+    paths = {"benchmarks": [tmp_path / "benchmarks"]}
+    table = TABLES["job_minutes"].make(Sources(read_catalog(experiment.experiment.methods_file), paths, config=experiment))
+    rows = table.rows.set_index("rule")
+    assert rows.loc["calibrate"].tolist() == [2, 2, 1.5]
+    assert rows.loc["sensitivity"].tolist() == [1, 0, 0]
+    assert table.note == f"{len(experiment_files(experiment)) - 2} jobs left no benchmark, so that the times are too small."
 
 
 def test_seeds_are_averaged_and_files_have_their_forms(folder):

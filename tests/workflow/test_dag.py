@@ -73,6 +73,15 @@ def test_timings_follow_the_results_and_not_the_reverse(copy):
     assert (times.calibrate.item(), times["W4A4"].item(), times.total.item()) == (7, 14, 21)
 
 
+def test_minutes_are_those_of_all_jobs_that_run_networks(finished):
+    folder = finished.root / "results/benchmarks/tiny"
+    written = {path.relative_to(folder).parts[0] for path in folder.rglob("*.tsv")} - {"fetch_images.tsv", "fetch_weights"}
+    minutes = pd.read_csv(finished.root / "reports/timings/job_minutes.csv").set_index("rule")
+    assert set(minutes.index) == written
+    counts = {rule: len(list((folder / rule).rglob("*.tsv"))) for rule in written}
+    assert minutes.jobs.to_dict() == minutes.timed.to_dict() == counts
+
+
 def test_jobs_are_scheduled_only_when_one_ends(copy):
     log = copy.snakemake("--cores", "1", "--verbose", "--forcerun", "aggregate", "--until", "table_accuracy", "table_paired").stdout
     ended = log.count("Finished jobid: ")

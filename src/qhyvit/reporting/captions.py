@@ -80,6 +80,10 @@ CHALLENGES_BY_NETWORK = (
     " residual branch is bypassed by an addition of an unchanged tensor."
 )
 TIMINGS = "Wall-clock seconds of calibration and quantization of each run, on one thread; means over seeds."
+JOB_MINUTES = (
+    "Wall-clock minutes of all jobs that run networks, by rule, one after another on one core: calibration, quantization, evaluation and"
+    " analysis. Jobs on a machine with N idle cores take about an N-th of it. Jobs that other experiments share count for each of them."
+)
 RUNNING_TIME = (
     "Wall-clock seconds of each job, on one thread and next to other jobs on the machine; means over seeds. Calibration is shared by all"
     " methods and bit-widths, full mode includes the time of partial mode, and the total is over all bit-widths. Cells are blank if a job"

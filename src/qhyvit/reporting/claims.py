@@ -20,14 +20,19 @@ from qhyvit.reporting.write import Table
 CLAIMS = Path("resources/claims.yaml")
 CAPTION = (
     "Claims of the paper, and what this project measured. A number is a drop of top-1 in points, or a gain on a baseline; brackets hold"
-    " 95 % intervals. A verdict is the first whose condition in `{file}` is true."
+    " 95 % intervals. A verdict is the first whose condition in `{file}` is true. `make verify` measures claims with a tolerance again, in"
+    " points. Core-minutes are those of all jobs of the command, on one core."
 )
+COLUMNS = ["claim", "the paper says", "here", "verdict", "tolerance", "core-minutes", "file", "command"]
 Verdict = Literal["holds", "holds in part", "not reproduced", "cannot be tested here"]
 Read = Callable[[str], pd.DataFrame]
 
 
 class Claim(Strict):
-    """Statement of the paper, the values that tell if it holds here, and the condition of each verdict."""
+    """Statement of the paper, the values that tell if it holds here, and the condition of each verdict.
+
+    ``published``, each of ``values`` and ``minutes``, the time of the ``command`` on one core, are queries that start with a path.
+    """
 
     name: MethodName
     says: str
@@ -35,6 +40,7 @@ class Claim(Strict):
     values: dict[Name, str]
     verdicts: dict[Verdict, str | None] = Field(min_length=1)
     command: str
+    minutes: str | None = None
     tolerance: float | None = Field(default=None, gt=0, description="largest difference of a value that is measured again, in points")
 
 
@@ -54,12 +60,29 @@ def claims_table(claims: list[Claim], read: Read, file: Path = CLAIMS) -> Table:
     rows = []
     for claim in claims:
         with _of_claim(claim, file):
-            answers = {name: measured(query, read) for name, query in claim.values.items()}
-            published = {"published": measured(claim.published, read)} if claim.published else {}
-            here = ", ".join(f"{name.replace('_', ' ')} {answer_shown(answer, [])}" for name, answer in answers.items())
-            rows.append([claim.name, said(claim, published), here, verdict(claim, answers | published), claim.command])
-    table = pd.DataFrame(rows, columns=["claim", "the paper says", "here", "verdict", "command"])
-    return Table(table, table.assign(command="`" + table.command + "`").drop(columns="claim"))
+            rows.append(_row(claim, read))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    code = {name: table[name].map(lambda text: text and f"`{text}`") for name in ("file", "command")}
+    return Table(table, table.assign(**code).drop(columns="claim"))
+
+
+def _row(claim: Claim, read: Read) -> list[str]:
+    answers = {name: measured(query, read) for name, query in claim.values.items()}
+    published = {"published": measured(claim.published, read)} if claim.published else {}
+    here = ", ".join(f"{name.replace('_', ' ')} {answer_shown(answer, [])}" for name, answer in answers.items())
+    tolerance = "" if claim.tolerance is None else f"{claim.tolerance:g}"
+    minutes = answer_shown(measured(claim.minutes, read), [".0"]) if claim.minutes else ""
+    files = sorted({query.partition(" ")[0] for query in claim.values.values()})
+    return [
+        claim.name,
+        said(claim, published),
+        here,
+        verdict(claim, answers | published),
+        tolerance,
+        minutes,
+        " ".join(files),
+        claim.command,
+    ]
 
 
 @contextmanager

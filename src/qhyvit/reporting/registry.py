@@ -149,6 +149,14 @@ TABLES = _by_name(
         formats=("csv",),
     ),
     TableEntry(
+        name="job_minutes",
+        title="minutes of all jobs",
+        caption=captions.JOB_MINUTES,
+        category="Timings",
+        inputs=("results", "benchmarks"),  # it is made with the results, when all jobs have ended
+        folder="timings",
+    ),
+    TableEntry(
         name="running_time",
         title="running time",
         caption=captions.RUNNING_TIME,

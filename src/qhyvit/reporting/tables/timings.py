@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from qhyvit.reporting.benchmark_files import Quantization, calibration_file, quantization_files, seconds
 from qhyvit.reporting.catalog import FP32, MethodCatalog
 from qhyvit.reporting.runs import CELL, in_order, read_results
 from qhyvit.reporting.sources import Sources
@@ -25,8 +26,7 @@ def timings(results: pd.DataFrame, benchmarks: Path, methods: MethodCatalog, key
     """Return one row per quantized run, averaged over seeds: `CELL`, and the seconds of its JOBS, with its recalibration if it has one.
 
     ``keys`` are the recalibration keys of methods; methods with equal keys share a job, whose seconds count for each of them.
-    ``benchmarks`` is the folder of the benchmark files of one data set; a job without one has NaN. Of their columns only `s` spans the
-    whole job: CPU time is sampled every 30 seconds, and the time after the last sample is lost.
+    ``benchmarks`` is the folder of the benchmark files of one data set; a job without one has NaN.
     """
     runs = results[results.method != FP32]
     rows = [row | _seconds_of_run(row, benchmarks, keys.get(str(row["method"]))) for row in runs[[*CELL, "seed"]].to_dict("records")]
@@ -34,14 +34,9 @@ def timings(results: pd.DataFrame, benchmarks: Path, methods: MethodCatalog, key
     return in_order(table.groupby(CELL, as_index=False)[JOBS].mean(), methods, CELL)
 
 
-def _seconds_of_run(run: Mapping[Hashable, Any], benchmarks: Path, key: str | None) -> dict[str, float]:
-    place, bits = f"{run['model']}-seed{run['seed']}", f"w{run['w_bits']}a{run['a_bits']}"
-    modes = ["partial", "full"] if run["mode"] == "full" else ["partial"]  # full mode adds to the operands of partial mode
-    quantize = [_seconds(benchmarks / f"quantize/{place}-{run['method']}-{mode}-{bits}.tsv") for mode in modes]
-    if key:
-        quantize.append(_seconds(benchmarks / f"recalibrate/{place}-{key}-{bits}.tsv"))
-    return {"calibrate": _seconds(benchmarks / f"calibrate/{place}.tsv"), "quantize": sum(quantize)}
-
-
-def _seconds(path: Path) -> float:
-    return float(pd.read_csv(path, sep="\t").s.mean()) if path.exists() else float("nan")
+def _seconds_of_run(row: Mapping[Hashable, Any], benchmarks: Path, key: str | None) -> dict[str, float]:
+    run = Quantization(row["model"], str(row["seed"]), row["method"], row["mode"], f"w{row['w_bits']}a{row['a_bits']}")
+    return {
+        "calibrate": seconds(benchmarks, calibration_file(run.model, run.seed)),
+        "quantize": sum(seconds(benchmarks, name) for name in quantization_files(run, key)),
+    }
