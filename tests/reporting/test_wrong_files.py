@@ -25,7 +25,7 @@ ENTRIES = {
     f"{kind}-{entry.name}": entry
     for kind, group in (("table", TABLES), ("figure", FIGURES))
     for entry in group.values()
-    if entry.name != "configuration"  # it is written with the results, and reads none
+    if entry.name not in ("configuration", "job_minutes")  # they are written with the results, and read none
 }
 
 
