@@ -107,10 +107,11 @@ def test_pins_of_another_form_are_refused(text):
     refused("file: ", read_pins, FILE)
 
 
-def test_weights_of_attention_without_axes_are_refused():
+@pytest.mark.parametrize("shape", [(4,), (0, 4), (1, 0)])
+def test_weights_of_attention_of_another_form_are_refused(shape):
     network = nn.Module()
     network.attention_biases = nn.Parameter(torch.zeros(1, 4))
-    save_file({"attention_biases": torch.zeros(4)}, FILE)
+    save_file({"attention_biases": torch.zeros(shape)}, FILE)
     refused("file: does not fit the model", load_weights, network, FILE)
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -20,11 +20,12 @@ def squared_errors(samples: np.ndarray, scale: float, zero_point: float, bits: i
 
 
 @given(SAMPLES, st.integers(2, 8))
+@example(np.array([[2**-52, 0]], np.float32), 2)
 def test_each_channel_has_the_factor_of_the_least_error(values, bits):
     samples = torch.from_numpy(values)
     low, high = samples.amin(), samples.amax()
     quantizer = power_of_two_factor(samples, low, high, bits, axis=1)
-    coarsest = max(float(high - low) / (2**bits - 1), SMALLEST_SCALE)
+    coarsest = float(high - low) / (2**bits - 1) or SMALLEST_SCALE
     zero_point = float(quantizer.zero_point[0])
     exact = values.astype(np.float64)
     tried = np.stack([squared_errors(exact, coarsest * factor, zero_point, bits) for factor in (1 / 8, 1 / 4, 1 / 2, 1)])

@@ -35,13 +35,14 @@ def fitted(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _resized_to(name: str, tensor: Tensor, own: Tensor) -> Tensor:
     if name.endswith("attention_bias_idxs"):
         return own
-    if name.endswith("attention_biases") and tensor.ndim == own.ndim == 2 and tensor.shape != own.shape and _is_square(tensor.shape[1]):
-        return _resized(tensor, math.isqrt(own.shape[1]))
-    return tensor
+    if not name.endswith("attention_biases") or tensor.shape == own.shape:
+        return tensor
+    resizable = tensor.ndim == own.ndim == 2 and tensor.numel() > 0 and _is_square(tensor.shape[1])
+    return _resized(tensor, math.isqrt(own.shape[1])) if resizable else tensor
 
 
 def _is_square(count: int) -> bool:
-    return count > 0 and math.isqrt(count) ** 2 == count
+    return math.isqrt(count) ** 2 == count
 
 
 def _resized(biases: Tensor, side: int) -> Tensor:
