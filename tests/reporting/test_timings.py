@@ -98,23 +98,6 @@ def experiment(tmp_path, monkeypatch):
     return load_config(tmp_path / "config.yaml")
 
 
-def test_files_of_an_experiment_are_those_that_the_rules_write(experiment):
-    key, place = experiment.methods["qhyvit"].recalibration_key, "mobilevit_xxs-seed3"
-    runs = [(seed, run) for seed in ("3", "3-8images") for run in ("qhyvit-partial", "qhyvit-full", "qhyvit-integer-partial")]
-    assert experiment_files(experiment) == {
-        *(f"calibrate/mobilevit_xxs-seed{seed}" for seed in ("3", "3-8images")),
-        *(f"recalibrate/mobilevit_xxs-seed{seed}-{key}-w4a4" for seed in ("3", "3-8images")),
-        *(f"quantize/mobilevit_xxs-seed{seed}-{run}-w4a4" for seed, run in runs),
-        *(f"predict/mobilevit_xxs/seed{seed}/{run}-shard1of1" for seed, run in runs),
-        *(f"evaluate/mobilevit_xxs-seed{seed}-{run}" for seed, run in runs),
-        *("predict/mobilevit_xxs/fp32-shard1of1", "evaluate/mobilevit_xxs-fp32", f"challenges/{place}"),
-        *(f"sensitivity/{place}-qhyvit-w4a4", f"export/{place}-qhyvit-integer-w4a4-onnx"),
-        *(f"quantize_peer/{place}-nncf-w8a8", f"quantize_peer/{place}-onnxruntime-w8a8-onnx"),
-        *(f"run_exported/{place}-qhyvit-integer-w4a4-onnx", f"run_exported/{place}-nncf-w8a8-openvino"),
-        f"run_exported/{place}-onnxruntime-w8a8-onnx",
-    }
-
-
 def test_minutes_of_jobs_are_added_and_missing_ones_counted(experiment, tmp_path):
     for name, seconds in {"calibrate/mobilevit_xxs-seed3": 30, "calibrate/mobilevit_xxs-seed3-8images": 60}.items():
         path = tmp_path / f"benchmarks/{name}.tsv"

@@ -8,6 +8,9 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
+from qhyvit.config.loading import load_config
+from qhyvit.reporting.benchmark_files import experiment_files
+
 MODELS = ["mobilevit_xxs", "mobile_former_26m", "efficientformer_l1"]  # of 24: a plan of all takes half a minute
 
 
@@ -86,3 +89,27 @@ def test_what_a_plan_imports_is_without_torch():
     program = "; ".join([*imports, "import sys", "print({'torch', 'timm', 'torchvision'} & sys.modules.keys())"])
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sensitivity": {"methods": ["qhyvit"], "bits": ["w6a6"]}, "calibration_sizes": [8], "seeds": [0, 3]},
+        {"modes": ["partial", "full"], "evaluation": {"shards": 2}},
+        {
+            "deployment": {
+                "openvino": {"methods": ["qhyvit-integer"], "bits": ["w8a8"]},
+                "onnx": {"methods": ["qhyvit-integer"], "bits": ["w6a6"]},
+                "peers": ["nncf", "onnxruntime"],
+            }
+        },
+    ],
+    ids=["sensitivity and sizes", "full mode and shards", "deployment"],
+)
+def test_benchmark_files_of_an_experiment_are_those_of_its_plan(clone, change, monkeypatch):
+    few = {"base": "config/config.yaml", "models": ["mobilevit_xxs"], "methods": ["minmax", "qhyvit", "qhyvit-integer"]}
+    (clone.root / "mine.yaml").write_text(yaml.safe_dump(few | change))
+    planned = clone.run("-m", "snakemake", "--dry-run", "--configfile", "mine.yaml").stdout
+    found = set(re.findall(r"benchmark: results/benchmarks/cifar10/(.+)\.tsv", planned))
+    monkeypatch.chdir(clone.root)
+    assert experiment_files(load_config(clone.root / "mine.yaml")) == {name for name in found if not name.startswith("fetch_")}
