@@ -45,7 +45,7 @@ def main(size: int = SIZE, images: int = IMAGES, blocks: int | None = None) -> N
 
 def _measured(task: Task, block: Block, start: Quantizers) -> dict[str, Any]:
     assert task.recalibration is not None
-    statistics, started = task.recalibration.blocks[block.name], process_time()
+    statistics, started = task.recalibration.blocks[block.name](), process_time()
     families = {
         (site.name, operand): [family.common() for family in of_operand]
         for site in block.sites

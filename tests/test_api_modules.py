@@ -80,6 +80,20 @@ def test_autocast_of_the_caller_changes_nothing(images, tmp_path):
     assert description == qhyvit.inspect(module, images)
 
 
+def test_default_type_of_the_caller_changes_nothing(images, tmp_path):
+    module = Net()
+    expected = quantized(module, images)
+    torch.set_default_dtype(torch.float64)
+    try:
+        quantized(module, images).save(tmp_path / "model.safetensors")
+        found = qhyvit.load(tmp_path / "model.safetensors", module)(images)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected(images))
+
+
 def test_plain_modes_hold_on_an_accelerator_too(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
     torch.set_autocast_enabled("cuda", True)

@@ -129,4 +129,4 @@ def _one_batch(statistics: SiteStatistics, last: SiteStatistics) -> SiteStatisti
         name: replace(found, lows=found.low[None], highs=found.high[None], counts=(found.count,))
         for name, found in statistics.ranges.items()
     }
-    return SiteStatistics(joined, last.rows)
+    return SiteStatistics(joined, last.read_rows)

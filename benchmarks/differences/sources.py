@@ -13,6 +13,7 @@ from torch.fx import GraphModule, Node
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.importance_sampling import broadcast, sample_rows
 from qhyvit.calibration.ranges import observe
+from qhyvit.calibration.tensor_file import in_memory
 from qhyvit.graph.bridge import find_bridge_blocks
 from qhyvit.graph.fake_quant import FakeQuantize
 from qhyvit.graph.floating_point import floating_point_nodes
@@ -156,7 +157,7 @@ class InOrder(FakeQuantInterpreter):
         rows = sample_rows(site, operands, output, len(output), self.task.calibration.positions, self.generator)
         pairs = zip(site.operands, operands, strict=True)
         ranges = {name: observe(operand, site.axis(name), 1) for name, operand in pairs if name != "weight"}
-        task = replace(self.task, statistics={site.name: SiteStatistics(ranges, rows)})
+        task = replace(self.task, statistics={site.name: SiteStatistics(ranges, in_memory(rows))})
         if (first := self.layers.get(site.name)) is not None:
             self.shared.setdefault(first, repqvit._by_channel(task, site))
         self.found[site.name] = repqvit._quantize_site(task, site, self.shared.get(first or ""))

@@ -6,6 +6,7 @@ from qhyvit.analysis.overflow import overflow_errors, overflows, textbook_grid
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
+from qhyvit.calibration.tensor_file import in_memory
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
 from qhyvit.search.site_problem import SiteProblem
@@ -19,7 +20,7 @@ def problem(model: nn.Module, example: torch.Tensor, left: torch.Tensor, right: 
     channels = {"linear": -1, "conv": 0, "matmul": 0}[site.kind]
     ranges = {site.operands[0]: observe(left, channels, 1)}
     weight = None if site.kind == "matmul" else next(model.parameters())
-    return SiteProblem(site, weight, SiteStatistics(ranges, SampledRows(left, torch.ones(1), torch.ones(1), right)))
+    return SiteProblem(site, weight, SiteStatistics(ranges, in_memory(SampledRows(left, torch.ones(1), torch.ones(1), right))))
 
 
 def test_zero_points_worked_by_hand():

@@ -1,5 +1,6 @@
 """PTQ4ViT against loops in float64 and, for its stacked search, against the convolution that it runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch.nn.functional as F
 from conftest import make_task
 from torch import nn
 
+from qhyvit.calibration.capture import SiteStatistics
+from qhyvit.calibration.tensor_file import in_memory
 from qhyvit.config.loading import read_yaml
 from qhyvit.config.methods import METHODS
 from qhyvit.graph.trace import trace
@@ -233,7 +236,9 @@ class Dead(nn.Module):
 def test_without_any_gradient_the_full_range_stays():
     task = task_of(nn.Linear(5, 6), torch.randn(4, 5), settings("ptq4vit", scale_min=0.01, scale_max=1.0))
     (site,) = task.model.sites
-    task.statistics[site.name].rows.gradient.zero_()
+    ranges, rows = task.statistics[site.name].ranges, task.statistics[site.name].rows
+    without = replace(rows, gradient=torch.zeros_like(rows.gradient))
+    task = replace(task, statistics={site.name: SiteStatistics(ranges, in_memory(without))})
     scale = find_quantizers(task, "partial")[site.name]["weight"].scale
     assert float(scale) == pytest.approx(covering(exact(task.problem(site).weight)), rel=1e-5)
 

@@ -11,6 +11,7 @@ from small_sites import LAYERS, all_losses, make_candidates, make_problem, make_
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
+from qhyvit.calibration.tensor_file import in_memory
 from qhyvit.search.alternating import alternate, reconstruction_error
 from qhyvit.search.candidates import Candidates
 from qhyvit.search.site_problem import SiteProblem
@@ -146,7 +147,7 @@ def test_a_tenth_of_the_candidates_is_enough():
     site, weight = make_problem("linear")[0].site, torch.randn(16, 48)
     x, gradient = F.silu(torch.randn(1, 2048, 48)), torch.randn(1, 2048, 16)
     ranges = {"input": observe(x[0], 1, 1)}
-    problem = SiteProblem(site, weight, SiteStatistics(ranges, SampledRows(x, gradient, torch.ones(1, 2048, 1))))
+    problem = SiteProblem(site, weight, SiteStatistics(ranges, in_memory(SampledRows(x, gradient, torch.ones(1, 2048, 1)))))
     factors = torch.linspace(0.01, 1.2, 100)
     units = (8, "per_tensor", "asymmetric"), (8, "per_channel", "symmetric")
     plain, fast = (
@@ -160,7 +161,8 @@ def test_a_sample_has_about_the_error_of_the_whole():
     torch.manual_seed(1)
     site, weight = make_problem("linear")[0].site, torch.randn(256, 48)
     x, gradient = F.silu(torch.randn(1, 2048, 48)) * torch.rand(2048, 1) ** 2, torch.randn(1, 2048, 256) * torch.rand(256) ** 2
-    problem = SiteProblem(site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, SampledRows(x, gradient, torch.ones(1, 2048, 1))))
+    rows = SampledRows(x, gradient, torch.ones(1, 2048, 1))
+    problem = SiteProblem(site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, in_memory(rows)))
     sample = sampled(problem, "input", 512)
     assert sample.gradient.shape == sample.reference.shape == (1, 512, 64)
     quantizers = {operand: make_quantizer(problem, operand, 4, "per_tensor", "asymmetric", 0.9) for operand in site.operands}
@@ -173,7 +175,7 @@ def many_products():
     left, right, gradient = torch.randn(2, 128, 64, 8), torch.randn(2, 128, 8, 40), torch.randn(2, 128, 64, 40)
     right[..., 5] *= 20
     ranges = {"left": observe(left, 0, 1), "right": observe(right, 0, 1)}
-    return SiteProblem(site, None, SiteStatistics(ranges, SampledRows(left, gradient, torch.ones(2, 128, 64, 1), right)))
+    return SiteProblem(site, None, SiteStatistics(ranges, in_memory(SampledRows(left, gradient, torch.ones(2, 128, 64, 1), right))))
 
 
 @pytest.mark.parametrize(("operand", "kept"), [("left", (32, 40)), ("right", (64, 20))])

@@ -9,6 +9,7 @@ from small_sites import LAYERS, all_losses, make_candidates, make_problem
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
+from qhyvit.calibration.tensor_file import in_memory
 from qhyvit.quantizers.base import same_quantizer
 from qhyvit.search.alternating import alternate
 from qhyvit.search.candidates import COMMON_ROWS, FINALISTS, SHORTLIST, SOME_ROWS, STAGES, UniformCandidates
@@ -24,9 +25,8 @@ def wide_layer(power=3):
     torch.manual_seed(0)
     site, weight = make_problem("linear")[0].site, torch.randn(16, 48)
     x = torch.randn(1, 2048, 48) ** power
-    return SiteProblem(
-        site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, SampledRows(x, torch.randn(1, 2048, 16), torch.ones(1, 2048, 1)))
-    )
+    rows = SampledRows(x, torch.randn(1, 2048, 16), torch.ones(1, 2048, 1))
+    return SiteProblem(site, weight, SiteStatistics({"input": observe(x[0], 1, 1)}, in_memory(rows)))
 
 
 def families(problem, *, exhaustive, bits=4):

@@ -73,8 +73,8 @@ def token_problems(layer, x, positions, seeds):
     (site,) = sites = find_sites(graph_module)
     ranges = make_task(graph_module, x.split(2), None, positions=1).statistics[site.name].ranges
     for seed in seeds:
-        rows = sample_tokens(graph_module, sites, x.split(2), positions, seed)[site.name]
-        yield SiteProblem(site, layer.weight.detach(), SiteStatistics(ranges, rows), layer.bias.detach())
+        read_rows = sample_tokens(graph_module, sites, x.split(2), positions, seed)[site.name]
+        yield SiteProblem(site, layer.weight.detach(), SiteStatistics(ranges, read_rows), layer.bias.detach())
 
 
 def losses(problem, rows=None):

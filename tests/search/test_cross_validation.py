@@ -7,6 +7,7 @@ from small_sites import LAYERS, all_losses, make_candidates, make_problem
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
+from qhyvit.calibration.tensor_file import in_memory
 from qhyvit.search.alternating import alternate
 from qhyvit.search.objectives import CHUNK
 from qhyvit.search.site_problem import SiteProblem
@@ -23,7 +24,7 @@ def linear_problem(x):
     for batch in x:
         found = observe(batch, 1, len(x), found)
     drawn = SampledRows(rows, torch.ones(1, rows.shape[1], 16), torch.ones(1, rows.shape[1], 1))
-    return SiteProblem(site, weight, SiteStatistics({"input": found}, drawn))
+    return SiteProblem(site, weight, SiteStatistics({"input": found}, in_memory(drawn)))
 
 
 def granularity_of(problem, *, cross_validated):

@@ -8,6 +8,7 @@ from small_sites import LAYERS, all_losses, make_candidates, make_problem, make_
 from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
+from qhyvit.calibration.tensor_file import in_memory
 from qhyvit.search.alternating import alternate
 from qhyvit.search.objectives import CHUNK, OBJECTIVES
 from qhyvit.search.site_problem import SiteProblem
@@ -66,7 +67,8 @@ def test_cosine_distance_of_equal_products_is_not_negative():
     site = make_problem("linear")[0].site
     for _ in range(20):
         rows, weight = (torch.randint(-126, 127, shape).index_fill(-1, torch.tensor([0]), 127) / 10 for shape in ((1, 64, 5), (6, 5)))
-        statistics = SiteStatistics({"input": observe(rows[0], 1, 1)}, SampledRows(rows, torch.ones(1, 64, 6), torch.ones(1, 64, 1)))
+        sampled = SampledRows(rows, torch.ones(1, 64, 6), torch.ones(1, 64, 1))
+        statistics = SiteStatistics({"input": observe(rows[0], 1, 1)}, in_memory(sampled))
         problem = SiteProblem(site, weight, statistics)
         families = {
             operand: [make_candidates(problem, operand, 8, "per_tensor", "symmetric", torch.ones(1), "cosine")] for operand in site.operands

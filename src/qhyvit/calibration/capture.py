@@ -10,10 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor, fx
 
-from qhyvit.calibration.importance_sampling import SampledRows, broadcast, concatenate, sample_rows
+from qhyvit.calibration.importance_sampling import SampledRows, StoredRows, broadcast, sample_rows
 from qhyvit.calibration.losses import Loss, fisher_loss
 from qhyvit.calibration.ranges import Range, observe
 from qhyvit.calibration.recorder import Collector, Recorder, backward
+from qhyvit.calibration.tensor_file import Read, TensorFile
 from qhyvit.graph.sites import Site
 from qhyvit.progress import track
 from qhyvit.quantizers.base import NO_QUANTIZERS, Quantizers
@@ -21,10 +22,15 @@ from qhyvit.quantizers.base import NO_QUANTIZERS, Quantizers
 
 @dataclass(frozen=True)
 class SiteStatistics:
-    """Range of each activation operand of a site, and its sampled rows."""
+    """Range of each activation operand of a site, and what reads its sampled rows."""
 
     ranges: dict[str, Range]
-    rows: SampledRows
+    read_rows: Read[SampledRows]
+
+    @property
+    def rows(self) -> SampledRows:
+        """Sampled rows, read anew."""
+        return self.read_rows()
 
 
 def capture(
@@ -50,7 +56,8 @@ def capture(
     batches = list(batches)
     watched = sites if watched is None else watched
     generator = torch.Generator().manual_seed(seed)
-    rows: dict[str, list[SampledRows]] = {site.name: [] for site in watched}
+    file = TensorFile()
+    rows = {site.name: StoredRows(file) for site in watched}
     observed: dict[str, dict[str, Range]] = {site.name: {} for site in watched}
     kept = {node for site in watched for node in site.operand_nodes}.union(*(collector.nodes for collector in collectors))
     quantized_values = values == "quantized" and bool(quantizers)
@@ -65,15 +72,14 @@ def capture(
         for site in watched:
             gradient = quantized.gradient(site.node)
             operands = broadcast(site, [recorder.values[node] for node in site.operand_nodes], gradient)
-            rows[site.name].append(sample_rows(site, operands, gradient, len(images), positions, generator))
+            rows[site.name].add(sample_rows(site, operands, gradient, len(images), positions, generator))
             if ranges is None:
                 observed[site.name] = _observed(site, operands, len(batches), observed[site.name])
         for collector in collectors:
             collector.add(recorder, quantized)
         del exact, quantized, recorder  # free their values before the next batch runs
     ranges = observed if ranges is None else ranges
-    # The parts of a site are freed as soon as they are joined: together they would take the memory twice.
-    return {site.name: SiteStatistics(ranges[site.name], concatenate(rows.pop(site.name))) for site in watched}
+    return {name: SiteStatistics(ranges[name], stored.read) for name, stored in rows.items()}
 
 
 def _observed(site: Site, operands: tuple[Tensor, Tensor], batches: int, before: dict[str, Range]) -> dict[str, Range]:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qhyvit.calibration.tensor_file import Read, TensorFile
 from qhyvit.graph.sites import Site
 
 # Shares of the probability: a uniform one, which bounds the importance, and one per kind of error, so that no estimate varies much. The
@@ -36,6 +37,22 @@ class SampledRows:
     gradient: Tensor
     importance: Tensor
     right: Tensor | None = None
+
+
+class StoredRows:
+    """Sampled rows of a site in a file, batch by batch."""
+
+    def __init__(self, file: TensorFile) -> None:
+        self._file = file
+        self._parts: list[dict[str, Read[Tensor]]] = []
+
+    def add(self, rows: SampledRows) -> None:
+        """Add the rows of a batch. Raises OSError where there is no space."""
+        self._parts.append({name: self._file.write(tensor) for name, tensor in vars(rows).items() if tensor is not None})
+
+    def read(self) -> SampledRows:
+        """Read the rows of all batches."""
+        return concatenate([SampledRows(**{name: read() for name, read in part.items()}) for part in self._parts])
 
 
 def sample_rows(

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 from qhyvit.calibration.block_inputs import BlockStatistics
 from qhyvit.calibration.importance_sampling import SampledRows
+from qhyvit.calibration.tensor_file import Read
 
 
 @dataclass(frozen=True)
 class Recalibration:
-    """The rows of every site, sampled anew with their gradients, and the statistics of the bridge blocks if needed, both by name.
+    """Functions that read the rows of each site, sampled anew with their gradients, and the statistics of bridge blocks, all by name.
 
     The ranges are those of the calibration: the values of both passes are the same.
     """
 
-    rows: Mapping[str, SampledRows]
-    blocks: Mapping[str, BlockStatistics]
+    rows: Mapping[str, Read[SampledRows]]
+    blocks: Mapping[str, Read[BlockStatistics]]

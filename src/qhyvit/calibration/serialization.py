@@ -14,6 +14,7 @@ from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.output_samples import OutputStatistics
 from qhyvit.calibration.ranges import TENSORS, Range, tail_length
 from qhyvit.calibration.recalibration import Recalibration
+from qhyvit.calibration.tensor_file import in_memory
 from qhyvit.files import atomic_write
 from qhyvit.own_files import read_header, require, written_by
 from qhyvit.provenance import Provenance
@@ -54,7 +55,7 @@ def load_statistics(path: Path) -> tuple[dict[str, SiteStatistics], Provenance]:
         header, present = read_header(file), set(file.keys())
         for site, counts in header["counts"].items():
             ranges = {operand: _read_range(file, f"{site}/{operand}", per_batch) for operand, per_batch in counts.items()}
-            statistics[site] = SiteStatistics(ranges, _read_rows(file, site, present))
+            statistics[site] = SiteStatistics(ranges, in_memory(_read_rows(file, site, present)))
         return statistics, header["provenance"]
 
 
@@ -71,9 +72,10 @@ def save_recalibration(path: Path, recalibration: Recalibration, provenance: Pro
     """
     tensors: dict[str, Tensor] = {}
     inputs: dict[str, list[int | None]] = {}
-    for site, rows in recalibration.rows.items():
-        tensors |= _row_tensors(site, rows)
-    for name, block in recalibration.blocks.items():
+    for site, read_rows in recalibration.rows.items():
+        tensors |= _row_tensors(site, read_rows())
+    for name, read_block in recalibration.blocks.items():
+        block = read_block()
         inputs[name] = [None if isinstance(value, Tensor) else value for value in block.inputs]
         numbered = {str(number): value for number, value in enumerate(block.inputs) if isinstance(value, Tensor)}
         tensors |= {f"{name}/block/{key}": value.contiguous() for key, value in {**numbered, "gradient": block.gradient}.items()}
@@ -84,8 +86,8 @@ def load_recalibration(path: Path) -> tuple[Recalibration, Provenance]:
     """Read the recalibration that `save_recalibration` wrote, and the provenance. Raises InputError for any other file."""
     with written_by(path, RECALIBRATE), safe_open(path, framework="pt") as file:
         header, present = read_header(file), set(file.keys())
-        rows = {site: _read_rows(file, site, present) for site in header["sites"]}
-        blocks = {name: _read_block(file, name, inputs) for name, inputs in header["blocks"].items()}
+        rows = {site: in_memory(_read_rows(file, site, present)) for site in header["sites"]}
+        blocks = {name: in_memory(_read_block(file, name, inputs)) for name, inputs in header["blocks"].items()}
         return Recalibration(rows, blocks), header["provenance"]
 
 

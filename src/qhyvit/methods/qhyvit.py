@@ -28,7 +28,7 @@ def find_quantizers(task: Task) -> Quantizers:
 def _search(task: Task, block: Block, start: Quantizers, method: QhyvitMethod) -> Quantizers:
     """Return the quantizers of a block that a search from ``start`` finds."""
     assert task.recalibration is not None
-    statistics = task.recalibration.blocks[block.name]
+    statistics = task.recalibration.blocks[block.name]()
     families = {
         (site.name, operand): _allowed(of_operand, start[site.name][operand], method)
         for site in block.sites

@@ -38,7 +38,7 @@ def recalibrate(task: Task) -> Recalibration:
         ranges={name: found.ranges for name, found in task.statistics.items()},
         collectors=[blocks],
     )
-    return Recalibration({name: found.rows for name, found in statistics.items()}, blocks.statistics())
+    return Recalibration({name: found.read_rows for name, found in statistics.items()}, blocks.statistics())
 
 
 def recalibrated(task: Task) -> Task:
