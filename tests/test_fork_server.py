@@ -134,6 +134,25 @@ def test_output_of_the_first_client_of_a_network_ends_with_its_command(start, mo
     os.close(reader)
 
 
+def test_each_network_is_loaded_once_and_none_for_other_commands(start, monkeypatch):
+    def load(config, model):
+        with Path("loaded").open("a") as file:
+            file.write(f"{config} {model}\n")
+
+    monkeypatch.setattr(fork_server, "_load", load)
+    monkeypatch.setenv("QHYVIT_CONFIG", "some.yaml")
+    start()
+    for _ in range(2):
+        for command in (
+            ["figure", "exit", "4", "--model", "of-a-figure"],
+            ["quantize", "exit", "4", "--model", "first"],
+            ["fetch", "exit", "4"],
+        ):
+            assert run_in_server(command) == 4
+    assert run_in_server(["evaluate", "exit", "4", "--model", "second"]) == 4
+    assert Path("loaded").read_text() == "some.yaml first\nsome.yaml second\n"
+
+
 def test_command_whose_process_is_killed_is_left_to_the_client(start):
     start()
     assert run_in_server(["quantize", "kill"]) is None

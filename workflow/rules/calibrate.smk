@@ -10,6 +10,7 @@ rule calibrate:
         f"{LOGS}/calibrate/{{model}}-seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/calibrate/{{model}}-seed{{seed}}.tsv"
+    priority: SEARCH_PRIORITY
     threads: 1
     resources:
         mem_mb=mem_per_attempt(4000),
@@ -38,6 +39,7 @@ rule recalibrate:
         f"{BENCHMARKS}/recalibrate/{{model}}-seed{{seed}}-{{key}}-{{bits}}.tsv"
     wildcard_constraints:
         key="[0-9a-f]+",
+    priority: SEARCH_PRIORITY
     threads: 1
     resources:
         mem_mb=mem_per_attempt(4000),

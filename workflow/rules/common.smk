@@ -245,6 +245,10 @@ def figure_files(figure):
     return [f"{REPORTS}/{figure.path.format(**instance)}.svg" for instance in figure.instances(SETTINGS)]
 
 
+# An evaluation follows each search and takes longest, and a figure takes seconds: in this order no core is idle for long at the end.
+SEARCH_PRIORITY, EVALUATION_PRIORITY = 2, 1
+
+
 # Method, or tool of another project, whose network is exported.
 DEPLOYED = f"{RESULTS}/{{model}}/seed{{seed}}/deployed/{{method}}-{{bits}}"
 EXPORTABLE = f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-partial-{{bits}}.safetensors"

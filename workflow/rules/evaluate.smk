@@ -24,6 +24,7 @@ rule predict:
     wildcard_constraints:
         run=r"fp32|seed[^/]+/[a-z0-9-]+",
         shard=r"\d+",
+    priority: EVALUATION_PRIORITY
     threads: 1
     resources:
         mem_mb=mem_per_attempt(3000),
@@ -49,6 +50,7 @@ rule evaluate_fp32:
         f"{LOGS}/evaluate/{{model}}-fp32.log",
     benchmark:
         f"{BENCHMARKS}/evaluate/{{model}}-fp32.tsv"
+    priority: EVALUATION_PRIORITY
     threads: 1
     resources:
         mem_mb=mem_per_attempt(2000),
@@ -75,6 +77,7 @@ rule evaluate:
         f"{LOGS}/evaluate/{{model}}-seed{{seed}}-{{method}}-{{mode}}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate/{{model}}-seed{{seed}}-{{method}}-{{mode}}.tsv"
+    priority: EVALUATION_PRIORITY
     threads: 1
     resources:
         mem_mb=mem_per_attempt(4000),

@@ -36,6 +36,7 @@ rule fetch_weights:
         f"{LOGS}/fetch_weights/{{model}}.log",
     benchmark:
         f"{BENCHMARKS}/fetch_weights/{{model}}.tsv"
+    priority: SEARCH_PRIORITY
     resources:
         mem_mb=1000,
         fetches=1,

@@ -22,6 +22,7 @@ rule quantize_baseline:
         f"{BENCHMARKS}/quantize/{{model}}-seed{{seed}}-{{method}}-{{mode}}-{{bits}}.tsv"
     wildcard_constraints:
         method=either(name for name in SETTINGS.methods if not reconstructs(name)),
+    priority: SEARCH_PRIORITY
     threads: 1
     resources:
         mem_mb=mem_per_attempt(2000),

@@ -1,8 +1,8 @@
-"""Fork server: commands of a run in forks of processes that have imported PyTorch and loaded the network.
+"""Fork server: commands of a run in forks of processes that have imported what they need and loaded the network.
 
-Imports and tracing take most of the time of a short command. The server has a process per network, which loads it once; each command is a
-fork of that process, so it computes what it would compute alone. `qhyvit.cli.forwarding` sends the commands. The server ends with the
-process that started it.
+Imports and tracing take most of the time of a short command. The server has a process per network, which loads it once, and one for the
+commands that need none. Each command is a fork of such a process, so it computes what it would compute alone. `qhyvit.cli.forwarding`
+sends the commands. The server ends with the process that started it.
 """
 
 import os
@@ -20,10 +20,10 @@ from select import select
 from threading import Thread
 from typing import NoReturn
 
-from qhyvit.cli.forwarding import COMMANDS, Request, receive, send
+from qhyvit.cli.forwarding import OF_A_NETWORK, OTHERS, Request, receive, send
 
 MODEL = "--model"
-MOST_NETWORKS = 8  # that are kept in memory
+MOST_PROCESSES = 8  # each has a network in memory
 SECONDS_TO_CLEAN_UP = 10
 
 Network = tuple[str, str]  # configuration file and model
@@ -32,7 +32,7 @@ Network = tuple[str, str]  # configuration file and model
 def main(listener: socket.socket, parent: int) -> None:
     """Serve the connections of ``listener`` until ``parent`` is no longer the parent of this process."""
     import_what_commands_need()
-    processes: dict[Network, socket.socket] = {}
+    processes: dict[Network | None, socket.socket] = {}
     while os.getppid() == parent:
         if not select([listener], [], [], 1)[0]:
             continue
@@ -51,7 +51,7 @@ def main(listener: socket.socket, parent: int) -> None:
                 processes.pop(network).close()
             for stream in streams:
                 os.close(stream)
-        if len(processes) > MOST_NETWORKS:
+        if len(processes) > MOST_PROCESSES:
             processes.pop(next(iter(processes))).close()
 
 
@@ -59,19 +59,27 @@ def import_what_commands_need() -> None:
     """Import the modules of all commands, and keep PyTorch from starting threads, which forks would not have."""
     import torch
 
-    for command in COMMANDS:
-        import_module(f"qhyvit.cli.{command}")
+    from qhyvit.cli import FETCH
+    from qhyvit.reporting.registry import FIGURES, TABLES
+
+    commands = [*OF_A_NETWORK, *OTHERS, *(f"fetch.{name}" for name in FETCH)]
+    of_commands = [f"qhyvit.cli.{command}" for command in commands]
+    of_reports = [entry.module for entries in (FIGURES, TABLES) for entry in entries.values()]
+    for module in of_commands + of_reports:
+        import_module(module)
     torch.set_num_threads(1)
 
 
-def _network_of(request: Request) -> Network:
+def _network_of(request: Request) -> Network | None:
+    """Return the network that a command loads, if it loads one."""
     arguments = request["arguments"]
-    model = arguments[arguments.index(MODEL) + 1] if MODEL in arguments[:-1] else ""
-    return request["environment"].get("QHYVIT_CONFIG", ""), model
+    if arguments[0] not in OF_A_NETWORK or MODEL not in arguments[:-1]:
+        return None
+    return request["environment"].get("QHYVIT_CONFIG", ""), arguments[arguments.index(MODEL) + 1]
 
 
-def _start(network: Network, folder: str, of_server: list[socket.socket], streams: list[int]) -> socket.socket:
-    """Fork the process of a network, and return the socket that takes its requests.
+def _start(network: Network | None, folder: str, of_server: list[socket.socket], streams: list[int]) -> socket.socket:
+    """Fork the process of a network, or of the commands without one, and return the socket that takes its requests.
 
     The process has neither the sockets ``of_server`` nor the ``streams`` of the first client, whose pipes end with its command.
     """
@@ -81,16 +89,17 @@ def _start(network: Network, folder: str, of_server: list[socket.socket], stream
             inherited.close()
         for stream in streams:
             os.close(stream)
-        _end(lambda requests: _serve_network(network, folder, requests), there)
+        _end(lambda requests: _serve(network, folder, requests), there)
     there.close()
     return here
 
 
-def _serve_network(network: Network, folder: str, requests: socket.socket) -> None:
-    """Load the network, and run each command in a fork."""
+def _serve(network: Network | None, folder: str, requests: socket.socket) -> None:
+    """Load the network, if there is one, and run each command in a fork."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system removes forks that have ended
     os.chdir(folder)
-    _load(*network)
+    if network:
+        _load(*network)
     while True:
         try:
             request, files = receive(requests)

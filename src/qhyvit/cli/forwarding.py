@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 ADDRESS = "QHYVIT_FORK_SERVER"  # environment variable: the path of the server's socket
-COMMANDS = ("calibrate", "recalibrate", "quantize", "predict", "evaluate", "challenges", "sensitivity")  # they load one network on a CPU
+OF_A_NETWORK = ("calibrate", "recalibrate", "quantize", "predict", "evaluate", "challenges", "sensitivity")  # they load one on a CPU
+OTHERS = ("fetch", "aggregate", "figure", "table")  # they take less time than their imports
 STREAMS = (1, 2)  # stdout and stderr, which the command inherits
 MANY_FILES = 8
 
@@ -20,7 +21,7 @@ def run_in_server(arguments: list[str]) -> int | None:
     None says that the command has to run here: without a server, for other commands, and if the server or its fork was killed on the way.
     """
     address = os.environ.get(ADDRESS)
-    if not address or not arguments or arguments[0] not in COMMANDS:
+    if not address or not arguments or arguments[0] not in OF_A_NETWORK + OTHERS:
         return None
     request: Request = {"arguments": arguments, "folder": str(Path.cwd()), "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX) as connection:
