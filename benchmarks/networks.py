@@ -57,8 +57,8 @@ def costs_shown(table: pd.DataFrame) -> pd.DataFrame:
 
 def _notes(images: int, paper: float) -> str:
     return (
-        f"Calibration and quantization by `qhyvit` to W8A8, mode `partial`, with {images} images, random weights and each network's own"
-        " input size, from the start of the process to its end."
+        f"Calibration and quantization by `qhyvit` to W8A8, mode `partial`, with {images} images and random weights, at each network's"
+        " own input size. Processes are measured from their start to their end."
         f" The paper's mean over its networks is {paper:.0f} seconds (Fig. 9, on an A100)."
     )
 
