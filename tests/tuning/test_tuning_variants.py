@@ -7,7 +7,7 @@ from qhyvit.config.methods import METHODS
 from qhyvit.presets import load_preset
 
 VARIANTS = {name: method.quantizer_settings for name, method in read_yaml(REPOSITORY / "config/tuning-variants.yaml", METHODS).items()}
-PRESETS = {name: VARIANTS.pop(name) for name in ("qhyvit", "qhyvit-corrected", "qhyvit-tuned")}
+PRESETS = {name: VARIANTS.pop(name) for name in ("qhyvit", "qhyvit-cv", "qhyvit-corrected", "qhyvit-tuned")}
 
 
 def differences(settings, other, prefix=""):
@@ -32,6 +32,7 @@ def test_each_variant_differs_in_what_its_name_says():
     found = {name: differences(settings, PRESETS["qhyvit-tuned"]) for name, settings in VARIANTS.items()}
     assert found == {
         "bias-corrected": {"correction.slope", "tuning"},
+        "not-cross-validated": {"cross_validated"},
         "not-corrected": {"correction"},
         "scales-alone": {rates + "biases", rates + "weights"},
         "biases-alone": {rates + "activation_scales", rates + "weight_scales", rates + "weights"},
