@@ -47,7 +47,7 @@ class StoredRows:
         self._parts: list[dict[str, Read[Tensor]]] = []
 
     def add(self, rows: SampledRows) -> None:
-        """Add the rows of a batch. Raises OSError where there is no space."""
+        """Add the rows of a batch. Raises UnwritableError where there is no space."""
         self._parts.append({name: self._file.write(tensor) for name, tensor in vars(rows).items() if tensor is not None})
 
     def read(self) -> SampledRows:
