@@ -19,7 +19,7 @@ from qhyvit.reporting.write import Table
 
 CLAIMS = Path("resources/claims.yaml")
 CAPTION = (
-    "Claims of the paper, and what this project measured. A number is a drop of top-1 in points, or a gain on a baseline; brackets hold"
+    "Claims of the paper, and what this project measured. A number is a drop of top-1 in points, or a gain over a baseline; brackets hold"
     " 95 % intervals. A verdict is the first whose condition in `{file}` is true. `make verify` measures claims with a tolerance again, in"
     " points. Core-minutes are those of all jobs of the command, on one core."
 )
