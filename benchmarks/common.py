@@ -17,6 +17,7 @@ from qhyvit.config.loading import Config, load_config
 from qhyvit.files import atomic_write
 from qhyvit.processor import processor
 from qhyvit.reporting.write import to_markdown
+from workflow.scripts.allocator import KEEP_FREED_MEMORY
 
 EXPERIMENT = Path("config/experiments/all-methods.yaml")
 TARGET = Path("config/experiments/imagenet.yaml")
@@ -28,13 +29,7 @@ WORK = Path("results/benchmarks")
 REPORTS = Path("reports/benchmarks")
 PACKAGES = ("torch", "nncf", "openvino", "onnxruntime")
 MANIFEST = WORK / "images.csv"
-# One thread, and freed buffers are kept, in huge pages where there are any, as in the workflow's jobs.
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    "MALLOC_MMAP_THRESHOLD_": "1073741824",
-    "MALLOC_TRIM_THRESHOLD_": "2147483647",
-}
+ENVIRONMENT = KEEP_FREED_MEMORY | {"OMP_NUM_THREADS": "1"}  # as in the workflow's jobs
 
 
 @dataclass(frozen=True)

@@ -96,10 +96,11 @@ def measurements(jobs: Mapping[int, Job], sizes: pd.DataFrame) -> pd.DataFrame:
             job.rule,
             job.wildcards.get("model"),
             job.wildcards.get("method"),
-            max(job.seconds or 0.0, SHORTEST),
+            max(job.seconds, SHORTEST),
             len(job.output) if job.rule == "evaluate" else 1,
         )
         for job in jobs.values()
+        if job.seconds is not None
     ]
     return pd.DataFrame(rows, columns=["rule", "model", "method", "seconds", "networks"]).join(sizes, on="model")
 

@@ -13,7 +13,6 @@ from qhyvit.files import atomic_write
 from qhyvit.reporting.published import read_means
 
 PUBLISHED = Path("resources/published/fig_9.csv")
-FINISHED = WORK / "networks.csv"
 THREADS = 2
 
 
@@ -21,16 +20,16 @@ def main(images: int = IMAGES, networks: int | None = None) -> None:
     """Write reports/benchmarks/networks.{csv,md}; ``networks`` takes only the first few."""
     fetch()
     config = load_config(TARGET, allow_unset_env=True)
-    rows = pd.read_csv(FINISHED).to_dict("records") if FINISHED.exists() else []
-    finished = {row["model"] for row in rows}
-    for model in track(config.experiment.models[:networks], "quantizing networks"):
-        if model not in finished:
+    models, finished = config.experiment.models[:networks], WORK / f"networks-{images}.csv"
+    rows = pd.read_csv(finished).to_dict("records") if finished.exists() else []
+    for model in track(models, "quantizing networks"):
+        if model not in {row["model"] for row in rows}:
             usage = measure("-m", "benchmarks.quantize_network", model, "--images", str(images), "--threads", str(THREADS))
             rows.append({"model": model, "seconds": usage.seconds, "cpu_seconds": usage.cpu_seconds, "peak_mib": usage.peak_mib})
-            with atomic_write(FINISHED) as path:
+            with atomic_write(finished) as path:
                 pd.DataFrame(rows).to_csv(path, index=False)
     paper = read_means(PUBLISHED).set_index("method").value["qhyvit"]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([row for row in rows if row["model"] in models])
     means = {name: gmean(table[name]) for name in ("seconds", "cpu_seconds", "peak_mib")}
     table = pd.concat([table, pd.DataFrame([{"model": "geometric mean"} | means])], ignore_index=True)
     write_report(
@@ -41,7 +40,7 @@ def main(images: int = IMAGES, networks: int | None = None) -> None:
         ["torch"],
         f"{THREADS} threads",
     )
-    FINISHED.unlink()
+    finished.unlink()
 
 
 def costs_shown(table: pd.DataFrame) -> pd.DataFrame:

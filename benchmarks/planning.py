@@ -1,7 +1,6 @@
 """Cost of planning: `snakemake -n` of the paper's experiment with fewer or more methods, models and seeds."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,10 +8,9 @@ import typer
 import yaml
 from rich.progress import track
 
-from benchmarks.common import WORK, measure, write_report
+from benchmarks.common import TARGET, WORK, measure, write_report
 from qhyvit.config.loading import load_config
 
-EXPERIMENT = Path("config/experiments/imagenet.yaml")
 # Numbers of models, methods and seeds. The jobs of each follow from the rules: from about a hundred to some ten thousands.
 SIZES = [(1, 5, 1), (4, 15, 1), (20, 15, 2), (20, 15, 10)]
 NOTES = (
@@ -31,11 +29,11 @@ def main(sizes: int = len(SIZES)) -> None:
 
 def plan(models: int, methods: int, seeds: int) -> dict[str, Any]:
     """Return the number of jobs of an experiment of that size, and the cost of planning them all."""
-    experiment = load_config(EXPERIMENT, allow_unset_env=True).experiment
+    experiment = load_config(TARGET, allow_unset_env=True).experiment
     changes = {"models": experiment.models[:models], "methods": experiment.methods[:methods], "seeds": list(range(seeds))}
     config, plan = (WORK / "planning" / f"{models}x{methods}x{seeds}{suffix}" for suffix in (".yaml", ".txt"))
     config.parent.mkdir(parents=True, exist_ok=True)
-    config.write_text(yaml.safe_dump({"base": str(EXPERIMENT), **changes}))
+    config.write_text(yaml.safe_dump({"base": str(TARGET), **changes}))
     with plan.open("w") as stdout:
         usage = measure("-m", "snakemake", "-n", "--forceall", "--quiet", "rules", "host", "--configfile", str(config), stdout=stdout)
     totals = re.findall(r"^total +(\d+)$", plan.read_text(), flags=re.MULTILINE)

@@ -17,7 +17,6 @@ from qhyvit.reporting.published import read_means
 TUNING = Path("config/experiments/tuning.yaml")
 METHODS = ["qhyvit", "qhyvit-corrected", "qhyvit-tuned"]
 FOLDER = WORK / "tuning"
-FINISHED = FOLDER / "finished.csv"
 THREADS = 2
 COSTS = ["seconds", "cpu_seconds", "peak_mib"]
 
@@ -28,12 +27,13 @@ def main(bits: str = "w4a4") -> None:
     models, tuning = config.experiment.models, config.methods[METHODS[-1]].tuning
     assert tuning
     fetch(*models, config=TUNING, folder=FOLDER)
-    rows = pd.read_csv(FINISHED).to_dict("records") if FINISHED.exists() else []
-    finished = {(row["model"], row["method"]) for row in rows}
+    finished = FOLDER / f"{bits}.csv"
+    rows = pd.read_csv(finished).to_dict("records") if finished.exists() else []
+    done = {(row["model"], row["method"]) for row in rows}
     for model, method in track([*product(models, METHODS)], "quantizing networks"):
-        if (model, method) not in finished:
+        if (model, method) not in done:
             rows.append({"model": model, "method": method} | dict(zip(COSTS, costs(model, method, bits), strict=True)))
-            with atomic_write(FINISHED) as path:
+            with atomic_write(finished) as path:
                 pd.DataFrame(rows).to_csv(path, index=False)
     table = pd.DataFrame(rows)
     means = table.groupby("method", sort=False)[COSTS].agg(gmean).reset_index().assign(model="geometric mean")
@@ -47,13 +47,14 @@ def main(bits: str = "w4a4") -> None:
     write_report(
         "tuning", table, pd.concat([table[["model", "method"]], costs_shown(table)], axis=1), notes, ["torch"], f"{THREADS} threads"
     )
-    FINISHED.unlink()
+    finished.unlink()
 
 
 def costs(model: str, method: str, bits: str) -> tuple[float, float, float]:
     """Return seconds, CPU-seconds and the peak of memory of the calibration of a network and the quantization by a method."""
     common = ["--config", str(TUNING), "--model", model, "--images", str(FOLDER / MANIFEST.name), "--threads", str(THREADS)]
     calibration, output = FOLDER / "calibration.safetensors", FOLDER / "quantized.safetensors"
+    output.with_name(f".{output.name}.tuning").unlink(missing_ok=True)  # a tuning that continues from its checkpoint takes less time
     calibrate = measure("-m", "qhyvit", "calibrate", *common, "--seed", str(SEED), "--output", str(calibration))
     options = {"method": method, "mode": "partial", "bits": bits, "calibration": calibration, "errors": FOLDER / "errors.csv"}
     run = [f"--{name}={value}" for name, value in options.items()]

@@ -139,6 +139,7 @@ def write_images(folder: Path, count: int, seed: int, classes: int = 2) -> None:
     pd.DataFrame({"filename": names, "label": [index % classes for index in range(count)]}).to_csv(folder / "labels.csv", index=False)
 
 
+SETTINGS_FILES = {name: str(REPOSITORY / f"config/{name.removesuffix('_file')}.yaml") for name in ("models_file", "methods_file")}
 TINY_EXPERIMENT = {
     "dataset": {
         "name": "tiny",

@@ -101,6 +101,18 @@ def test_faults_of_methods_are_named(tmp_path, name, changes, message):
         read_yaml(path, METHODS)
 
 
+@pytest.mark.parametrize(("schema", "file", "names"), [(METHODS, "methods.yaml", ("fp32", "nncf")), (MODELS, "models.yaml", ("mean",))])
+def test_names_with_another_meaning_in_results_are_refused(tmp_path, schema, file, names):
+    entries = yaml.safe_load((CONFIG / file).read_text())
+    for name in names:
+        path = tmp_path / file
+        path.write_text(
+            yaml.safe_dump(entries | {name: next(iter(entries.values())) | ({"published_as": None} if schema is METHODS else {})})
+        )
+        with pytest.raises(InputError, match=rf"{file}: {name}: .* have this name for .*; give the .* another name$"):
+            read_yaml(path, schema)
+
+
 def test_labels_decide_no_quantizers():
     method = load_preset("qhyvit-scale")
     renamed = method.model_copy(update={"label": "x", "published_as": None, "ablation_of": None, "ablation_label": "y"})
@@ -139,6 +151,10 @@ def test_readme_names_every_format_of_images():
         ({"methods": ["minmaxx"]}, r"config\.yaml: unknown method 'minmaxx'; .*config/methods\.yaml does .* mean minmax\?"),
         ({"modles": ["mobilevit_xxs"]}, r"config\.yaml: modles: unknown key; correct its spelling"),
         ({"dataset": {"classes": 2}}, r"config\.yaml: dataset\.name: missing; add this key; dataset\.calibration: missing"),
+        (
+            {"dataset": {"name": "decoded"}},
+            r"config\.yaml: dataset\.name: 'decoded': an image set is named by .* not benchmarks or decoded or training; give another",
+        ),
         ({"bits": ["w9a8"]}, r"config\.yaml: bits\.0: .*found 'w9a8'"),
         ({"seeds": [2**63]}, rf"config\.yaml: seeds\.0: .*found {2**63}"),
         ({"dataset": {"subset": {"seed": 2**32}}}, rf"config\.yaml: .*dataset\.subset\.seed: .*found {2**32}"),

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPOSITORY, TINY_EXPERIMENT
+from conftest import SETTINGS_FILES, TINY_EXPERIMENT
 
 from qhyvit.config.loading import load_config
 from qhyvit.errors import InputError
-
-FILES = {name: str(REPOSITORY / f"config/{name.removesuffix('_file')}.yaml") for name in ("models_file", "methods_file")}
 
 
 @pytest.fixture
@@ -18,7 +16,7 @@ def load(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def load(name: str = "config.yaml", **changes: object):
-        content = TINY_EXPERIMENT | FILES | changes
+        content = TINY_EXPERIMENT | SETTINGS_FILES | changes
         Path(name).write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
         return load_config(Path(name)).experiment
 
@@ -32,7 +30,7 @@ def load(tmp_path, monkeypatch):
         *((folder, "is or contains the folder of the run") for folder in (".", "/", "..", "../..", "a/..")),
         *(
             (folder, "is or lies in .*, which holds other files")
-            for folder in ("data", "config", "src/x", ".git", "x/../workflow/y", "logs")
+            for folder in ("data", "config", "src/x", ".git", "x/../workflow/y", "logs", "dvc-store/a", "reports/benchmarks")
         ),
         ("data/tiny/evaluation", "is or lies in data, which holds other files"),
     ],

@@ -4,19 +4,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPOSITORY, TINY_EXPERIMENT
+from conftest import REPOSITORY, SETTINGS_FILES, TINY_EXPERIMENT
 
 from qhyvit.config.loading import load_config, read_yaml
 from qhyvit.config.methods import METHODS
 from qhyvit.errors import InputError
 from qhyvit.presets import METHODS_FILE
 
-FILES = {name: str(REPOSITORY / f"config/{name.removesuffix('_file')}.yaml") for name in ("models_file", "methods_file")}
-
 
 def load(folder: Path, key: str, text: str):
     """Load the tiny experiment with the key, a path with points, replaced by a value in YAML."""
-    content = yaml.safe_load(yaml.safe_dump(TINY_EXPERIMENT | FILES))
+    content = yaml.safe_load(yaml.safe_dump(TINY_EXPERIMENT | SETTINGS_FILES))
     *sections, last = key.split(".")
     part = content
     for section in sections:
@@ -82,7 +80,7 @@ def test_size_at_the_bound_is_accepted(tmp_path, key, value):
     assert getattr(getattr(load(tmp_path, key, str(value)), section), last) == value
 
 
-@pytest.mark.parametrize(("key", "bound"), [("size", 2048), ("batch_size", 4096)])
+@pytest.mark.parametrize(("key", "bound"), [("size", 2048), ("batch_size", 4096), ("seed", 2**32 - 1)])
 def test_size_of_training_is_bounded(tmp_path, key, bound):
     cycle = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())["training"]["mobilevit_xxs"][0]
     (cycle if key in cycle else cycle["phases"][0])[key] = bound + 1

@@ -4,13 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPOSITORY, TINY_EXPERIMENT
+from conftest import SETTINGS_FILES, TINY_EXPERIMENT
 
 from qhyvit.config.environment import expand_env
 from qhyvit.config.loading import load_config
 from qhyvit.errors import InputError
-
-FILES = {name: str(REPOSITORY / f"config/{name.removesuffix('_file')}.yaml") for name in ("models_file", "methods_file")}
 
 
 @pytest.fixture
@@ -19,7 +17,7 @@ def load(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def load(changes, name="config.yaml"):
-        Path(name).write_text(yaml.safe_dump(TINY_EXPERIMENT | FILES | changes))
+        Path(name).write_text(yaml.safe_dump(TINY_EXPERIMENT | SETTINGS_FILES | changes))
         return load_config(Path(name)).experiment
 
     return load

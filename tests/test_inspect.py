@@ -100,7 +100,8 @@ def test_network_without_sites_says_so(use, tmp_path):
     assert (description["sites"], description["bridge_blocks"], description["unquantized_products"]) == ([], [], [])
     assert "resnet18: has no sites, so no method quantizes anything in it." in shown(description)
     with pytest.raises(InputError, match=r"^model resnet18: has no sites to draw; leave out --svg$"):
-        inspect("resnet18", svg=tmp_path / "sites.svg")
+        inspect("resnet18", output=tmp_path / "other.json", svg=tmp_path / "sites.svg")
+    assert not (tmp_path / "other.json").exists()
 
 
 def test_unknown_model_is_one_line(use):

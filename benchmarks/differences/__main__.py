@@ -1,10 +1,11 @@
 """Measure what each difference between a method and its source costs or gains, on two networks at W6A6.
 
 Each difference is undone alone, and the method runs with and without it on the same calibration images and evaluation images. What has been
-measured is kept in results/benchmarks/differences, so that an interrupted run resumes.
+measured is kept in results/benchmarks/differences until the report is written, so that an interrupted run resumes.
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -37,6 +38,7 @@ def main(model: str | None = None) -> None:
     if not model:
         table = pd.DataFrame(rows)
         write_report("differences", table, _summary(table), _notes(table), ["torch"])
+        shutil.rmtree(KEPT)
 
 
 def _measured(model: str) -> Iterator[dict[str, Any]]:

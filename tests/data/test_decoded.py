@@ -97,7 +97,7 @@ def remove_table(path):
         (cut, r"not as it was written \(ValueError: .*\); delete it, and it is made again"),
         (replace_with_other_images, r"made from other images; delete it and the table next to it, and they are made again"),
         (
-            lambda path: path.with_suffix(".csv").unlink(),
+            remove_table,
             r"not as it was written \(FileNotFoundError: .*\); delete it, and it is made again",
         ),
     ],

@@ -49,7 +49,8 @@ def read(scratch, name, changed):
         return
     assert all(map(math.isfinite, _numbers(config.model_dump(mode="json"))))
     paths = [*config.experiment.dataset.label_paths, *map(config.weights_path, config.models), config.experiment.reports]
-    assert {path.exists() for path in paths} <= {True, False}
+    for path in paths:
+        path.exists()  # raises for what no path can be
     assert all(method.quantizer_settings for method in config.methods.values())
 
 

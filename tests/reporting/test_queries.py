@@ -35,7 +35,10 @@ def test_query_gives_the_number_by_hand(query, number):
     assert shown(ROWS, query) == number
 
 
-@pytest.mark.parametrize("query", ["drop", "drop model=c", "absent mean"])
+@pytest.mark.parametrize(
+    "query",
+    ["drop", "drop model=c", "absent mean", "drop Mean model=a", "drop max intervall", "drop max .2f", "drop max =a", "drop max bits=8"],
+)
 def test_query_without_one_answer_is_refused(query):
     with pytest.raises(LookupError):
         evaluate(ROWS, query)

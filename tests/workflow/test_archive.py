@@ -130,9 +130,9 @@ def test_action_has_its_settings_inputs_and_files(crate):
 
 
 def test_default_experiment_has_no_files_of_others(crate):
-    folders = {Path(name).parts[1] for name in references(crate["#run-reports"]["result"])}
-    assert "results.csv" in folders
-    assert not folders & {"all-methods", "benchmarks", "README.md"}
+    parts = {Path(name).parts[1] for name in references(crate["#run-reports"]["result"])}
+    assert "results.csv" in parts
+    assert not parts & {"all-methods", "benchmarks", "README.md", "claims.csv", "claims.md", "claims.tex"}
 
 
 def test_experiment_on_images_of_others_names_no_images(crate):

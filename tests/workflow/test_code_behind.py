@@ -15,4 +15,4 @@ def test_report_is_by_the_present_code_until_that_changes(copy):
 
 def test_report_that_tells_no_code_is_by_other_code(copy):
     (copy.root / "reports/provenance/code.csv").unlink()
-    assert code_behind(copy) == "reports: calibrate, evaluate, quantize minmax, quantize qhyvit\n"
+    assert code_behind(copy) == "reports: calibrate, challenges, evaluate, recalibrate, quantize minmax, quantize qhyvit\n"

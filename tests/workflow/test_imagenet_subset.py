@@ -199,6 +199,14 @@ def test_subset_with_another_seed_or_too_few_images_is_refused(pushed):
     assert not pushed.git_status()
 
 
+def test_subset_with_the_name_of_another_experiment_is_refused(first):
+    set_remote(first, str(first.root.parent / "private"))
+    shutil.copy(first.root / "config/config.yaml", first.root / EXPERIMENT)
+    line = refusal(make_subset(first, check=False))
+    assert f"{EXPERIMENT}: is an experiment on other images than those of imagenet/{NAME}; give the subset another name" in line
+    assert not (first.root / "imagenet" / NAME).exists()
+
+
 def test_project_pushes_nothing_private_to_its_own_store(pushed):
     before = sorted((pushed.root / "dvc-store").rglob("*"))
     pushed.run("-m", "dvc", "pull", "--quiet")

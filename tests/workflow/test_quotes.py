@@ -51,6 +51,7 @@ def test_quotation_of_an_absent_file_names_it(repository):
     [
         ("It loses 7.10 points, not -0.5.", ["7.10", "-0.5"]),
         (PAGE.format(table="7.1", number="1.50"), []),
+        ("<!-- a.csv x -->1.5<!-- end -->\nand 3.14, not <!-- a.csv y -->2.5<!-- end -->.", ["3.14"]),
         ("`0.5` of [1.5](page-2.5.md), arXiv 2303.12557, Section 3.2, Python >= 3.11", ["1.5"]),
     ],
 )

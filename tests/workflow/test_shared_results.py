@@ -1,5 +1,6 @@
 """Another machine continues from shared results, by DVC and Snakemake's own records."""
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from conftest import Project, commit_everything
 
 from qhyvit.errors import InputError
-from workflow.scripts.shared_results import ARCHIVE, require_results, take
+from workflow.scripts.shared_results import ARCHIVE, files_shared, require_results, take
 
 SEED = "results/tiny/tiny_hybrid/seed0"
 
@@ -66,6 +67,28 @@ def test_fetched_file_is_as_old_as_the_older_of_both(tmp_path):
     target.unlink()
     take(source, target)
     assert (target.read_text(), target.stat().st_mtime) == ("same", 100)
+
+
+def test_result_is_fetched_to_another_disk(tmp_path, monkeypatch):
+    source, target = tmp_path / "source", tmp_path / "results/target"
+    source.write_text("same")
+    os.utime(source, (100, 100))
+
+    def refuse(*paths):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "rename", refuse)  # as between two disks
+    take(source, target)
+    assert (target.read_text(), target.stat().st_mtime) == ("same", 100)
+
+
+def test_only_files_of_runs_are_shared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    of_runs = {"results/tiny/net/seed0/a.json", "results/tiny/images.csv", "results/benchmarks/tiny/calibrate/net.tsv"}
+    for name in (*of_runs, "results/decoded/a.csv", "results/benchmarks/images.csv", "results/tiny/.a.csv", "results/tiny/a.safetensors"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    assert set(map(str, files_shared())) == of_runs
 
 
 def test_other_results_at_the_same_place_are_refused(tmp_path, monkeypatch):

@@ -1,5 +1,5 @@
 # Git may replace results.csv by a committed one, with a newer time stamp. Its state is a param, as that of data (fetch.smk).
-STAMPS = f"{RESULTS}/{REPORTS}/results.stamps.csv"
+STAMPS = f"{RESULTS}/reports-{sha256(REPORTS.encode()).hexdigest()[:16]}.stamps.csv"
 
 
 rule aggregate:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,7 @@ from qhyvit.errors import InputError
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.registry import FIGURES, RESULTS as RESULTS_PAGE, TABLES
 from qhyvit.reporting.tables.configuration import software
+from workflow.scripts.allocator import KEEP_FREED_MEMORY
 from workflow.scripts.code_behind import COLUMNS as CODE_COLUMNS, code_rows, fingerprints, method_modules
 
 # The jobs read the configuration file themselves, so there must be exactly one, and no other source of settings.
@@ -53,13 +55,10 @@ GPU = int(EXPERIMENT.device != "cpu")  # GPUs of jobs that run networks, on a cl
 CODE = fingerprints()
 
 # Jobs use the commands of the environment that Snakemake runs in, and its configuration file, whose name is no param since results do not
-# depend on it. They keep freed buffers, in huge pages if possible: page faults cost more than the memory.
-os.environ |= {
+# depend on it.
+os.environ |= KEEP_FREED_MEMORY | {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
     "QHYVIT_CONFIG": CONFIG,
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    "MALLOC_MMAP_THRESHOLD_": "1073741824",
-    "MALLOC_TRIM_THRESHOLD_": "2147483647",
 }
 
 
@@ -109,7 +108,7 @@ def start_fork_server():
             return
         listener.listen(256)
         subprocess.Popen(
-            [sys.executable, "-m", "qhyvit.cli.fork_server", str(listener.fileno())],
+            [sys.executable, "-m", "qhyvit.cli.fork_server", str(listener.fileno()), str(os.getpid())],
             pass_fds=[listener.fileno()],
             stdin=subprocess.DEVNULL,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -144,9 +143,9 @@ def model_code(*modules):
     return lambda wildcards: CODE.of(*modules, *filter(None, [SETTINGS.models[wildcards.model].module]))
 
 
-def runtime(rule, threads=1):
+def runtime(rule=None, threads=1):
     """Return what can change the results of a network besides code and the settings of its job: how images are transformed, device, threads
-    and the version of PyTorch."""
+    and the version of PyTorch. Without a rule, the command has one thread whatever --set-threads says."""
     stated = workflow.resource_settings.overwrite_threads.get(rule, threads)  # --set-threads
     return {
         "preprocessing": EXPERIMENT.dataset.preprocessing,
@@ -252,7 +251,7 @@ SEARCH_PRIORITY, EVALUATION_PRIORITY = 2, 1
 # Method, or tool of another project, whose network is exported.
 DEPLOYED = f"{RESULTS}/{{model}}/seed{{seed}}/deployed/{{method}}-{{bits}}"
 EXPORTABLE = f"{RESULTS}/{{model}}/seed{{seed}}/{{method}}-partial-{{bits}}.safetensors"
-SUFFIXES = {"openvino": ["xml", "bin"], "onnx": ["onnx"]}
+FORMAT_FILES = {"openvino": ["xml", "bin"], "onnx": ["onnx"]}
 PEERS = EXPERIMENT.deployment.peers
 
 

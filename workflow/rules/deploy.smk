@@ -52,7 +52,7 @@ rule quantize_peer:
         mem_mb=mem_per_attempt(4000),
     params:
         images=EXPERIMENT.calibration.images,
-        runtime=runtime("quantize_peer"),
+        runtime=runtime(),
         engines=engines(),
         code=model_code("qhyvit.cli.peer"),
     shell:
@@ -77,8 +77,8 @@ rule run_exported:
     input:
         images=f"{RESULTS}/images.csv",
         logits=f"{RESULTS}/{{model}}/fp32.safetensors",
-        exported=lambda wildcards: f"{DEPLOYED}.{SUFFIXES[wildcards.format][0]}",
-        weights=lambda wildcards: [f"{DEPLOYED}.{suffix}" for suffix in SUFFIXES[wildcards.format][1:]],
+        exported=lambda wildcards: f"{DEPLOYED}.{FORMAT_FILES[wildcards.format][0]}",
+        weights=lambda wildcards: [f"{DEPLOYED}.{suffix}" for suffix in FORMAT_FILES[wildcards.format][1:]],
         checks=branch(of_peer, then=[], otherwise=f"{DEPLOYED}-{{format}}-sites.csv"),
         quantized=branch(of_peer, then=[], otherwise=expand(EXPORTABLE, bits=EXPERIMENT.bits, allow_missing=True)),
         shards=branch(
@@ -97,7 +97,7 @@ rule run_exported:
     wildcard_constraints:
         method=either([*EXPERIMENT.methods, *PEERS]),
         bits=either([*EXPERIMENT.bits, PEER_BITS]),
-        format=either(SUFFIXES),
+        format=either(FORMAT_FILES),
     threads: 1
     resources:
         mem_mb=mem_per_attempt(3000),
@@ -107,7 +107,7 @@ rule run_exported:
         ),
         quantized=lambda wildcards, input: repeated("--quantized", input.quantized),
         shards=lambda wildcards, input: repeated("--shard", input.shards),
-        runtime=runtime("run_exported"),
+        runtime=runtime(),
         engines=engines(),
         code=model_code("qhyvit.cli.execute"),
     shell:

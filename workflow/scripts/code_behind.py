@@ -34,7 +34,13 @@ def code_rows(config: Config, code: CodeFingerprints) -> list[list[str]]:
     experiment = config.experiment
     modules = sorted({module for name in experiment.models if (module := config.models[name].module)})
     deployed = {"export": experiment.deployment.own_runs, "peer": experiment.deployment.peers, "execute": experiment.deployment.runs}
-    commands = ["calibrate", *(command for command, stated in deployed.items() if stated), "evaluate"]
+    further = {
+        "predict": experiment.evaluation.shards > 1 or experiment.deployment.own_runs,
+        "recalibrate": any(method.recalibration_key for method in config.methods.values()),
+        "sensitivity": experiment.sensitivity.methods,
+    }
+    stated = [command for command, runs in (deployed | further).items() if runs]
+    commands = sorted(["calibrate", "challenges", "evaluate", *stated])
     rows = [[command, "", code.of(f"qhyvit.cli.{command}", *modules)] for command in commands]
     for method in experiment.methods:
         rows.append(["quantize", method, code.of("qhyvit.cli.quantize", *modules, *method_modules(config, method))])

@@ -27,7 +27,7 @@ import pandas as pd
 from qhyvit.reporting.queries import formatted, shown
 
 ROOT = Path(__file__).parents[2]
-TABLE = re.compile(r"<!-- (?P<source>\S+) -->\n(?P<text>.*?)<!-- end -->", flags=re.DOTALL)
+TABLE = re.compile(r"<!-- (?P<source>\S+\.(?:csv|md|tex)) -->\n(?P<text>.*?)<!-- end -->", flags=re.DOTALL)
 NUMBER = re.compile(r"<!-- (?P<source>\S+\.(?:csv|md)) (?P<query>[^>]+?) -->(?P<text>.*?)<!-- end -->")
 HELD_ELSEWHERE = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)|arXiv \d+\.\d+|(?:Python >=|Section) [\d.]+|<!--.*?-->", flags=re.DOTALL)
 
@@ -87,7 +87,10 @@ def main() -> None:
     stale = []
     for page in pages():
         text = page.read_text()
-        new = refreshed(text)
+        try:
+            new = refreshed(text)
+        except LookupError as error:
+            sys.exit(f"{page.relative_to(ROOT)}: {error}")
         if new != text and sys.argv[1:] == ["--write"]:
             page.write_text(new)
         elif new != text:

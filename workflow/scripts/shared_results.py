@@ -6,6 +6,7 @@ or by networks.
 """
 
 import os
+import shutil
 import sys
 import tarfile
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from qhyvit.files import atomic_write
 ARCHIVE = Path("reports/runs.tar.xz")
 RESULTS, RECORDS = Path("results"), Path(".snakemake/metadata")
 SHARED = ["*.json", "*.csv", "*.tsv", "fp32.safetensors"]
+NOT_SHARED = {"decoded", "training"}  # folders of results that no result depends on
 OF_MACHINE = ["*.tsv", "*.stamp.csv", "*.stamps.csv"]  # seconds and time stamps
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -62,8 +64,14 @@ def fetch() -> None:
 
 def files_shared() -> list[Path]:
     """List results of finished jobs, and all records of Snakemake."""
-    results = (path for pattern in SHARED for path in RESULTS.rglob(pattern) if not path.name.startswith("."))
+    results = (path for pattern in SHARED for path in RESULTS.rglob(pattern) if _is_shared(path))
     return sorted([*results, *(path for path in RECORDS.rglob("*") if path.is_file())])
+
+
+def _is_shared(path: Path) -> bool:
+    """Tell if a file of results is of a run. Commands of `benchmarks` write next to the seconds of jobs."""
+    folder = path.relative_to(RESULTS).parts[0]
+    return not path.name.startswith(".") and folder not in NOT_SHARED and (folder != "benchmarks" or path.suffix == ".tsv")
 
 
 def require_results(paths: Iterable[Path], folder: Path) -> None:
@@ -82,8 +90,8 @@ def require_results(paths: Iterable[Path], folder: Path) -> None:
 def take(source: Path, target: Path) -> None:
     """Move a file to where there is none. One that is there is as old as the older of both, so that nothing has to be made again."""
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(target)
+        with atomic_write(target) as temporary:
+            shutil.move(source, temporary)  # keeps its time; results may be a link to another disk
     elif source.stat().st_mtime < target.stat().st_mtime:
         os.utime(target, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
 

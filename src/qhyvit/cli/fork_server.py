@@ -172,5 +172,5 @@ def _end(function: Callable[[socket.socket], None], client: socket.socket) -> No
 
 if __name__ == "__main__":
     own = socket.socket(fileno=int(sys.argv[1]))
-    main(own, os.getppid())
+    main(own, int(sys.argv[2]))
     shutil.rmtree(Path(own.getsockname()).parent, ignore_errors=True)

@@ -44,11 +44,11 @@ def inspect(
         raise InputError(f"model {model}: {error}") from error
     if sensitivity is not None:
         _add_costs(description["sites"], sensitivity)
+    if svg is not None and not description["sites"]:
+        raise InputError(f"model {model}: has no sites to draw; leave out --svg")
     if output is not None:
         with atomic_write(output) as path:
             path.write_text(json.dumps(description, indent=1) + "\n")
-    if svg is not None and not description["sites"]:
-        raise InputError(f"model {model}: has no sites to draw; leave out --svg")
     if svg is not None:
         plot_site_graph(description, svg)
     show(description, wide_console())

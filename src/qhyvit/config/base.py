@@ -21,7 +21,6 @@ Device = Literal["auto", "cpu", "cuda"]
 BitWidth = Annotated[str, Field(pattern=r"^w[2-8]a[2-8]$", description="bits of weights and activations, as in w8a8")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 DATASET_NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
-DatasetName = Annotated[str, Field(pattern=DATASET_NAME_PATTERN)]
 MethodName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 FOLDER_PATTERN = r"^[\w./][\w./ -]*$"  # Snakemake reads braces as wildcards, and a leading hyphen would be an option
@@ -33,6 +32,8 @@ LARGEST_PANDAS_SEED = 2**32 - 1
 LARGEST_SIDE = 2048  # pixels; those of timm's networks are about 1,000 or fewer
 LARGEST_BATCH = 4096  # images
 LARGEST_SHARDS = 2000  # batches of ImageNet's 50,000 validation images
+
+NO_DATASETS = ("benchmarks", "decoded", "training")  # other folders of results
 
 LONGEST_NAME = 255  # bytes of the name of a file
 
@@ -64,11 +65,21 @@ def check_path(path: Path) -> Path:
     return path
 
 
+def check_dataset_name(name: str) -> str:
+    """Return the name of an image set, which is a folder of results. Raises ValueError for any other text."""
+    if not re.fullmatch(DATASET_NAME_PATTERN, name) or name in NO_DATASETS:
+        raise ValueError(
+            f"{name!r}: an image set is named by letters, digits, _ and - alone, and not {' or '.join(NO_DATASETS)}; give another name"
+        )
+    return name
+
+
 def _check_path_text(text: str) -> str:
     _check_variables(Path(text))
     return text
 
 
+DatasetName = Annotated[str, AfterValidator(check_dataset_name), Field(json_schema_extra={"pattern": DATASET_NAME_PATTERN})]
 PlainPath = Annotated[Path, AfterValidator(_check_plain)]
 VariablePath = Annotated[Path, AfterValidator(_check_variables)]
 PathText = Annotated[str, AfterValidator(_check_path_text)]

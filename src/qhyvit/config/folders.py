@@ -7,7 +7,10 @@ from qhyvit.config.environment import expand_env
 from qhyvit.config.experiment import Experiment
 from qhyvit.errors import InputError
 
-PROJECT = ("config", "src", "workflow", "data", "tests", "resources", "profiles", "logs", ".git", ".snakemake")
+PROJECT = (
+    *("config", "src", "workflow", "data", "imagenet", "dvc-store", "tests", "resources", "profiles", "benchmarks", "docs", "logs"),
+    *("reports/benchmarks", ".ci", ".dvc", ".git", ".snakemake"),
+)
 
 
 def check_folders(source: Path, experiment: Experiment) -> None:

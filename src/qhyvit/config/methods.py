@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, TypeAdapter, model_validator
 
 from qhyvit.config.base import MethodName, nearest_names
+from qhyvit.config.deployment import PEER_FORMATS
 from qhyvit.config.method_settings import ConvInputSettings, MethodSettings, SearchSettings, ZeroPointSettings
 from qhyvit.config.targets import TargetName, load_target
 from qhyvit.errors import InputError
@@ -139,12 +140,17 @@ Method = Annotated[
 ]
 
 
+NO_METHODS = {"fp32", *PEER_FORMATS}
+
+
 def _check_names(methods: dict[str, Method]) -> dict[str, Method]:
     names = [method.published_as for method in methods.values() if method.published_as]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"published_as: {', '.join(twice)} is stated for two methods; published cells belong to one")
     for name, method in methods.items():
+        if name in NO_METHODS:
+            raise ValueError(f"{name}: results have this name for networks that no method here quantized; give the method another name")
         if method.ablation_of not in (None, *methods):
             raise ValueError(f"{name}.ablation_of: there is no method {method.ablation_of!r}; name one of this file")
     return methods

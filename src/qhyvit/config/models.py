@@ -55,7 +55,15 @@ class Model(Strict):
 
 
 OF_NETWORK = {"constructor", "module", "arguments"}  # keys of a model by which its outputs differ for equal weights
-MODELS = TypeAdapter(dict[Name, Model])
+
+
+def _check_names(models: dict[str, Model]) -> dict[str, Model]:
+    if "mean" in models:
+        raise ValueError("mean: tables have this name for means over models; give the model another name")
+    return models
+
+
+MODELS: TypeAdapter[dict[str, Model]] = TypeAdapter(Annotated[dict[Name, Model], AfterValidator(_check_names)])
 
 
 def require_rgb(arguments: dict[str, Any]) -> None:

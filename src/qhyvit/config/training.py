@@ -2,7 +2,7 @@
 
 from pydantic import Field, StrictFloat, StrictInt
 
-from qhyvit.config.base import LARGEST_BATCH, LARGEST_SIDE, Strict
+from qhyvit.config.base import LARGEST_BATCH, LARGEST_PANDAS_SEED, LARGEST_SIDE, Strict
 
 
 class Phase(Strict):
@@ -21,7 +21,7 @@ class Cycle(Strict):
     warmup: StrictFloat = Field(gt=0, lt=1, description="share of the steps in which the learning rate rises")
     weight_decay: StrictFloat = Field(ge=0)
     label_smoothing: StrictFloat = Field(ge=0, lt=1)
-    seed: StrictInt = Field(ge=0)
+    seed: StrictInt = Field(ge=0, le=LARGEST_PANDAS_SEED)
 
     @property
     def first_size(self) -> int:

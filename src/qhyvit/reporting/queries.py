@@ -10,15 +10,18 @@ import re
 import pandas as pd
 
 REDUCTIONS = {name: getattr(pd.Series, name) for name in ("mean", "median", "sum", "min", "max", "count")}
+WORD = re.compile(rf"(?!bits!?=)\w+!?=.*|bits=W\dA\d|{'|'.join(REDUCTIONS)}|interval|/-?[\d.]+|\.\d")
 INTERVALS = {"drop": ("drop_low", "drop_high"), "gain": ("low", "high")}
 
 
 def evaluate(rows: pd.DataFrame, query: str) -> list[float] | list[str]:
     """Return the value that a query asks for, followed by the ends of its interval if the query says so.
 
-    Raises LookupError if the table has no such column, or not the one row that is needed.
+    Raises LookupError if the table has no such column, or not the one row that is needed, and for a word that is none of these.
     """
     column, *words = query.split()
+    if unknown := [word for word in words if not WORD.fullmatch(word)]:
+        raise LookupError(f"unknown word {unknown[0]!r}")
     rows = _selected(rows, [word for word in words if "=" in word])
     reduction = next((word for word in words if word in REDUCTIONS), None)
     if reduction is None and len(rows) != 1:

@@ -4,8 +4,8 @@ Inputs are named by kind. Files of the report: ``results`` (results.csv), ``corr
 ``timings`` (timings/timings.csv), ``calibration_size`` (tables/calibration_size.csv), ``deployment`` (deployment.csv). Files of runs:
 ``evaluations`` (results of all runs, FP32 included), ``deployed`` (results of exported models, FP32 included), ``quantized`` (results of
 all quantized networks), ``activations``, ``channel_ranges`` and ``networks`` (outputs of `qhyvit challenges`), ``site_errors`` (of the runs
-of the first seed), ``sensitivity``, and ``benchmarks`` (the folder of Snakemake's benchmark files, which is no input of a rule). Of the
-last five, a figure per model takes those of its model. ``images`` is their manifest, ``published/NAME`` is resources/published/NAME.csv,
+of the first seed), ``sensitivity``, and ``benchmarks`` (the folder of Snakemake's benchmark files, which is no input of a rule). A
+figure per model takes the files of runs of its model. ``images`` is their manifest, ``published/NAME`` is resources/published/NAME.csv,
 ``latency`` is reports/benchmarks/latency.csv if there is one.
 """
 

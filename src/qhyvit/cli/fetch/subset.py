@@ -1,13 +1,12 @@
 """Command `fetch subset`."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 import yaml
 
-from qhyvit.config.base import DATASET_NAME_PATTERN, LARGEST_PANDAS_SEED
+from qhyvit.config.base import LARGEST_PANDAS_SEED, check_dataset_name
 from qhyvit.config.dataset import IMAGENET_CLASSES, Dataset, Subset
 from qhyvit.config.loading import Config, load_config
 from qhyvit.data.dvc import tracked_hash
@@ -33,11 +32,15 @@ def fetch_subset(
 
     Images are copied as they are. The same settings draw the same images; a subset that is there is not drawn again.
     """
-    if not re.fullmatch(DATASET_NAME_PATTERN, name):
-        raise InputError(f"name {name!r}: a subset is named by letters, digits, _ and - alone; give another name")
+    try:
+        check_dataset_name(name)
+    except ValueError as error:
+        raise InputError(f"name {error}") from error
     require_remote()  # before minutes of drawing
     settings = load_config(base, allow_unset_env=True)
     folder, experiment = PRIVATE / name, EXPERIMENTS / f"{name}.yaml"
+    if experiment.exists():
+        _require_subset(experiment, folder)
     dataset = Dataset(
         name=name,
         layout="imagenet",
@@ -50,6 +53,13 @@ def fetch_subset(
     if not experiment.exists():
         _write_experiment(experiment, folder, dataset, base, settings)
     typer.echo(f"{folder}: {classes * (evaluation + calibration)} images, for {experiment}")
+
+
+def _require_subset(path: Path, folder: Path) -> None:
+    """Raise InputError if the experiment ``path`` is on other images than those of ``folder``."""
+    dataset = load_config(path, allow_unset_env=True).experiment.dataset
+    if (dataset.calibration, dataset.evaluation) != (folder / "calibration", folder / "evaluation"):
+        raise InputError(f"{path}: is an experiment on other images than those of {folder}; give the subset another name")
 
 
 def _write_experiment(path: Path, folder: Path, dataset: Dataset, base: Path, settings: Config) -> None:
