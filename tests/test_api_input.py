@@ -1,7 +1,7 @@
 """Input of the Python API that a user can get wrong: one clear error, or a result that does not depend on it."""
 
 from dataclasses import replace
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from torch import nn
 import qhyvit
 from qhyvit.graph.fake_quant import FakeQuantize
 from qhyvit.graph.traced_model import TracedModel
+from qhyvit.methods.task import CalibrationImages
 from qhyvit.presets import METHODS_FILE, load_preset
 
 
@@ -186,6 +187,18 @@ def test_of_a_large_folder_some_images_are_drawn_by_the_seed(folder, monkeypatch
     assert {len(draw) for draw in draws} == {2}
     assert any(not torch.equal(draws[0], draw) for draw in draws)
     assert torch.equal(draws[0], torch.cat(qhyvit.calibrate(Hybrid(), folder[0], seed=0).batches))
+
+
+def test_correction_sees_images_of_all_classes():
+    """Images by class, of which a correction takes 64: those of a class have one mean of their own."""
+    images = torch.randn(256, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.1 + torch.arange(256).view(-1, 1, 1, 1) // 64
+    module = Hybrid().eval()
+    calibration = qhyvit.calibrate(module, images)
+    with patch.object(CalibrationImages, "read", autospec=True, side_effect=CalibrationImages.read) as read:
+        qhyvit.quantize(module, calibration, "qhyvit-integer-corrected")
+    seen = read.call_args.args[0].read(64)
+    assert len(seen) == 64
+    assert set(seen.mean((1, 2, 3)).round().tolist()) == {0, 1, 2, 3}
 
 
 def test_folder_for_a_module_without_a_transform_says_what_to_give(folder):

@@ -28,6 +28,7 @@ from qhyvit.presets import load_preset
 EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "config/experiments").glob("*.yaml"))
 
 CONFIG = REPOSITORY / "config"
+PER_CHANNEL = {"granularity": ["per_channel"], "scheme": ["asymmetric"]}
 PER_TENSOR = {name: {"granularity": ["per_tensor"], "scheme": ["symmetric"]} for name in ("weights", "activations")}
 RATES = dict.fromkeys(("activation_scales", "weight_scales", "biases", "weights"), 0)
 IDLE = {"images": 32, "steps": 1, "batch_size": 1, "learning_rates": RATES}
@@ -367,6 +368,8 @@ def test_bits_are_parsed_or_refused():
             {"conv_input_bits": 32},
             "gradients: fisher-quantized quantizes all operands, so that conv_input_bits may not be 32",
         ),
+        ("percentile", {"activations": PER_CHANNEL}, "percentile: ranges per channel are not clipped; state 100, or per_tensor first"),
+        ("qhyvit", {"split_qkv": True}, "split_qkv: a bridge block has one weight scale"),
         ("qhyvit-integer", {"split_qkv": True}, "split_qkv: no target executes a weight scale for each"),
         ("qhyvit", {"objective": "cosine", **PER_TENSOR}, "objective: blocks are compared by Fisher gradients"),
         ("qhyvit-released", {"objective": "cosine", **PER_TENSOR}, "Input should be 'fisher'"),

@@ -90,6 +90,15 @@ def fit(x, y):
     return [slope, float(y.mean() - slope * x.mean())]
 
 
+def test_constant_output_gets_a_bias_alone(layers, quantizers):
+    same = IMAGES[:1].repeat(64, 1, 1, 1)
+    corrected, changed = correct(
+        Task(TracedModel.from_module(layers, IMAGES[:2]), same), quantizers, CorrectionSettings(images=64, slope=True)
+    )
+    assert torch.equal(corrected["head"]["weight"].scale, quantizers["head"]["weight"].scale)
+    assert not torch.equal(changed["head.bias"], layers.head.bias)
+
+
 def test_integers_of_the_weights_stay(layers, quantizers):
     model = TracedModel.from_module(layers, IMAGES[:2])
     corrected, changed = correct(Task(model, IMAGES), quantizers, CorrectionSettings(images=64, slope=True))

@@ -2,7 +2,8 @@
 
 import warnings
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from qhyvit.analysis.site_errors import site_errors
 from qhyvit.api.calibration import SAMPLED_POSITIONS, Calibration, calibrate
@@ -50,11 +51,18 @@ def quantize(
     if calibration.state_sha256 != state_hash(module):
         raise InputError("images: the calibration is of another module or of other weights; calibrate this module")
     device = str(calibration.batches[0].device)
+
+    def draw(count: int) -> Tensor:
+        """Return ``count`` of the images, or all if there are fewer: a folder has them by class, so that the first are of few classes."""
+        images = torch.cat(calibration.batches).cpu()
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(calibration.seed))
+        return images[order[:count].sort().values]
+
     task = Task(
         calibration.model if device == "cpu" else calibration.model.copy_to("cpu"),  # where the statistics are
         calibration.statistics,
         calibration.output_statistics,
-        CalibrationImages(lambda: [batch.cpu() for batch in calibration.batches], SAMPLED_POSITIONS, calibration.seed),
+        CalibrationImages(lambda: [batch.cpu() for batch in calibration.batches], SAMPLED_POSITIONS, calibration.seed, draw),
         settings,
         weight_bits,
         activation_bits,

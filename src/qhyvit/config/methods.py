@@ -20,6 +20,13 @@ class MinmaxMethod(MethodSettings):
         ge=99.9, le=100, description="percent of the values of an activation below the upper end of its range, and above the lower end"
     )
 
+    @model_validator(mode="after")
+    def _check_percentile(self) -> Self:
+        choices = [self.activations, self.matmuls, self.grouped_activations or self.activations]
+        if self.percentile < 100 and any(each.granularity[0] == "per_channel" for each in choices):
+            raise ValueError("percentile: ranges per channel are not clipped; state 100, or per_tensor first for all activations")
+        return self
+
 
 class FqvitMethod(ZeroPointSettings):
     """Full observed range, with log2 steps for attention maps (FQ-ViT)."""
@@ -81,6 +88,8 @@ class QhyvitMethod(SearchSettings):
     def _check_objective(self) -> Self:
         if self.objective == "cosine":
             raise ValueError("objective: blocks are compared by Fisher gradients, which cosine does not record; state fisher or mse")
+        if self.split_qkv:
+            raise ValueError("split_qkv: a bridge block has one weight scale for queries, keys and values; leave it out")
         return self
 
     @property

@@ -25,7 +25,7 @@ T = TypeVar("T")
 class CalibrationImages:
     """Calibration images, for methods that need further passes over them, and the settings with which rows were sampled.
 
-    ``read_more`` returns the first images [N, C, H, W] of a larger draw, at most so many; None if there are no more.
+    ``read_more`` returns a larger draw of images [N, C, H, W], at most so many; None: the first of the batches.
     """
 
     read_batches: Callable[[], list[Tensor]]

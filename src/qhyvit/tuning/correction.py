@@ -22,6 +22,7 @@ from qhyvit.quantizers.base import Parameters, Quantizer, Quantizers
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.uniform import UniformQuantizer
 
+ROUNDING = 1e-5  # of a mean in float32, relative to it
 STEEPEST = 2.0  # slopes are between its inverse and it: outputs of few distinct values say little about theirs
 
 
@@ -34,7 +35,7 @@ class Pair:
 
 
 def correct(task: Task, start: Quantizers, settings: CorrectionSettings) -> tuple[Quantizers, Parameters]:
-    """Return the quantizers with corrected scales of weights, and the corrected biases and weights, which have the integers that they had.
+    """Return the quantizers with corrected scales of weights, and the corrected biases and weights; integers stay, up to ties of rounding.
 
     Layers without a bias, and those that share a parameter with another, stay as they are; slopes need a scale per output channel.
     """
@@ -90,10 +91,11 @@ class _Corrector(Interpreter):
 
 def _slope(x: Tensor, y: Tensor, of_channel: list[int]) -> Tensor:
     """Return the slopes [C] of the least-squares lines from ``x`` to ``y``; 1 for a channel that is constant in ``x``."""
-    x = x - _mean(x, of_channel).view(of_channel)
+    mean = _mean(x, of_channel)
+    x = x - mean.view(of_channel)
     variance = _mean(x * x, of_channel)
     slope = _mean(x * y, of_channel) / variance
-    return torch.where(variance > 0, slope, 1.0).clamp(1 / STEEPEST, STEEPEST)
+    return torch.where(variance > (ROUNDING * mean).square(), slope, 1.0).clamp(1 / STEEPEST, STEEPEST)
 
 
 def _mean(x: Tensor, of_channel: list[int]) -> Tensor:

@@ -125,7 +125,7 @@ def _optimizer(network: LearntNetwork, rates: Sequence[float], steps: int) -> tu
 
 
 def _batches(count: int, size: int, steps: int, generator: torch.Generator) -> list[Tensor]:
-    """Return the numbers of the images of each step: all are drawn once before any is drawn again, and each step has as many."""
+    """Return the numbers of the images of each step: a draw of all, less what is left of whole batches, comes before the next."""
     size = min(size, count)
     batches: list[Tensor] = []
     while len(batches) < steps:
