@@ -75,6 +75,33 @@ def test_networks_are_averaged_before_seeds_are_compared(correct):
     assert rows.p["mean"] < 0.05 < p
 
 
+def of_seeds(seeds, correct):
+    """Runs with the ``seeds`` of each network, of which b alone gains."""
+    every, most = correct
+    lost = {"a": every, "b": most}
+    return table(
+        *(
+            run(model, method, every if method == "qhyvit" else lost[model], seed)
+            for model in seeds
+            for seed in seeds[model]
+            for method in PAIR
+        )
+    )
+
+
+def test_networks_with_more_seeds_weigh_no_more_in_the_mean(correct):
+    rows = over_minmax(of_seeds({"a": (0, 1, 2), "b": (0,)}, correct)).set_index("model")
+    assert rows.gain.to_dict() == pytest.approx({"a": 0, "b": 10, "mean": 5})
+    assert rows.seeds.to_dict() == {"a": 3, "b": 1, "mean": 1}
+    assert rows.runs["mean"] == 2
+
+
+def test_networks_without_a_seed_in_common_have_no_mean(correct):
+    rows = over_minmax(of_seeds({"a": (0, 1), "b": (2,)}, correct))
+    assert list(rows.model) == ["a", "b"]
+    assert gains_shown(rows)["mean"].isna().all()
+
+
 def test_runs_on_other_images_or_seeds_are_no_pairs(correct):
     every, most = correct
     alone = table(run("a", "qhyvit", every), run("a", "minmax", most, images_hash="other"), run("a", "omse", most, seed=1))

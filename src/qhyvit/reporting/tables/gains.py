@@ -23,7 +23,8 @@ def gains(correct: pd.DataFrame, pairs: Iterable[tuple[str, str]], methods: Meth
     """Return COLUMNS for each pair of a method and a baseline, per setting and network, and for the mean of all networks.
 
     ``correct`` is a `correct_table`. The ``gain`` and its interval are in points, over so many ``runs`` (networks and seeds); ``p`` is
-    adjusted for all rows. Runs are paired with those of the same network and seed on the same images. Networks are averaged as they are;
+    adjusted for all rows. Runs are paired with those of the same network and seed on the same images. The mean is over the
+    seeds that all networks have, so that each network weighs as much; it is left out if there are none. Networks are averaged as they are;
     images are a source of chance, and so are seeds where there are several (`crossed_mean`).
     """
     of_method = dict(list(correct.groupby("method")))
@@ -32,7 +33,8 @@ def gains(correct: pd.DataFrame, pairs: Iterable[tuple[str, str]], methods: Meth
         for method, baseline in pairs
         if {method, baseline} <= of_method.keys()
         for setting, of_setting in _joined(of_method[method], of_method[baseline]).groupby(SETTING)
-        for model, of_model in [*of_setting.groupby("model"), (MEAN, of_setting)]
+        for model, of_model in [*of_setting.groupby("model"), (MEAN, _of_shared_seeds(of_setting))]
+        if not of_model.empty
     ]
     table = pd.DataFrame(rows, columns=COLUMNS)
     tested = table.p.notna()  # equal results on all images need no test
@@ -59,6 +61,12 @@ def gains_note(rows: pd.DataFrame) -> str:
 def _joined(method: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     named = baseline.rename(columns={"method": "baseline"})
     return method.merge(named, on=[*RUN, "images_hash"], suffixes=("", "_baseline"))
+
+
+def _of_shared_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with the seeds that all networks have."""
+    networks = runs.groupby("seed").model.transform("nunique")
+    return runs[networks == runs.model.nunique()]
 
 
 def _difference(run: Mapping[Any, Any]) -> np.ndarray:
