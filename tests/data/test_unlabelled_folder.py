@@ -23,3 +23,31 @@ def test_other_numbers_of_classes_have_no_labels(folder):
 def test_images_outside_of_subfolders_have_no_labels(folder):
     (folder / "4.png").touch()
     assert missing_labels(list_images(folder), folder, classes=2) == f"images are in {folder} itself, not in one subfolder per class"
+
+
+def test_links_to_folders_are_followed(folder, tmp_path_factory):
+    store = tmp_path_factory.mktemp("store")
+    for name in ("c/4.png", ".hidden/5.png", "c/.6.png"):
+        (store / name).parent.mkdir(exist_ok=True)
+        (store / name).touch()
+    (folder / "b0").symlink_to(store)
+    (folder / ".b1").symlink_to(store)
+    names = [str(path.relative_to(folder)) for path in list_images(folder)]
+    assert names == ["a/2.png", "b/1.png", "b/3.png", "b0/c/4.png"]
+    assert class_labels(list_images(folder), folder) == [0, 1, 1, 2]
+
+
+def test_links_that_lead_back_are_not_followed(folder):
+    expected = list_images(folder)
+    (folder / "a/all").symlink_to(folder)
+    (folder / "b/itself").symlink_to(folder / "b")
+    assert list_images(folder) == expected
+    (folder / "a/b").symlink_to(folder / "b")
+    assert [path.relative_to(folder / "a/b").name for path in list_images(folder) if path.is_relative_to(folder / "a/b")] == [
+        "1.png",
+        "3.png",
+    ]
+
+
+def test_folder_may_be_stated_by_way_of_its_own_subfolder(folder):
+    assert len(list_images(folder / "a/..")) == 3

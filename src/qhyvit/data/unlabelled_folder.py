@@ -1,7 +1,8 @@
 """Folder of images without labels."""
 
+import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from qhyvit.data.labelled_folder import SUFFIXES, class_names
@@ -11,12 +12,12 @@ from qhyvit.errors import InputError
 def list_images(folder: Path) -> list[Path]:
     """List the images of a folder and of its subfolders at any depth, sorted by path; what is hidden is left out.
 
-    Raises InputError if there is no such folder, or no image in it.
+    Links are followed, but into no folder that they are in. Raises InputError if there is no such folder, or no image in it.
     """
     if not folder.is_dir():
         said = "is a file" if folder.is_file() else "no such folder"
         raise InputError(f"{folder}: {said}; give a folder of images")
-    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not _is_hidden(path.relative_to(folder)))
+    images = sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES)
     if not images:
         raise InputError(f"{folder}: there are no images ({', '.join(SUFFIXES)}) in it or below it; add some, or give another folder")
     return images
@@ -42,5 +43,10 @@ def missing_labels(images: Sequence[Path], folder: Path, classes: int) -> str:
     return "" if count == classes else f"{folder} has {count} subfolders, and the model {classes} classes"
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files that are not hidden, at any depth."""
+    for path, folders, files in os.walk(folder, followlinks=True):
+        root = Path(path)
+        above = [other for other in (root, *root.parents) if other.is_relative_to(folder)]
+        folders[:] = [name for name in folders if not name.startswith(".") and not any(map((root / name).samefile, above))]
+        yield from (root / name for name in files if not name.startswith("."))
