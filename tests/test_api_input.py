@@ -1,7 +1,6 @@
 """Input of the Python API that a user can get wrong: one clear error, or a result that does not depend on it."""
 
-from dataclasses import replace
-from unittest.mock import Mock, patch
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 import qhyvit
-from qhyvit.graph.fake_quant import FakeQuantize
-from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods.task import CalibrationImages
 from qhyvit.presets import METHODS_FILE, load_preset
 
@@ -83,37 +80,6 @@ def test_module_in_train_mode_is_quantized_as_in_eval_mode(images):
     trained = qhyvit.quantize(module.train(), images, bits="w4a4")
     assert module.training
     assert torch.equal(trained(images), qhyvit.quantize(module.eval(), images, bits="w4a4")(images))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-@pytest.mark.parametrize("method", ["minmax", "qhyvit", "qhyvit-tuned"])
-def test_module_on_a_gpu_is_quantized_there(images, tmp_path, method):
-    pytest.importorskip("openvino")
-    module = Classifier()
-    quantized = qhyvit.quantize(module.cuda(), images, method=method)
-    expected = quantized(images.cuda()).cpu()
-    quantized.export(tmp_path / "model.xml")
-    torch.testing.assert_close(expected, module(images.cuda()).cpu(), rtol=0, atol=0.1)
-    torch.testing.assert_close(quantized.cpu()(images), expected, rtol=0, atol=0.02)  # values between two integers may take the other
-
-
-def test_scales_follow_a_quantized_model_to_another_device(images):
-    quantized = qhyvit.quantize(Classifier(), images, method="minmax").to("meta")
-    inserted = [module.quantizer for module in quantized.modules() if isinstance(module, FakeQuantize)]
-    assert {quantizer.scale.device.type for quantizer in inserted} == {"meta"}
-    assert quantized.quantizers["conv"]["input"].scale.device.type == "cpu"
-
-
-def test_the_search_has_a_copy_of_the_network_on_the_cpu(images, monkeypatch):
-    module = Classifier()
-    on_cpu = qhyvit.calibrate(module, images)
-    elsewhere = replace(on_cpu, model=on_cpu.model.copy_to("meta"), batches=[batch.to("meta") for batch in on_cpu.batches])
-    find = Mock(side_effect=InterruptedError)
-    monkeypatch.setattr("qhyvit.api.quantization.find_quantization", find)
-    monkeypatch.setattr(TracedModel, "copy_to", lambda model, device: {"cpu": on_cpu.model}[device])  # the device meta has no values
-    with pytest.raises(InterruptedError):
-        qhyvit.quantize(module, elsewhere, method="minmax")
-    assert find.call_args.args[0].model is on_cpu.model
 
 
 PRESETS = [line.partition(":")[0] for line in METHODS_FILE.read_text().splitlines() if line[:1].isalpha()]

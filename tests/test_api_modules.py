@@ -80,6 +80,43 @@ def test_autocast_of_the_caller_changes_nothing(images, tmp_path):
     assert description == qhyvit.inspect(module, images)
 
 
+def test_simulation_is_in_float32_under_autocast(images):
+    model = quantized(Net(), images)
+    expected = model(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(images)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.uint8])
+def test_images_of_another_type_are_refused(images, dtype):
+    model = quantized(Net(), images)
+    with pytest.raises(qhyvit.InputError, match=rf"^images: are of {dtype}, and quantization .* in float32; give images\.float\(\)$"):
+        model(images.to(dtype))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.Module.half,
+        nn.Module.bfloat16,
+        nn.Module.double,
+        lambda model: model.to("cpu", torch.float64),
+        lambda model: nn.Sequential(model).half(),
+    ],
+    ids=["half", "bfloat16", "double", "to", "within"],
+)
+def test_type_of_a_quantized_model_stays(images, change):
+    model = quantized(Net(), images)
+    expected = model(images)
+    with pytest.raises(
+        qhyvit.InputError, match=r"^QuantizedModel: cannot be changed to torch\..*; leave its type, and give a device alone$"
+    ):
+        change(model)
+    for same in (model, model.float(), model.cpu(), model.to(memory_format=torch.channels_last), model.share_memory()):
+        assert torch.equal(same(images), expected)
+
+
 def test_default_type_of_the_caller_changes_nothing(images, tmp_path):
     module = Net()
     expected = quantized(module, images)

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from qhyvit.api.copying import copy_on_cpu
-from qhyvit.api.images import Images, gather
+from qhyvit.api.images import Images, first_image, gather
 from qhyvit.api.modes import plain_modes
 from qhyvit.api.module import device_of, example, require_logits, state_hash
+from qhyvit.api.placement import place
 from qhyvit.calibration.capture import SiteStatistics, capture
 from qhyvit.calibration.output_samples import OutputCollector, OutputStatistics
 from qhyvit.graph.describe import describe
@@ -52,8 +53,10 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
     """
     device = device_of(module)
     require_finite(module, "module")
-    batches = [batch.to(device) for batch in gather(images, module, seed).split(BATCH_SIZE)]
-    model = TracedModel.from_module(copy_on_cpu(module), example(batches[0]), device)
+    gathered = gather(images, module, seed)
+    batches = [batch.to(device) for batch in gathered.split(BATCH_SIZE)]
+    model = TracedModel.from_module(copy_on_cpu(module), example(gathered))
+    place(model, device)
     with torch.no_grad():
         require_logits(model.graph_module(batches[0]), len(batches[0]))
     outputs = OutputCollector(model.output_sites, len(batches), seed)
@@ -65,8 +68,9 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
 def inspect(module: nn.Module, images: Images) -> dict[str, Any]:
     """Describe the quantization sites, bridge blocks and norms of ``module``, and the products that stay FP32, as plain data.
 
-    ``images``, as in `calibrate`, give the input size. Shapes and multiply-accumulates are those of one image. The key
-    ``unquantized_products`` lists each product that no method quantizes, with its operator and the reason.
+    ``images``, as in `calibrate`, give the input size; no more of them are read than the first, or its batch. Shapes and
+    multiply-accumulates are those of one image. The key ``unquantized_products`` lists each product that no method quantizes, with its
+    operator and the reason.
     """
     device_of(module)
-    return describe(copy_on_cpu(module), example(gather(images, module, seed=0)))
+    return describe(copy_on_cpu(module), example(first_image(images, module)))

@@ -1,6 +1,7 @@
 """Calibration images of every kind that is accepted, as one tensor."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +20,17 @@ LARGEST_FOLDER = 256  # images; of a larger folder as many are drawn
 
 def gather(images: Images, module: nn.Module, seed: int) -> Tensor:
     """Join images of any accepted kind to one tensor [N, C, H, W] on the CPU; those of a folder are transformed for ``module``."""
-    if not isinstance(images, str | Path | Iterable):
-        raise InputError(
-            f"images: are {type(images).__name__}; give a tensor [N, C, H, W], a DataLoader, an iterable of tensors, or a folder"
-        )
-    if isinstance(images, str | Path):
-        images = read_images(draw(list_images(Path(images)), LARGEST_FOLDER, seed), transform_of(module))
-    batches = list(_batches(images))
-    sizes = {tuple(batch.shape[1:]) for batch in batches}
-    if not batches or not sum(map(len, batches)):
-        raise InputError("images: there are none; give at least one image [C, H, W]")
-    if len(sizes) > 1:
-        raise InputError(f"images: have several sizes ({', '.join(map(str, sorted(sizes)))}); resize and crop them to one")
-    gathered = torch.cat(batches)
-    if not bool(gathered.isfinite().all()):
-        raise InputError("images: hold values that are not finite; check the preprocessing")
-    return gathered
+    return _joined(_batches(images, module, seed))
+
+
+def first_image(images: Images, module: nn.Module) -> Tensor:
+    """Return the first image [1, C, H, W] of those that `gather` joins for the seed 0, and read no more of them than its batch."""
+    return _joined(batch[:1] for batch in islice(filter(len, _batches(images, module, seed=0)), 1))
 
 
 def read_images(paths: Iterable[Path], transform: Transform) -> Tensor:
     """Read image files and return the inputs of a network [N, C, H, W]. Raises InputError for a file that is damaged or no image."""
-    return torch.stack([transform(read_image(path)) for path in track(list(paths), "reading images")])
+    return torch.stack(list(_read(paths, transform)))
 
 
 def transform_of(module: nn.Module) -> Transform:
@@ -69,10 +60,49 @@ def describe_transform(module: nn.Module) -> str:
     )
 
 
-def _batches(images: Tensor | Iterable[Any]) -> Iterator[Tensor]:
+def _joined(images: Iterable[Tensor]) -> Tensor:
+    """Join batches. Raises InputError if there are no images, or if they are of several sizes or not finite."""
+    batches = list(images)
+    sizes = {tuple(batch.shape[1:]) for batch in batches}
+    if not batches or not sum(map(len, batches)):
+        raise InputError("images: there are none; give at least one image [C, H, W]")
+    if len(sizes) > 1:
+        raise InputError(f"images: have several sizes ({', '.join(map(str, sorted(sizes)))}); resize and crop them to one")
+    joined = torch.cat(batches)
+    if not bool(joined.isfinite().all()):
+        raise InputError("images: hold values that are not finite; check the preprocessing")
+    return joined
+
+
+def _batches(images: Images, module: nn.Module, seed: int) -> Iterator[Tensor]:
+    """Yield batches [B, C, H, W] on the CPU, each read when it is due."""
+    if not isinstance(images, str | Path | Iterable):
+        raise InputError(
+            f"images: are {type(images).__name__}; give a tensor [N, C, H, W], a DataLoader, an iterable of tensors, or a folder"
+        )
+    if isinstance(images, str | Path):
+        images = _read(draw(list_images(Path(images)), LARGEST_FOLDER, seed), transform_of(module))
     for item in [images] if isinstance(images, Tensor) else images:
-        tensor = item[0] if isinstance(item, tuple | list) else item
-        if not isinstance(tensor, Tensor) or tensor.ndim not in (3, 4) or not tensor.is_floating_point():
-            found = f"{tensor.dtype} of shape {list(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise InputError(f"images: expected float tensors [C, H, W] or [B, C, H, W], not {found}; apply the transform of the model")
-        yield (tensor if tensor.ndim == 4 else tensor[None]).cpu().float()
+        yield _batch(item)
+
+
+def _read(paths: Iterable[Path], transform: Transform) -> Iterator[Tensor]:
+    for path in track(list(paths), "reading images"):
+        yield transform(read_image(path))
+
+
+def _batch(item: Any) -> Tensor:
+    """Return what an iterable of images yields, or the first of a tuple or list, as a batch. Raises InputError for what is no image."""
+    if isinstance(item, tuple | list):
+        if any(_is_image(other) for other in item[1:2]):
+            raise InputError("images: a batch is a list of images, of which the others would be lost; stack the images of a batch")
+        item = item[0]
+    if not _is_image(item) or item.ndim > 4:
+        found = f"{item.dtype} of shape {list(item.shape)}" if isinstance(item, Tensor) else type(item).__name__
+        raise InputError(f"images: expected float tensors [C, H, W] or [B, C, H, W], not {found}; apply the transform of the model")
+    return (item if item.ndim == 4 else item[None]).cpu().float()
+
+
+def _is_image(item: Any) -> bool:
+    """Tell if something is an image, or a batch of them."""
+    return isinstance(item, Tensor) and item.ndim >= 3 and item.is_floating_point()

@@ -7,14 +7,18 @@ from torch import Tensor, nn
 
 from qhyvit.analysis.site_errors import site_errors
 from qhyvit.api.calibration import SAMPLED_POSITIONS, Calibration, calibrate
+from qhyvit.api.comparison import is_graph_of
 from qhyvit.api.images import Images
 from qhyvit.api.modes import plain_modes
-from qhyvit.api.module import require_plain, state_hash
+from qhyvit.api.module import device_of, state_hash
+from qhyvit.api.placement import copy_to
 from qhyvit.api.quantized_model import QuantizedModel
 from qhyvit.config.base import Mode, parse_bits
 from qhyvit.errors import InputError
+from qhyvit.graph.traced_model import TracedModel
 from qhyvit.graph.unquantized_products import unquantized_sentence
 from qhyvit.methods.task import CalibrationImages, Task
+from qhyvit.models.values import require_finite
 from qhyvit.presets import load_preset
 from qhyvit.quantizers.base import on_device, parameters_on_device
 from qhyvit.tuning import find_quantization
@@ -40,17 +44,18 @@ def quantize(
     A warning says which products of ``module`` no method quantizes, and their share of the multiply-accumulates.
 
     Raises InputError as `calibrate` does, and for an unknown method, a mode that the method does not define, bits out of range, and the
-    Calibration of another module or of other weights.
+    Calibration of another module or of other weights, as a run on one image also tells.
     """
-    require_plain(module)
+    device_of(module)
     settings = load_preset(method)
     weight_bits, activation_bits = parse_bits(bits)
     if mode not in settings.modes:
         raise InputError(f"method {method!r} has no mode {mode!r}; choose one of {', '.join(settings.modes)}")
     calibration = images if isinstance(images, Calibration) else calibrate(module, images, seed=seed)
-    if calibration.state_sha256 != state_hash(module):
-        raise InputError("images: the calibration is of another module or of other weights; calibrate this module")
     device = str(calibration.batches[0].device)
+    model = calibration.model if device == "cpu" else copy_to(calibration.model, "cpu")
+    if calibration is images:
+        _require_calibrated(module, calibration, model)
 
     def draw(count: int) -> Tensor:
         """Return ``count`` of the images, or all if there are fewer: a folder has them by class, so that the first are of few classes."""
@@ -59,7 +64,7 @@ def quantize(
         return images[order[:count].sort().values]
 
     task = Task(
-        calibration.model if device == "cpu" else calibration.model.copy_to("cpu"),  # where the statistics are
+        model,  # on the CPU, where the statistics are
         calibration.statistics,
         calibration.output_statistics,
         CalibrationImages(lambda: [batch.cpu() for batch in calibration.batches], SAMPLED_POSITIONS, calibration.seed, draw),
@@ -79,7 +84,16 @@ def quantize(
     table = site_errors(task, quantizers, changed)
     errors = dict(zip(table.site, table.relative_error, strict=True))
     quantizers, changed = on_device(quantizers, device), parameters_on_device(changed, device)
-    quantized = QuantizedModel(calibration.model, quantizers, changed, recorded, errors, calibration.batches[0][:1])
+    image = calibration.batches[0][:1]
+    quantized = QuantizedModel(calibration.model, quantizers, changed, recorded, errors, image, calibration.state_sha256)
     if quantized.unquantized:
         warnings.warn(unquantized_sentence(quantized.unquantized), stacklevel=3)  # the caller's line: the decorator is a frame
     return quantized
+
+
+def _require_calibrated(module: nn.Module, calibration: Calibration, model: TracedModel) -> None:
+    """Raise InputError unless the ``calibration``, whose traced model on the CPU is ``model``, is of ``module`` with its weights."""
+    require_finite(module, "module")
+    same_state = calibration.state_sha256 == state_hash(module)
+    if not same_state or not is_graph_of(model.graph_module, module, calibration.batches[0][:1]):
+        raise InputError("images: the calibration is of another module or of other weights; calibrate this module")

@@ -1,6 +1,6 @@
 """Quantized module, its report, and its files."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
@@ -11,14 +11,17 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from qhyvit.api.comparison import computes
 from qhyvit.api.copying import copy_on_cpu
-from qhyvit.api.modes import plain_modes
+from qhyvit.api.modes import plain_modes, without_autocast
 from qhyvit.api.module import device_of, state_hash
+from qhyvit.api.placement import copy_to, place, place_operators
 from qhyvit.deploy.exporting import Exported, export
 from qhyvit.errors import InputError
 from qhyvit.graph.fake_quant import FakeQuantize
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.graph.unquantized_products import UnquantizedProduct, find_unquantized_products
+from qhyvit.models.values import require_finite
 from qhyvit.own_files import written_by
 from qhyvit.provenance import provenance
 from qhyvit.quantizers.base import Parameters, Quantizers, on_device, parameters, parameters_on_device
@@ -36,6 +39,8 @@ class QuantizedModel(nn.Module):
     mode, bits and seed that made them, and ``traced`` the traced original.
     """
 
+    _empty: Tensor  # it tells where the model is moved
+
     def __init__(
         self,
         model: TracedModel,
@@ -44,12 +49,14 @@ class QuantizedModel(nn.Module):
         settings: dict[str, Any],
         site_errors: dict[str, float],
         image: Tensor,
+        state_sha256: str,
     ) -> None:
         """``model`` is the traced original, which stays as it is; ``changed`` has new values of its parameters, by name.
 
         ``site_errors`` has the relative error of each site.
 
-        Sites of exported files are checked on ``image`` [1, C, H, W].
+        Sites of exported files are checked on ``image`` [1, C, H, W], on the device of the model. ``state_sha256`` is the `state_hash` of
+        the original.
         """
         super().__init__()
         self.quantizers = quantizers
@@ -58,25 +65,39 @@ class QuantizedModel(nn.Module):
         self.changed = changed
         self.graph_module = model.with_parameters(changed).with_quantizers(quantizers)
         self.traced = model
+        self.state_sha256 = state_sha256
         self._image = image
+        self.register_buffer("_empty", image.new_empty(0), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [B, classes] of images [B, C, H, W].
 
-        Raises InputError for images of another size than the calibration's, and for those whose gradients are wanted.
+        They are computed in float32, also under autocast. Raises InputError for images of another size than the calibration's, of another
+        type, and for those whose gradients are wanted.
         """
         size = self.settings["input"]
         if images.ndim != 4 or list(images.shape[1:]) != size:
             said = f"images: have the shape {list(images.shape)}, and those of the calibration [B, {', '.join(map(str, size))}]"
             raise InputError(f"{said}; resize and crop them to that size, or calibrate with images of the other size")
+        if images.dtype != torch.float32:
+            raise InputError(f"images: are of {images.dtype}, and quantization is simulated in float32; give images.float()")
         if images.requires_grad and torch.is_grad_enabled():
             said = "images: require gradients, which quantization as it is simulated here does not have"
             raise InputError(f"{said}; call it under torch.no_grad(), or with images.detach()")
-        return self.graph_module(images)
+        with without_autocast():
+            return self.graph_module(images)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move what a module leaves behind too: scales of activations, and constants of the graph. Their types stay as they are."""
+        """Move what a module leaves behind too: scales of activations, constants of the graph, and the tensors that its operators make.
+
+        Raises InputError for a change to another type.
+        """
+        found = fn(self._empty)
+        if found.dtype != self._empty.dtype:
+            said = f"QuantizedModel: cannot be changed to {found.dtype}, since quantization is simulated in float32"
+            raise InputError(f"{said}; leave its type, and give a device alone")
         super()._apply(fn, recurse)
+        place_operators(self.graph_module, found.device)
 
         def moved(values: dict[str, Any]) -> dict[str, Tensor]:
             return {name: value.to(fn(value).device) for name, value in values.items() if isinstance(value, Tensor)}
@@ -130,12 +151,18 @@ class QuantizedModel(nn.Module):
         package of the extra `deploy`, and for quantizers that the engine cannot execute, with the first site and the reason.
         """
         kept = [keep] if isinstance(keep, str) else keep
-        model = self.traced.copy_to("cpu").with_parameters(parameters_on_device(self.changed, "cpu"))
+        model = copy_to(self.traced, "cpu").with_parameters(parameters_on_device(self.changed, "cpu"))
         return export(model, on_device(self.quantizers, "cpu"), self._image.cpu(), Path(path), kept)
 
+    @plain_modes()
     def save(self, path: Path | str) -> None:
-        """Write quantizers and settings to a safetensors file, whole or not at all; `load` needs the original module next to it."""
-        record = {"weights_sha256": state_hash(self.traced.graph_module), "site_errors": self.site_errors}
+        """Write quantizers and settings to a safetensors file, whole or not at all; `load` needs the original module next to it.
+
+        The hash of the original's state dict, and its logits for an image of noise, are written too, by which `load` knows it.
+        """
+        with torch.no_grad():
+            logits = copy_to(self.traced, "cpu").graph_module(_noise(self.settings["input"])).tolist()
+        record = {"state_sha256": self.state_sha256, "logits": logits, "site_errors": self.site_errors}
         save_quantizers(Path(path), self.quantizers, provenance({}, self.settings) | record, self.changed)
 
 
@@ -143,19 +170,27 @@ class QuantizedModel(nn.Module):
 def load(path: Path | str, module: nn.Module) -> QuantizedModel:
     """Read back what `QuantizedModel.save` wrote, for the ``module`` that it was made from.
 
-    Raises InputError for any other file, and for another module or one with other weights.
+    Raises InputError for any other file, and for another module or one with other weights, as a run on one image also tells.
     """
     device = device_of(module)
+    require_finite(module, "module")
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; give one that QuantizedModel.save has written")
     with written_by(Path(path), "QuantizedModel.save"):
         quantizers, record = load_quantizers(Path(path), device)
         changed = load_parameters(Path(path), device)
-        settings, weights, site_errors = record["settings"], record["weights_sha256"], record["site_errors"]
-    model = TracedModel.from_module(copy_on_cpu(module), torch.zeros(2, *settings["input"]), device)
-    if state_hash(model.graph_module) != weights:
+        settings, state, site_errors = record["settings"], record["state_sha256"], record["site_errors"]
+        logits = torch.tensor(record["logits"])
+    model = TracedModel.from_module(copy_on_cpu(module), torch.zeros(2, *settings["input"]))
+    noise = _noise(settings["input"])
+    if state_hash(module) != state or not computes(model.graph_module, noise, logits):
         raise InputError(
             f"{path}: was made from another network or from other weights; give the module with those that it was quantized with"
         )
-    noise = torch.randn(1, *settings["input"], generator=torch.Generator().manual_seed(0))
-    return QuantizedModel(model, quantizers, changed, settings, site_errors, noise)
+    place(model, device)
+    return QuantizedModel(model, quantizers, changed, settings, site_errors, noise.to(device), state)
+
+
+def _noise(size: Sequence[int]) -> Tensor:
+    """Return an image [1, C, H, W] of noise, the same at each call."""
+    return torch.randn(1, *size, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,35 @@
+"""Comparison of what modules compute: equal state dicts may have other attributes, buffers that are not saved, or another forward."""
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from qhyvit.api.copying import copy_on_cpu
+from qhyvit.graph.fold import ROUNDING, TOLERANCE
+
+
+@torch.no_grad()
+def is_graph_of(graph_module: GraphModule, module: nn.Module, image: Tensor) -> bool:
+    """Tell if a graph on the CPU computes what ``module`` computes in eval mode, on an image [1, C, H, W]; a copy of the module is run."""
+    copy, image = copy_on_cpu(module).eval(), image.cpu()
+    try:
+        expected = copy(image.clone())
+    except Exception:  # of any kind: the module is the user's, and the module of the graph runs on this image
+        return False
+    return computes(graph_module, image, expected)
+
+
+@torch.no_grad()
+def computes(graph_module: GraphModule, image: Tensor, expected: object) -> bool:
+    """Tell if a graph computes the logits ``expected`` for an image [1, C, H, W], to the tolerance of folding, which processors keep too.
+
+    Logits that another rounding of the image would change as well tell nothing, and pass.
+    """
+    found = graph_module(image)
+    if not isinstance(expected, Tensor) or expected.shape != found.shape:
+        return False
+    return _close(found, expected) or not _close(graph_module(image * ROUNDING), found)
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    return torch.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * float(expected.abs().max()))
