@@ -1,4 +1,4 @@
-"""Sites that no image reaches, such as a convolution of an embedding of positions: engines fail to compute their integers beforehand."""
+"""Values that no image reaches, as of a convolution of an embedding of positions, or of learnt queries: engines fail on their integers."""
 
 import torch
 from torch import Tensor
@@ -9,14 +9,18 @@ from qhyvit.graph.walks import users_of, visit
 from qhyvit.quantizers.base import Quantizers
 
 
-def constant_results(model: TracedModel, quantizers: Quantizers, example: Tensor) -> dict[str, Tensor]:
-    """Return the result of each quantized site that depends on nothing but the number of images, that of ``example`` [B, C, H, W]."""
+def constant_values(model: TracedModel, quantizers: Quantizers, example: Tensor) -> dict[str, Tensor]:
+    """Return the value of each node that is a quantized site, or an operand of a product, and depends on nothing but the number of images.
+
+    Values are those of the quantized network for ``example`` [B, C, H, W], by the names of the nodes.
+    """
     images = model.graph_module.graph.find_nodes(op="placeholder")
     reached = visit(images, lambda node: not isinstance(node.meta.get("val"), torch.SymInt), users_of)
-    sites = [site for site in model.sites if site.name in quantizers and site.node not in reached]
-    if not sites:
+    sites = [site for site in model.sites if site.name in quantizers]
+    nodes = {site.node for site in sites}.union(*(site.operand_nodes for site in sites if site.kind == "matmul")) - reached.keys()
+    if not nodes:
         return {}
     interpreter = FakeQuantInterpreter(model.graph_module, model.sites, quantizers, keep_values=True)
     with torch.no_grad():
         interpreter.run(example)
-    return {site.name: interpreter.env[site.node] for site in sites}
+    return {node.name: interpreter.env[node] for node in nodes}

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from qhyvit.deploy.constant_sites import constant_results
+from qhyvit.deploy.constant_sites import constant_values
 from qhyvit.deploy.grids import SIGNED, EngineGrid, engine_grid
 from qhyvit.deploy.writer import Writer
 from qhyvit.errors import InputError
@@ -36,6 +36,7 @@ from qhyvit.quantizers.uniform import UniformQuantizer
 Form = Literal["integer", "shifted", "convolution", "float"]
 FORMS: tuple[Form, ...] = ("integer", "shifted", "convolution", "float")
 ALL_INTEGER: Mapping[str, Form] = MappingProxyType({})
+NO_CONSTANTS: Mapping[str, Tensor] = MappingProxyType({})
 ROUNDING = 1e-5  # largest relative difference of scales that are meant to be equal
 
 
@@ -47,12 +48,13 @@ def lower(model: TracedModel, quantizers: Quantizers, example: Tensor, forms: Ma
     """
     lowered = deepcopy(model.graph_module)
     sites, output_sites = find_sites(lowered), find_output_sites(lowered)
-    constants = constant_results(model, quantizers, example)
+    constants = constant_values(model, quantizers, example)
     for site in sites:
-        if site.name in constants:
-            _replace(lowered, site, constants[site.name])
+        if site.node.name in constants:
+            result = constants[site.node.name]
+            constants[_replace(lowered, site, result).name] = result
         elif site.name in quantizers:
-            lower_site(lowered, site, quantizers[site.name], forms.get(site.name, "integer"))
+            lower_site(lowered, site, quantizers[site.name], forms.get(site.name, "integer"), constants)
     for output_site in output_sites:
         if output_site.name in quantizers:
             _lower_output(lowered, output_site, quantizers[output_site.name]["output"])
@@ -62,27 +64,45 @@ def lower(model: TracedModel, quantizers: Quantizers, example: Tensor, forms: Ma
     return lowered
 
 
-def lower_site(graph_module: GraphModule, site: Site, operands: Mapping[str, Quantizer], form: Form) -> None:
-    """Round the operands of a site of the graph, in place; in floating point too if only one of them is rounded."""
+def lower_site(
+    graph_module: GraphModule, site: Site, operands: Mapping[str, Quantizer], form: Form, constants: Mapping[str, Tensor] = NO_CONSTANTS
+) -> None:
+    """Round the operands of a site of the graph, in place; in floating point too if only one of them is rounded.
+
+    ``constants`` has the values of operands that no image reaches, by the names of their nodes.
+    """
     rounded = {name: quantizer for name, quantizer in operands.items() if not isinstance(quantizer, FloatingPoint)}
     for name, quantizer in rounded.items():
         _check(site, name, quantizer)
     if form == "float" or len(rounded) < 2:
         _lower_in_float(graph_module, site, rounded)
     elif site.kind == "matmul":
-        for position, name in enumerate(site.operands):
-            source = site.operand_nodes[position]
-            grid = engine_grid(_uniform(site, name, rounded[name]), prefer_signed=True)
-            writer = Writer(graph_module, site.node, f"{site.node.name}_{name}")
-            site.node.update_arg(position, writer.on_grid(source, grid, len(shape_of(source))))
+        _lower_product(graph_module, site, rounded, constants)
     else:
         _lower_layer(graph_module, site, _uniform(site, "input", rounded["input"]), rounded["weight"], form)
 
 
-def _replace(graph_module: GraphModule, site: Site, result: Tensor) -> None:
+def _lower_product(graph_module: GraphModule, site: Site, operands: Mapping[str, Quantizer], constants: Mapping[str, Tensor]) -> None:
+    """Round both operands of a matrix product.
+
+    Where one has a zero point, OpenVINO multiplies in floating point, and overwrites the integers of an operand that is a constant.
+    """
+    grids = [engine_grid(_uniform(site, name, operands[name]), prefer_signed=True) for name in site.operands]
+    in_float = any(bool(grid.zero_point.any()) for grid in grids)
+    for position, (name, source, grid) in enumerate(zip(site.operands, site.operand_nodes, grids, strict=True)):
+        writer = Writer(graph_module, site.node, f"{site.node.name}_{name}")
+        if in_float and source.name in constants:
+            rounded = writer.constant("rounded", operands[name].fake_quantize(constants[source.name]))
+        else:
+            rounded = writer.on_grid(source, grid, len(shape_of(source)))
+        site.node.update_arg(position, rounded)
+
+
+def _replace(graph_module: GraphModule, site: Site, result: Tensor) -> Node:
     constant = Writer(graph_module, site.node, site.node.name).constant("result", result)
     constant.meta.update(site.node.meta)
     site.node.replace_all_uses_with(constant)
+    return constant
 
 
 def _lower_in_float(graph_module: GraphModule, site: Site, operands: Mapping[str, Quantizer]) -> None:
@@ -117,9 +137,10 @@ def _keep_axes_of_means(graph_module: GraphModule) -> None:
     for node in graph_module.graph.find_nodes(op="call_function", target=aten.mean.dim):
         readers, (source, axes, *keep) = list(node.users), node.args
         if axes and not any(keep):
+            ndim = len(shape_of(node)) + len(axes)
             node.args = (source, axes, True)
             writer, removed = Writer(graph_module, node.next, node.name), node
-            for axis in sorted((axis % len(shape_of(source)) for axis in axes), reverse=True):  # the exporter to ONNX lacks several at once
+            for axis in sorted((axis % ndim for axis in axes), reverse=True):  # the exporter to ONNX lacks several at once
                 removed = writer.call(aten.squeeze.dim, removed, axis)
             for reader in readers:
                 reader.replace_input_with(node, removed)

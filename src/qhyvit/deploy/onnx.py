@@ -65,8 +65,8 @@ def _state_outputs(graph: Any, outputs: Sequence[Tensor]) -> None:
 
 def _store_integers(onnx: Any, graph: Any) -> None:
     """Store rounded weights as integers, which the file then holds instead of a float weight and its rounding."""
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for node in [node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] in tensors]:
+    tensors = {tensor.name: tensor for tensor in graph.initializer}  # constants of products have a single scale, which is none of these
+    for node in [node for node in graph.node if node.op_type == "QuantizeLinear" and {*node.input[:2]} <= tensors.keys()]:
         weight, scale = (onnx.numpy_helper.to_array(tensors[name]) for name in node.input[:2])
         integers = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)
         (reader,) = [other for other in graph.node if node.output[0] in other.input]

@@ -25,8 +25,10 @@ class Writer:
             return self.graph_module.graph.call_function(operator, arguments)
 
     def constant(self, kind: str, value: Tensor) -> Node:
-        """Write a constant."""
+        """Write a constant, under a name that the network does not have yet."""
         name = f"{self.name}_{kind}"
+        while hasattr(self.graph_module, name):
+            name += "_"
         self.graph_module.register_buffer(name, value)
         with self.graph_module.graph.inserting_before(self.place):
             return self.graph_module.graph.get_attr(name)

@@ -1,0 +1,80 @@
+"""Networks of a user, exported and run by an engine: what its kernels or its converters do not expect."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+import qhyvit
+from qhyvit.deploy.engines import load_engine
+from qhyvit.processor import adds_in_16_bits
+
+IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+of_engines = pytest.mark.parametrize("suffix", [".xml", ".onnx"])
+
+
+class LearntQueries(nn.Module):
+    """Attention of queries that depend on no image: a parameter, or that of a linear layer."""
+
+    def __init__(self, linear):
+        super().__init__()
+        self.embed, self.key_value, self.head = nn.Conv2d(3, 16, 4, stride=4), nn.Linear(16, 32), nn.Linear(16, 5)
+        self.queries = nn.Parameter(torch.randn(1, 4, 16))
+        self.query = nn.Linear(16, 16) if linear else nn.Identity()
+
+    def forward(self, x):
+        key, value = self.key_value(self.embed(x).flatten(2).mT).chunk(2, -1)
+        return self.head(((self.query(self.queries) @ key.mT).softmax(-1) @ value).mean(1))
+
+
+class LearntMixing(nn.Module):
+    """Products of tokens with a parameter, from either side."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Conv2d(3, 16, 4, stride=4), nn.Linear(8, 5)
+        self.of_tokens, self.of_channels = nn.Parameter(torch.randn(1, 4, 16)), nn.Parameter(torch.randn(1, 16, 8))
+
+    def forward(self, x):
+        return self.head((self.of_tokens @ self.embed(x).flatten(2).mT @ self.of_channels).mean(1))
+
+
+class Pooled(nn.Module):
+    """Activation that a mean over the pixels reads, and parameters with names that the exporter uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv2d_weight, self.linear_weight = nn.Parameter(torch.randn(8, 3, 3, 3)), nn.Parameter(torch.randn(5, 8))
+
+    def forward(self, x):
+        return nn.functional.linear(nn.functional.conv2d(x, self.conv2d_weight).relu().mean((2, 3)), self.linear_weight)
+
+
+def exported_logits(module, path, **settings):
+    """Logits of the simulation and those of the engine, of the same images, one after the other and again."""
+    quantized = qhyvit.quantize(module.eval(), IMAGES, **settings)
+    engine = load_engine(quantized.export(path).path, threads=1)
+    with torch.no_grad():
+        return quantized(IMAGES), torch.stack([engine.logits(IMAGES) for _ in range(2)])
+
+
+@of_engines
+@pytest.mark.parametrize("method", ["minmax", "qhyvit-integer"])
+@pytest.mark.parametrize(
+    "module",
+    [partial(LearntQueries, linear=False), partial(LearntQueries, linear=True), LearntMixing],
+    ids=["parameter", "linear", "mixing"],
+)
+def test_product_with_a_constant_is_right_in_every_inference(tmp_path, module, method, suffix):
+    torch.manual_seed(0)
+    simulated, found = exported_logits(module(), tmp_path / f"model{suffix}", method=method, bits="w6a6" if adds_in_16_bits() else "w8a8")
+    assert float((found - simulated).abs().max() / simulated.abs().max()) < 1e-2  # a step of a grid, where a value is on a tie
+
+
+@of_engines
+@pytest.mark.parametrize("bits", ["w7a8", "w4a5"])
+def test_mode_full_is_exported_with_a_mean_and_any_name_of_a_parameter(tmp_path, bits, suffix):
+    torch.manual_seed(0)
+    simulated, found = exported_logits(Pooled(), tmp_path / f"model{suffix}", method="minmax", bits=bits, mode="full")
+    assert float((found - simulated).abs().max() / simulated.abs().max()) < 1e-2
