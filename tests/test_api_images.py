@@ -67,3 +67,10 @@ def test_inspect_reads_one_file_of_a_folder(images, tmp_path):
 def test_inspect_needs_an_image(none):
     with pytest.raises(qhyvit.InputError, match=r"^images: there are none; give at least one image"):
         qhyvit.inspect(Net(), none)
+
+
+def test_batch_without_anything_and_seed_without_an_integer_are_named(images):
+    with pytest.raises(qhyvit.InputError, match=r"^images: expected float tensors .*, not NoneType; "):
+        qhyvit.calibrate(Net(), [[]])
+    with pytest.raises(qhyvit.InputError, match=r"^seed: 0\.5 is no integer; give one$"):
+        qhyvit.calibrate(Net(), images, seed=0.5)

@@ -13,6 +13,7 @@ from qhyvit.api.module import device_of, example, require_logits, state_hash
 from qhyvit.api.placement import place
 from qhyvit.calibration.capture import SiteStatistics, capture
 from qhyvit.calibration.output_samples import OutputCollector, OutputStatistics
+from qhyvit.errors import InputError
 from qhyvit.graph.describe import describe
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.models.values import require_finite
@@ -48,9 +49,11 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
     ``seed`` also draws the sampled labels and positions (Q-HyViT, arXiv 2303.12557, Section IV, with labels sampled from the softmax of
     the module).
 
-    Raises InputError for images that are missing, damaged, of several sizes or not finite, and for a module that has no finite weights on
-    one device, that cannot be copied, that returns no logits, or that torch.export cannot trace.
+    Raises InputError for a seed that is no integer, for images that are missing, damaged, of several sizes or not finite, and for a module
+    that has no finite weights on one device, that cannot be copied, that returns no logits, or that torch.export cannot trace.
     """
+    if not isinstance(seed, int):
+        raise InputError(f"seed: {seed!r} is no integer; give one")
     device = device_of(module)
     require_finite(module, "module")
     gathered = gather(images, module, seed)

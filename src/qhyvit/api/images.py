@@ -96,7 +96,7 @@ def _batch(item: Any) -> Tensor:
     if isinstance(item, tuple | list):
         if any(_is_image(other) for other in item[1:2]):
             raise InputError("images: a batch is a list of images, of which the others would be lost; stack the images of a batch")
-        item = item[0]
+        item = item[0] if item else None
     if not _is_image(item) or item.ndim > 4:
         found = f"{item.dtype} of shape {list(item.shape)}" if isinstance(item, Tensor) else type(item).__name__
         raise InputError(f"images: expected float tensors [C, H, W] or [B, C, H, W], not {found}; apply the transform of the model")

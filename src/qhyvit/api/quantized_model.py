@@ -143,6 +143,7 @@ class QuantizedModel(nn.Module):
         numbers = {"first_bits": "Int64", "second_bits": "Int64", "relative_error": "float64", "share_of_macs": "float64"}
         return pd.DataFrame(rows, columns=COLUMNS).astype(numbers)
 
+    @plain_modes()
     def export(self, path: Path | str, *, keep: Collection[str] = ()) -> Exported:
         """Write the model for an inference engine: OpenVINO for an ending in .xml, with its .bin next to it, ONNX for one in .onnx.
 
