@@ -33,7 +33,7 @@ reproduce resume: $(INSTALLED) $(if $(PROFILE),$(CLUSTER_INSTALLED))
 VERIFY := reports/verify
 verify: $(INSTALLED)
 	$(BIN)/python workflow/scripts/run.py --configfile config/experiments/verify.yaml $(LIVE) -- \
-	  $(VERIFY)/results.csv $(VERIFY)/tables/paired.csv
+	  $(VERIFY)/tables/table_ii.csv $(VERIFY)/tables/paired.csv
 	$(BIN)/qhyvit claims --verify $(VERIFY)
 
 # Progress of the run, from any terminal.

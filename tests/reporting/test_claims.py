@@ -171,5 +171,5 @@ def test_names_of_claims_differ():
 def test_cheap_claims_are_of_what_the_quick_experiment_runs():
     queries = [query for claim in read_claims(REPOSITORY / "resources/claims.yaml") if claim.tolerance for query in claim.values.values()]
     assert queries
-    assert all(query.startswith(("reports/all-methods/results.csv ", "reports/all-methods/tables/paired.csv ")) for query in queries)
+    assert all(query.startswith(("reports/ablation/tables/table_ii.csv ", "reports/ablation/tables/paired.csv ")) for query in queries)
     assert all("method=qhyvit " in f"{query} " and ("baseline=" not in query or "baseline=repqvit " in query) for query in queries)
