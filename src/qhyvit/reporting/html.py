@@ -1,5 +1,6 @@
 """Tables as pages that sort and filter in a browser, without a network: for the HTML report."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,6 +12,7 @@ from itables.javascript import generate_init_offline_itables_html
 
 NUMBER = r"(-?\d.*)?"  # a column of such texts sorts by the numbers that they begin with, as in "1,094 of 5,739"; blanks come first
 PROGRAM = generate_init_offline_itables_html(options.dt_bundle)  # DataTables, a megabyte: once per page, and one page per report
+FALLBACK = re.compile(r'<div id="\w+_fallback">.*?</table></div>', flags=re.DOTALL)  # a copy for pages without scripts, of twice the size
 BY_NUMBER = JavascriptFunction(
     "function (data, type) { if (type !== 'sort' && type !== 'type') return data;"
     " const number = parseFloat(data.replaceAll(',', '')); return isNaN(number) ? -Infinity : number; }"
@@ -71,4 +73,4 @@ def sortable(table: pd.DataFrame, title: str, name: str = "table") -> str:
         "text_in_header_can_be_selected": False,
         "columnDefs": [{"targets": numbered, "render": BY_NUMBER}],
     }
-    return to_html_datatable(table, **settings)
+    return FALLBACK.sub("", to_html_datatable(table, **settings))
