@@ -100,7 +100,7 @@ def test_changed_constants_rerun_exactly_their_users(copy):
     for module in ("analysis/norms", "reporting/tables/paired"):
         append(copy, f"src/qhyvit/{module}.py", "EDITED = 1\n")
     plan = copy.plan()
-    assert plan.changed() == {"challenges", "table_paired"}
+    assert plan.changed() == {"challenges", "table_code", "table_paired"}
     assert not {"reconstruct", "evaluate", "aggregate"} & plan.counts.keys()
 
 
