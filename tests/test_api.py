@@ -1,4 +1,4 @@
-"""The Python API on modules of its own, against hand computation and against the workflow."""
+"""The Python API on modules of its own, against hand computation."""
 
 import os
 import re
@@ -86,6 +86,13 @@ def test_calibration_is_shared_by_methods_and_bits(images):
         alone = qhyvit.quantize(module, images, method=method, bits=bits, seed=3)
         assert torch.equal(shared(images), alone(images))
         assert shared.settings["seed"] == 3
+
+
+def test_another_seed_draws_other_labels_and_gradients(images):
+    module = Classifier().eval()
+    gradients = [qhyvit.calibrate(module, images, seed=seed).statistics["head"].rows.gradient for seed in (0, 1, 1)]
+    assert not torch.equal(gradients[0], gradients[1])
+    assert torch.equal(gradients[1], gradients[2])
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])

@@ -72,9 +72,30 @@ def test_relative_errors_are_squared_errors_and_survive_the_file(module, calibra
     assert 100 < np.exp(np.log(reports["w4a4"] / reports["w8a8"]).mean()) < 600
 
 
-def test_report_of_full_mode_has_the_outputs(module, calibration):
-    report = qhyvit.quantize(module, calibration, method="minmax", mode="full").report().set_index("kind")
-    assert report.loc["activation"].first_bits == 8
+def relative_error(rows, gradients, exact, rounded, quantizer):
+    """The weighted squared error of a linear layer over the weighted energy of its exact product, in float64."""
+    product = rows.double() @ exact.double().T
+    error = quantizer["input"].fake_quantize(rows).double() @ quantizer["weight"].fake_quantize(rounded).double().T - product
+    return float((error * gradients).square().sum() / (product * gradients).square().sum())
+
+
+@pytest.mark.parametrize("method", ["minmax", "qhyvit-integer-corrected"])
+def test_relative_error_of_a_layer_is_that_of_its_sampled_rows(module, calibration, method):
+    """A corrected weight is compared with the original one."""
+    quantized = qhyvit.quantize(module, calibration, method=method, bits="w3a3")
+    drawn, weight = calibration.statistics["head"].rows, module.head.weight.detach()
+    tuned = quantized.changed.get("head.weight", weight)
+    assert torch.equal(tuned, weight) == (method == "minmax")
+    expected = relative_error(drawn.left[0], drawn.gradient[0].double(), weight, tuned, quantized.quantizers["head"])
+    assert quantized.report().set_index("site").relative_error["head"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_report_of_full_mode_has_the_outputs_between_the_sites_and_the_rest(module, calibration):
+    """The activation is the one tensor that is no operand of a product and that an addition reads."""
+    report = qhyvit.quantize(module, calibration, method="minmax", mode="full").report()
+    sites = ["conv", "conv", "linear", "matmul", "matmul", "linear"]
+    assert list(report.kind) == [*sites, "activation", "aten.einsum.default"]
+    assert list(report.first_bits) == [8] * 7 + [32]
 
 
 @pytest.mark.parametrize("name", ["model.xml", "model.onnx"])

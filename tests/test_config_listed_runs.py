@@ -2,12 +2,11 @@
 
 import pytest
 import yaml
-from conftest import REPOSITORY, TINY_EXPERIMENT
+from conftest import SETTINGS_FILES, TINY_EXPERIMENT
 
 from qhyvit.config.loading import load_config
 from qhyvit.errors import InputError
 
-FILES = {name: str(REPOSITORY / f"config/{name.removesuffix('_file')}.yaml") for name in ("models_file", "methods_file")}
 OF_SECTION = {"sensitivity": lambda runs: {"sensitivity": runs}} | {
     f"deployment.{format}": lambda runs, format=format: {"deployment": {format: runs}} for format in ("openvino", "onnx")
 }
@@ -15,7 +14,7 @@ OF_SECTION = {"sensitivity": lambda runs: {"sensitivity": runs}} | {
 
 def message_of(folder, changes):
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(TINY_EXPERIMENT | FILES | changes))
+    path.write_text(yaml.safe_dump(TINY_EXPERIMENT | SETTINGS_FILES | changes))
     with pytest.raises(InputError) as error:
         load_config(path)
     return str(error.value).removeprefix(f"{path}: ")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import REPOSITORY, TINY_EXPERIMENT, write_data
+from conftest import SETTINGS_FILES, TINY_EXPERIMENT, write_data
 from PIL import Image
 from torch import nn
 from torchvision.transforms import Compose, ToTensor
@@ -35,8 +35,7 @@ def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_data(tmp_path)
     Image.new("RGB", (16, 16)).save(BLACK)
-    files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
-    Path("config.yaml").write_text(json.dumps(TINY_EXPERIMENT | files))
+    Path("config.yaml").write_text(json.dumps(TINY_EXPERIMENT | SETTINGS_FILES))
     loaded = load_config(Path("config.yaml"))
     write_manifest(loaded.experiment.dataset, Path("images.csv"))
     network = DividesByMean()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import REPOSITORY
+from conftest import REPOSITORY, SETTINGS_FILES
 from scipy.stats import norm
 
 from qhyvit.cli import evaluate as command
@@ -57,8 +57,7 @@ def test_known_measurements_of_timm_pass():
 
 def evaluate(top1: float, images: int, monkeypatch) -> None:
     """Evaluate a FP32 network that is planted to be right on ``top1`` percent of the images, as the command does."""
-    files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
-    experiment = {"dataset": IMAGENET, "weights": "{model}.safetensors", "models": ["mobilevit_xxs"]} | files
+    experiment = {"dataset": IMAGENET, "weights": "{model}.safetensors", "models": ["mobilevit_xxs"]} | SETTINGS_FILES
     Path("config.yaml").write_text(json.dumps(experiment))
     assert load_config(Path("config.yaml")).models["mobilevit_xxs"].published.top1 == PUBLISHED
     for name in ("mobilevit_xxs.safetensors", "images.csv"):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY, TINY_EXPERIMENT, write_data, write_images
+from conftest import SETTINGS_FILES, TINY_EXPERIMENT, write_data, write_images
 from safetensors.torch import save
 from small_network import small_network
 
@@ -70,8 +70,7 @@ def experiment(tmp_path, monkeypatch):
     weights.parent.mkdir()
     weights.write_bytes(b"any")
     write_images(tmp_path / "data/many", 160, seed=3)
-    files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
-    content = TINY_EXPERIMENT | files | {"dataset": TINY_EXPERIMENT["dataset"] | {"evaluation": "data/many"}, "bits": BITS}
+    content = TINY_EXPERIMENT | SETTINGS_FILES | {"dataset": TINY_EXPERIMENT["dataset"] | {"evaluation": "data/many"}, "bits": BITS}
 
     def with_shards(shards: int):
         Path("config.yaml").write_text(json.dumps(content | {"evaluation": {"shards": shards}}))

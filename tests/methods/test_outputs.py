@@ -115,17 +115,18 @@ def test_power_of_two():
 
 
 @pytest.mark.parametrize("rule", ["minmax", "mse", "ptf"])
-def test_a_range_on_one_side_of_zero_is_widened(rule):
-    class Positive(nn.Module):
+@pytest.mark.parametrize(("low", "high"), [(1.0, 2.0), (-2.0, -1.0)])
+def test_a_range_on_one_side_of_zero_is_widened(rule, low, high):
+    class OneSided(nn.Module):
         def __init__(self):
             super().__init__()
             self.norm, self.last = nn.GroupNorm(1, 3), nn.Conv2d(3, 2, 1)
 
         def forward(self, x):
-            return self.last(self.norm(F.hardtanh(x, 1.0, 2.0)).cos()).flatten(1)
+            return self.last(self.norm(F.hardtanh(x, low, high)).cos()).flatten(1)
 
-    x = torch.linspace(1, 2, 300).view(2, 3, 5, 10)
-    quantizer = find_output_quantizers(make_task(trace(Positive(), x), [x], settings(rule), positions=2))["activation"]["output"]
+    x = torch.linspace(low, high, 300).view(2, 3, 5, 10)
+    quantizer = find_output_quantizers(make_task(trace(OneSided(), x), [x], settings(rule), positions=2))["activation"]["output"]
     assert float((quantizer.fake_quantize(x) - x).abs().max()) <= 1.01 / 255
 
 

@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from conftest import REPOSITORY, TINY_EXPERIMENT
+from conftest import SETTINGS_FILES, TINY_EXPERIMENT
 from safetensors.torch import save_file
 
 from qhyvit.cli.fetch import weights
@@ -14,9 +14,8 @@ from qhyvit.models.zoo import build
 def config(tmp_path, monkeypatch):
     """An experiment whose weights nothing tracks."""
     monkeypatch.chdir(tmp_path)
-    files = {f"{name}_file": str(REPOSITORY / f"config/{name}.yaml") for name in ("models", "methods")}
     changes = {"models": ["mobilevit_xxs", "mobile_former_26m"], "weights": "weights/{model}.safetensors"}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT | files | changes))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(TINY_EXPERIMENT | SETTINGS_FILES | changes))
     return tmp_path / "config.yaml"
 
 

@@ -176,14 +176,6 @@ def count_macs(model: nn.Module, images: Tensor) -> tuple[int, int, int]:
     return macs[nn.Conv2d], macs[nn.Linear], products.macs
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_all_sizes_are_registered():
     assert timm.list_models("mobile_former_*") == list(EXPECTED) == list(mobile_former.SIZES)
 

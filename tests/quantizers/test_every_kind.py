@@ -1,4 +1,4 @@
-"""Common checks of quantizers of every kind, and their descriptions."""
+"""Common checks of quantizers of every kind that has integers, and their descriptions."""
 
 import pytest
 import torch

@@ -3,10 +3,11 @@ from dataclasses import fields
 import torch
 from safetensors import safe_open
 
+from qhyvit.quantizers.floating_point import FloatingPoint
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.power_of_two import power_of_two_factor
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
-from qhyvit.quantizers.serialization import load_quantizers, save_quantizers
+from qhyvit.quantizers.serialization import KINDS, load_quantizers, save_quantizers
 from qhyvit.quantizers.twin import GELU_MINIMUM, AddedTwinUniformQuantizer, after_activation, after_softmax
 from qhyvit.quantizers.uniform import UniformQuantizer
 
@@ -21,9 +22,14 @@ def every_kind():
         "attn.matmul1": {"left": after_softmax(2.0**-7, 6), "right": tensor},
         "attn.matmul3": {"left": after_softmax(2.0**-7, 6, AddedTwinUniformQuantizer), "right": tensor},
         "attn.matmul2": {"left": LogQuantizer(4, 1, torch.tensor(1.0)), "right": LogQuantizer(4, 2, torch.tensor(0.9))},
+        "head": {"input": FloatingPoint(), "weight": tensor},
         "mlp.fc1": {"input": channel, "weight": rescaled},
         "mlp/fc2": {"input": after_activation(GELU_MINIMUM, torch.tensor(0.1), 8), "weight": factor},
     }
+
+
+def test_every_kind_is_in_these_tests():
+    assert {type(quantizer) for operands in every_kind().values() for quantizer in operands.values()} == set(KINDS.values())
 
 
 def flat(quantizer):

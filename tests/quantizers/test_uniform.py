@@ -106,6 +106,13 @@ def test_small_channel_next_to_large_ones_has_the_smallest_scale():
     assert quantizer.scale[1] == torch.finfo(torch.float32).eps
 
 
+def test_a_dead_channel_next_to_tiny_ones_stays_finite():
+    high = torch.tensor([1e-9, 0.0])
+    quantizer = UniformQuantizer.covering(-high, high, 8, "symmetric", axis=1)
+    assert (quantizer.scale > 0).all()
+    assert torch.equal(quantizer.fake_quantize(torch.zeros(1, 2)), torch.zeros(1, 2))
+
+
 def test_scale_and_axis_must_fit():
     with pytest.raises(ValueError, match="do not fit together"):
         UniformQuantizer(8, "symmetric", torch.ones(3), torch.zeros(3))

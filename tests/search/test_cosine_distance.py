@@ -111,7 +111,10 @@ def test_some_rows_estimate_the_loss_of_all():
 class Reversed(CosineDistance):
     """Cosine distance with every sum in the opposite order: over the terms of a product, the features and the tokens."""
 
+    calls = 0
+
     def losses(self, problem, operand, granularity, candidates, other):
+        self.calls += 1
         turned = problem.with_rows(
             reference=torch.matmul(*(tensor.flip(-2, -1) for tensor in problem.tensors.values())),
             gradient=problem.gradient.flip(-2, -1),
@@ -129,10 +132,11 @@ def scales_in_both_orders(network, batches, monkeypatch, positions):
     graph_module = trace(network, batches[0])
     fold_batch_norm(graph_module)
     task = make_task(graph_module, batches, load_preset("easyquant"), positions=positions)
-    found = []
-    for objective in (CosineDistance(), Reversed()):
+    found, turned = [], Reversed()
+    for objective in (CosineDistance(), turned):
         monkeypatch.setitem(OBJECTIVES, "cosine", objective)
         found.append(find_quantizers(task, "partial"))
+    assert turned.calls > 0
     return {(site, operand): (one, found[1][site][operand]) for site, of in found[0].items() for operand, one in of.items()}
 
 

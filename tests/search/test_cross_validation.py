@@ -61,6 +61,16 @@ def test_a_silent_channel_has_the_range_of_the_tensor():
     assert torch.equal(plain.scale[[0, 1, 3, 4, 5]], protected.scale[[0, 1, 3, 4, 5]])
 
 
+def test_a_channel_that_is_silent_in_all_other_batches_is_covered_as_far_as_the_tensor_and_its_own_values_reach():
+    x = torch.rand(4, 32, 6) - 0.25
+    x[1:, :, 2] = 0
+    problem = linear_problem(x)
+    scale, _ = make_candidates(problem, "input", 8, "per_channel", "asymmetric", FULL, cross_validated=True)._grids
+    own, others = x[0, :, 2], x[1:]
+    width = min(own.max(), others.max()) - max(own.min(), others.min())
+    torch.testing.assert_close(scale[0, 0, 2], width / 255)
+
+
 @pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [3, 1]])
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])

@@ -277,6 +277,13 @@ def test_closed_form_of_the_last_layer_equals_runs_of_the_block(kind, operand, m
     assert found.error < start.error
 
 
+def test_multipliers_of_a_run_are_at_equal_distances_of_their_size():
+    factors = (1.0, 0.9, 1.1, 0.8, 1.2, 0.7, 1.3)
+    grids = Grids([UniformQuantizer(4, "symmetric", torch.tensor([each, 2 * each]), torch.zeros(2), 0) for each in factors])
+    assert grids.thinned(4).scale[:, 0].tolist() == pytest.approx([0.9, 1.1, 0.7, 1.3])
+    assert torch.equal(grids.thinned(7).scale, grids.scale)
+
+
 def test_multipliers_per_channel_beat_a_common_one_where_channels_are_uneven():
     """Two of three channels have outliers in an image that no gradient reaches, and are best clipped; the other is not."""
     case = make("patches", images=8)

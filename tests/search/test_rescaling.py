@@ -65,6 +65,15 @@ def test_factors_divide_ranges_and_leave_the_product():
     torch.testing.assert_close(scaled.tensors["input"] @ scaled.tensors["weight"], problem.reference)
 
 
+@pytest.mark.parametrize("strength", [0, 0.5, 0.75])
+def test_factors_are_powers_of_the_width_of_a_channel(strength):
+    problem, _ = make_problem("dense")
+    low, high = (bound.double().numpy() for bound in problem.channel_ranges["input"])
+    widths = np.maximum(high, 0) - np.minimum(low, 0)
+    expected = (widths / widths.prod() ** (1 / len(widths))) ** strength
+    np.testing.assert_allclose(channel_factors(problem, strength), expected, rtol=1e-5)
+
+
 def test_silent_channel_has_a_factor_as_if_it_had_a_small_range():
     problem, _ = make_problem("dense")
     low, high = problem.channel_ranges["input"]

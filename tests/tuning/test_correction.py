@@ -12,8 +12,9 @@ from qhyvit.config.tuning import CorrectionSettings
 from qhyvit.deploy.executable import require_executable
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods.task import CalibrationImages
+from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.uniform import UniformQuantizer
-from qhyvit.tuning.correction import correct
+from qhyvit.tuning.correction import _slope, correct
 
 IMAGES = torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
@@ -99,6 +100,26 @@ def test_constant_output_gets_a_bias_alone(layers, quantizers):
     assert not torch.equal(changed["head.bias"], layers.head.bias)
 
 
+@pytest.mark.parametrize(("factor", "slope"), [(5, 2), (1.5, 1.5), (0.1, 0.5)])
+def test_slopes_are_between_a_half_and_two(factor, slope):
+    assert _slope(IMAGES, factor * IMAGES, [1, -1, 1, 1]).tolist() == pytest.approx([slope] * 3)
+
+
+def test_layer_without_a_bias_stays(layers, quantizers):
+    layers.conv.bias = None
+    model = TracedModel.from_module(layers, IMAGES[:2])
+    _, changed = correct(Task(model, IMAGES), quantizers, CorrectionSettings(images=64, slope=True))
+    assert changed.keys() == {"head.weight", "head.bias"}
+
+
+def test_weight_with_one_scale_gets_no_slope(layers, quantizers):
+    quantizers["head"]["weight"] = coarse(layers.head.weight.detach(), 3)
+    model = TracedModel.from_module(layers, IMAGES[:2])
+    corrected, changed = correct(Task(model, IMAGES), quantizers, CorrectionSettings(images=64, slope=True))
+    assert changed.keys() == {"conv.weight", "conv.bias", "head.bias"}
+    assert torch.equal(corrected["head"]["weight"].scale, quantizers["head"]["weight"].scale)
+
+
 def test_integers_of_the_weights_stay(layers, quantizers):
     model = TracedModel.from_module(layers, IMAGES[:2])
     corrected, changed = correct(Task(model, IMAGES), quantizers, CorrectionSettings(images=64, slope=True))
@@ -122,6 +143,7 @@ def test_network_comes_closer_to_fp32_on_unseen_images(start, method):
 def test_integer_kernels_execute_what_is_corrected():
     module = TinyHybrid().eval()
     quantized = qhyvit.quantize(module, IMAGES, "qhyvit-integer-corrected", "w4a4")
+    assert any(isinstance(operands.get("weight"), RescaledWeightQuantizer) for operands in quantized.quantizers.values())
     model = qhyvit.calibrate(module, IMAGES[:8]).model.with_parameters(quantized.changed)
     require_executable(model, quantized.quantizers, load_target("openvino-cpu"))
 

@@ -19,6 +19,7 @@ from qhyvit.methods import find_quantizers
 from qhyvit.methods.task import CalibrationImages, Task
 from qhyvit.presets import load_preset
 from qhyvit.quantizers.base import same_quantizer
+from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.serialization import load_parameters, save_quantizers
 from qhyvit.tuning import distillation
 from qhyvit.tuning.checkpoint import Checkpoint, Progress
@@ -81,11 +82,15 @@ def test_learnt_network_starts_as_the_quantized_network(module, calibration):
 
 def test_integer_kernels_execute_what_is_tuned(calibration, quantize):
     quantized = quantize("qhyvit-integer")
+    assert any(isinstance(operands.get("weight"), RescaledWeightQuantizer) for operands in quantized.quantizers.values())
     require_executable(calibration.model.with_parameters(quantized.changed), quantized.quantizers, load_target("openvino-cpu"))
 
 
-def test_all_weights_are_tuned(calibration, quantize):
-    assert {site.node.args[1].target for site in calibration.model.sites if site.kind != "matmul"} <= quantize().changed.keys()
+def test_all_weights_biases_and_norms_are_tuned(calibration, quantize):
+    parameters = dict(calibration.model.graph_module.named_parameters())
+    tuned = {name for name, value in quantize().changed.items() if not torch.equal(value, parameters[name])}
+    assert {site.node.args[1].target for site in calibration.model.sites if site.kind != "matmul"} < tuned
+    assert {name for name, value in parameters.items() if value.ndim == 1} < tuned
 
 
 class Twice(nn.Module):

@@ -207,16 +207,20 @@ def test_full_mode_refuses_quantizers_of_another_method(copy):
     assert not (copy.root / "full.safetensors").exists()
 
 
-def test_workflow_and_api_find_equal_quantizers(finished, monkeypatch):
+@pytest.mark.parametrize("method", ["minmax", "qhyvit"])
+def test_workflow_and_api_find_equal_quantizers(finished, monkeypatch, method):
     monkeypatch.chdir(finished.root)
     config = load_config(Path("config/config.yaml"))
     experiment = config.experiment
+    for name in ("calibration", "quantization"):
+        monkeypatch.setattr(f"qhyvit.api.{name}.SAMPLED_POSITIONS", experiment.calibration.sampled_positions)
+    monkeypatch.setattr("qhyvit.api.quantization.load_preset", config.methods.__getitem__)
     module = build(config.models["tiny_hybrid"], experiment.dataset.classes, experiment.dataset.input_size)
     load_weights(module, config.weights_path("tiny_hybrid"))
     entries = calibration_entries(experiment, Path("results/tiny/images.csv"), seed=0)
     images = torch.cat(load_batches(experiment, entries, make_transform(module, experiment.dataset)))
-    found = qhyvit.quantize(module, images, method="minmax", bits="w4a4").quantizers
-    expected, _ = load_quantizers(Path("results/tiny/tiny_hybrid/seed0/minmax-partial-w4a4.safetensors"))
+    found = qhyvit.quantize(module, images, method=method, bits="w4a4").quantizers
+    expected, _ = load_quantizers(Path(f"results/tiny/tiny_hybrid/seed0/{method}-partial-w4a4.safetensors"))
     pairs = [(found[site][operand], expected[site][operand]) for site in expected for operand in expected[site]]
     assert found.keys() == expected.keys()
     assert all(same_quantizer(*pair) for pair in pairs)
