@@ -113,12 +113,12 @@ weights: $(INSTALLED)
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
 
 # Draws a subset of ImageNet, and pushes it to the remote of the folder imagenet (docs/imagenet-subsets.md).
-subset: export NAME ?= imagenet-$(EVALUATION)
-subset: export EVALUATION ?= 5
-subset: export CALIBRATION ?= 1
-subset: export SEED ?= 0
-subset: export CLASSES ?= 1000
-subset: export BASE ?= config/experiments/imagenet.yaml
+subset: export NAME = imagenet-$(EVALUATION)
+subset: export EVALUATION = 5
+subset: export CALIBRATION = 1
+subset: export SEED = 0
+subset: export CLASSES = 1000
+subset: export BASE = config/experiments/imagenet.yaml
 subset: $(INSTALLED)
 	$(if $(IMAGENET),,$(error IMAGENET is not given; name the folder with train and val, or the archives, as in IMAGENET=/data/imagenet))
 	$(BIN)/qhyvit fetch subset --imagenet "$$IMAGENET" --name "$$NAME" --evaluation "$$EVALUATION" --calibration "$$CALIBRATION" \

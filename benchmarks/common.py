@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -27,6 +28,7 @@ SIZE = 256  # side in pixels: the network's own input size
 IMAGES = 32
 WORK = Path("results/benchmarks")
 REPORTS = Path("reports/benchmarks")
+SOURCE = Path("src/qhyvit")
 PACKAGES = ("torch", "nncf", "openvino", "onnxruntime")
 MANIFEST = WORK / "images.csv"
 ENVIRONMENT = KEEP_FREED_MEMORY | {"OMP_NUM_THREADS": "1"}  # as in the workflow's jobs
@@ -60,6 +62,14 @@ def fetch(*models: str, config: Path = EXPERIMENT, folder: Path = WORK) -> None:
     for model in models or (MODEL,):
         receipt = folder / f"{model}-weights.json"
         subprocess.run([*qhyvit, "weights", "--config", str(config), "--model", model, "--output", str(receipt)], check=True)
+
+
+def kept(name: str, suffix: str = "") -> Path:
+    """Return the path of what a benchmark keeps to resume after an interruption: another one when the code of the package has changed."""
+    digest = sha256()
+    for path in sorted(path for path in SOURCE.rglob("*") if path.suffix in (".py", ".yaml")):
+        digest.update(f"{path} {sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return WORK / f"{name}-{digest.hexdigest()[:8]}{suffix}"
 
 
 def measure(*arguments: str, stdout: IO[str] | None = None) -> Usage:

@@ -1,6 +1,7 @@
 """Speed of `qhyvit evaluate` on a folder of images, next to that of the network alone."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ QHYVIT = (sys.executable, "-m", "qhyvit")
 def main(images: int = IMAGES, device: str = "cpu", size: int = SIZE) -> None:
     """Write reports/benchmarks/evaluation.{csv,md}."""
     restart_as_jobs_start("evaluation")
+    shutil.rmtree(FOLDER, ignore_errors=True)  # of a run that was killed, with decoded images
     fetch()
     config, manifest = write_experiment(images, device, size), FOLDER / "images.csv"
     subprocess.run([*QHYVIT, "fetch", "images", "--config", str(config), "--output", str(manifest)], check=True)
@@ -50,7 +52,7 @@ def main(images: int = IMAGES, device: str = "cpu", size: int = SIZE) -> None:
             "relative": table.relative.map("{:.2f}".format),
         }
     )
-    write_report("evaluation", table, summary, _notes(images, device, size), ["torch", "pillow"])
+    write_report("evaluation", table, summary, _notes(images, device, size), ["torch", "pillow"], f"{os.cpu_count()} cores")
 
 
 def write_experiment(images: int, device: str, size: int) -> Path:
@@ -90,7 +92,8 @@ def seconds_alone(config: Path) -> float:
 def _notes(images: int, device: str, size: int) -> str:
     return (
         f"`qhyvit evaluate` of {MODEL} in FP32 on {images:,} JPEG images of {size} x {size} pixels in a folder, device `{device}`."
-        " It is measured from the start of the process to its end. The network alone runs batches that are in memory, before and after."
+        " It is measured from the start of the process to its end. Networks run on one thread; one process per core decodes images. The"
+        " network alone runs batches that are in memory, before and after."
     )
 
 

@@ -5,6 +5,7 @@ The images cannot come with the project, so the folds run where they are, each b
 experiments imagenet-mini-tuning.yaml and imagenet-mini-tuning-swapped.yaml are pooled likewise.
 """
 
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,16 +31,19 @@ NOTES = (
 
 def main() -> None:
     """Write reports/benchmarks/imagenet_mini.{csv,md} and imagenet_mini_tuning.{csv,md} of the reports of both folds."""
+    missing = []
     for file, name in EXPERIMENTS.items():
-        pool(file, [Path("config/experiments") / f"{name}{fold}.yaml" for fold in ("", "-swapped")])
+        folds = [Path("config/experiments") / f"{name}{fold}.yaml" for fold in ("", "-swapped")]
+        if without := [fold for fold in folds if not (_reports(fold) / "correct.csv").exists()]:
+            missing += without
+        else:
+            pool(file, folds)
+    if missing:
+        sys.exit("\n".join(f"no report of {fold}: run `make reproduce CONFIG={fold} IMAGENET_MINI=/path`" for fold in missing))
 
 
 def pool(file: str, folds: list[Path]) -> None:
-    """Write reports/benchmarks/<file>.{csv,md} of the reports of the experiments ``folds``, if there are both."""
-    missing = [fold for fold in folds if not (_reports(fold) / "correct.csv").exists()]
-    if missing:
-        print(f"skipped: no report of {' and '.join(map(str, missing))}; run it with make reproduce CONFIG=... IMAGENET_MINI=/path")
-        return
+    """Write reports/benchmarks/<file>.{csv,md} of the reports of the experiments ``folds``."""
     methods = read_catalog(load_config(folds[0], allow_unset_env=True).experiment.methods_file)
     table = tabulate(pooled([result for fold in folds for result in fold_results(_reports(fold))]), methods)
     with atomic_write(REPORTS / f"{file}.csv") as path:

@@ -40,7 +40,7 @@ def main(size: int = SIZE, images: int = IMAGES, blocks: int | None = None) -> N
         for block in track(bridge_blocks(model)[:blocks], f"joint search, {bits}"):
             rows.append({"bits": bits} | _measured(searched, block, start))
     table = pd.DataFrame(rows)
-    write_report("joint", table, _summary(table), _notes(size, images))
+    write_report("joint", table, _summary(table), _notes(size, images), ["torch"])
 
 
 def _measured(task: Task, block: Block, start: Quantizers) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""Time per kind of kernel of the FP32 and the int8 model of each network, in OpenVINO: where integers are faster, and where slower."""
+"""Time per kind of kernel of the FP32 and the int8 model of each network, in OpenVINO: where integers are faster, and where slower.
 
-import shutil
+The exported models stay for `benchmarks.latency`, which measures the same ones and removes them.
+"""
+
 from pathlib import Path
 
 import openvino
@@ -10,7 +12,7 @@ from rich.progress import track
 from safetensors.torch import load_file
 
 from benchmarks.common import EXPERIMENT, fetch, write_report
-from benchmarks.latency import FOLDER, FP32, METHOD, exported, image_of, prepare
+from benchmarks.latency import FP32, METHOD, exported, image_of, prepare
 from qhyvit.config.loading import load_config
 from qhyvit.deploy.openvino import SETTINGS
 
@@ -39,8 +41,7 @@ def main() -> None:
         prepare(model, (FP32, METHOD))
     table = pd.concat([_measure(model) for model in models], ignore_index=True)
     shown = table.assign(**{name: table[name].map("{:.2f}".format) for name in (FP32, METHOD, "difference")})
-    write_report("kernels", table, shown, NOTES)
-    shutil.rmtree(FOLDER)
+    write_report("kernels", table, shown, NOTES, ["torch", "openvino"])
 
 
 def _measure(model: str) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import qhyvit
-from benchmarks.common import EXPERIMENT, IMAGES, SEED, WORK, fetch, write_report
+from benchmarks.common import EXPERIMENT, IMAGES, SEED, fetch, kept, write_report
 from benchmarks.yardstick import load
 from qhyvit.config.deployment import ENGINES, PEER_BITS, PEER_FORMATS, SUFFIXES, Format
 from qhyvit.config.loading import load_config
@@ -31,7 +31,7 @@ from qhyvit.evaluation.statistics import CONFIDENCE, RESAMPLES
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.peers import PEERS
 
-FOLDER = WORK / "latency"
+FOLDER = kept("latency")
 FP32, METHOD = "fp32", "qhyvit-integer"
 METHODS: dict[str, Format] = {FP32: "openvino", METHOD: "openvino", **PEER_FORMATS}
 ROUNDS, WARM_UP = 200, 20
@@ -46,8 +46,8 @@ class Timed(Protocol):
         """Return the logits of images."""
 
 
-def main(rounds: int = ROUNDS, prepare_only: bool = False) -> None:
-    """Write reports/benchmarks/latency.{csv,md}, or only export the models."""
+def main(rounds: int = ROUNDS) -> None:
+    """Write reports/benchmarks/latency.{csv,md}."""
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):  # the tools do not let one choose the threads of their calibration
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -55,8 +55,6 @@ def main(rounds: int = ROUNDS, prepare_only: bool = False) -> None:
     fetch(*models)
     for model in track(models, "exporting"):
         prepare(model)
-    if prepare_only:
-        return
     table = pd.concat([_measure_model(model, rounds) for model in track(models, "measuring")], ignore_index=True)
     write_report("latency", with_means(table), _summary(with_means(table)), _notes(rounds))
     shutil.rmtree(FOLDER)

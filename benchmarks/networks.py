@@ -7,7 +7,7 @@ import typer
 from rich.progress import track
 from scipy.stats import gmean
 
-from benchmarks.common import IMAGES, TARGET, WORK, fetch, measure, write_report
+from benchmarks.common import IMAGES, TARGET, fetch, kept, measure, write_report
 from qhyvit.config.loading import load_config
 from qhyvit.files import atomic_write
 from qhyvit.reporting.published import read_means
@@ -20,7 +20,7 @@ def main(images: int = IMAGES, networks: int | None = None) -> None:
     """Write reports/benchmarks/networks.{csv,md}; ``networks`` takes only the first few."""
     fetch()
     config = load_config(TARGET, allow_unset_env=True)
-    models, finished = config.experiment.models[:networks], WORK / f"networks-{images}.csv"
+    models, finished = config.experiment.models[:networks], kept(f"networks-{images}", ".csv")
     rows = pd.read_csv(finished).to_dict("records") if finished.exists() else []
     for model in track(models, "quantizing networks"):
         if model not in {row["model"] for row in rows}:
@@ -30,8 +30,9 @@ def main(images: int = IMAGES, networks: int | None = None) -> None:
                 pd.DataFrame(rows).to_csv(path, index=False)
     paper = read_means(PUBLISHED).set_index("method").value["qhyvit"]
     table = pd.DataFrame([row for row in rows if row["model"] in models])
-    means = {name: gmean(table[name]) for name in ("seconds", "cpu_seconds", "peak_mib")}
-    table = pd.concat([table, pd.DataFrame([{"model": "geometric mean"} | means])], ignore_index=True)
+    columns = ["seconds", "cpu_seconds", "peak_mib"]
+    means = [{"model": name} | table[columns].agg(mean).to_dict() for name, mean in {"mean": "mean", "geometric mean": gmean}.items()]
+    table = pd.concat([table, pd.DataFrame(means)], ignore_index=True)
     write_report(
         "networks",
         table,

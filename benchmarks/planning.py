@@ -12,7 +12,7 @@ from benchmarks.common import TARGET, WORK, measure, write_report
 from qhyvit.config.loading import load_config
 
 # Numbers of models, methods and seeds. The jobs of each follow from the rules: from about a hundred to some ten thousands.
-SIZES = [(1, 5, 1), (4, 15, 1), (20, 15, 2), (20, 15, 10)]
+SIZES = [(1, 5, 1), (4, 16, 1), (24, 16, 2), (24, 16, 10)]
 NOTES = (
     "`snakemake -n` of `config/experiments/imagenet.yaml` with its first models and methods, and several seeds. It reads the rules, builds"
     " the graph of all jobs and lists them. Every run that starts does so once. The peak of the smallest plans is that of the process"

@@ -1,5 +1,6 @@
 """Quantize with another tool, from the graph that qhyvit traces."""
 
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,9 +14,12 @@ from qhyvit.deploy.exporting import export
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.peers import PEERS
 
+TOOLS = {"openvino": "nncf", "onnx": "onnxruntime.quantization"}  # modules by the format of their models
+
 
 def main(peer: Peer, size: int = SIZE, images: int = IMAGES, prepare_only: bool = False) -> None:
-    """Trace and export in FP32, and unless that is all, quantize and save."""
+    """Import the tool, trace and export in FP32, and unless ``prepare_only``, quantize and save."""
+    import_module(TOOLS[PEER_FORMATS[peer]])
     module, batches = load(size, images)
     traced = TracedModel.from_module(module, batches[0].repeat(2, 1, 1, 1))
     with TemporaryDirectory() as folder:

@@ -38,6 +38,7 @@ EMBEDDED = Path("config/config.yaml")
 MACHINES = [(1, 0), (8, 0), (64, 0), (512, 0), (16, 1), (128, 8), (1024, 64)]  # cores and GPUs
 CHECKED = ["mobilevitv2_100", "efficientformer_l3", "efficientformerv2_s2"]
 HOUR = 3600
+ELAPSED = r"^Elapsed time: (\d+):(\d+):(\d+)"  # of a whole run, as Snakemake states it
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def main(
     torch.set_num_threads(1)
     target = load_config(TARGET, allow_unset_env=True)
     text = log.read_text()
+    if not re.search(ELAPSED, text, flags=re.MULTILINE) or "rule evaluate_fp32:" not in text:
+        raise typer.BadParameter(f"{log}: not the log of a whole run of {EMBEDDED} in less than a day; give one of .snakemake/log")
     finished, jobs = read_jobs(text), read_jobs(_plan(TARGET))
     sizes = network_sizes(target)
     cpu = fit_cpu(measurements(finished, network_sizes(load_config(EMBEDDED))))
@@ -155,13 +158,14 @@ def _networks(checked: pd.DataFrame, slowdown: float) -> str:
         "FP32 measured": (1000 * checked.measured).map("{:.0f}".format),
     }
     return (
-        "Networks at their own image size, which no measured job ran, take longer than their multiplications predict. So all images above"
-        f" count {slowdown:.2f} times (the geometric mean):\n\n{to_markdown(pd.DataFrame(shown))}"
+        "The model is fitted to evaluations at 128 px, most of them of quantized networks. FP32 networks alone, at their own image size,"
+        f" take longer than it predicts. All images above count {slowdown:.2f} times, the geometric mean:"
+        f"\n\n{to_markdown(pd.DataFrame(shown))}"
     ).rstrip()
 
 
 def _check_run(jobs: Mapping[int, Job], text: str, cores: int) -> str:
-    hours, minutes, seconds = re.findall(r"^Elapsed time: (\d+):(\d+):(\d+)", text, flags=re.MULTILINE)[0]
+    hours, minutes, seconds = re.findall(ELAPSED, text, flags=re.MULTILINE)[0]
     elapsed = timedelta(hours=int(hours), minutes=int(minutes), seconds=int(seconds)).total_seconds()
     seconds = {number: job.seconds or 0.0 for number, job in jobs.items()}
     simulated = makespan(seconds, dependencies(jobs), {"core": cores}, dict.fromkeys(jobs, "core"))
@@ -179,9 +183,10 @@ def _assumptions(costs: CostModel) -> str:
     return (
         f"The model. A job that runs networks takes {start / 1000:.1f} s, {image:.2f} ms for each image and network, and {macs:.1f} ms more"
         " for each billion MACs. It is fitted to the evaluations of that run, whose jobs share processes. Each predicted job has one of its"
-        f" own, which takes {parts.start:.1f} s more to import, load and trace a network. Also measured here: {decode:.1f} ms to"
-        f" decode a photograph, {read:.2f} ms to read a decoded one, {merge:.2f} ms to compare its logits with FP32's. It takes"
-        f" {parts.interval:.1f} s for the bootstrap interval of one result on {TARGET_IMAGES:,} images. Methods that the run does not have"
+        f" own, which takes {parts.start:.1f} s more to import, load and trace a network and to decode its calibration images. Also"
+        f" measured here: {decode:.1f} ms to decode a photograph, {read:.2f} ms to read a decoded one, {merge:.2f} ms to compare its logits"
+        f" with FP32's. It takes {parts.interval:.1f} s for the bootstrap interval of one result on {TARGET_IMAGES:,} images. Methods that"
+        " the run does not have"
         " are taken to cost as much as `qhyvit`. Jobs take one core each.\n\n"
         f"On a GPU, each image and network takes {gpu_image:.2f} ms, and {gpu_macs:.2f} ms more for each billion MACs. This is fitted to"
         f" the throughput of four networks with simulated W8A8 quantization on an H100, in batches of {GPU_BATCH} (`{GPU_THROUGHPUT}`)."

@@ -32,7 +32,7 @@ def main(size: int = SIZE, images: int = IMAGES, sites: int | None = None) -> No
         measure("-m", "benchmarks.search_naive", bits, *options)
     tables = {bits: _by_site(work) for bits, work in works.items()}
     summary = pd.DataFrame([_totals(bits, tables[bits], work) for bits, work in works.items()])
-    write_report("search", pd.concat(tables, names=["bits"]).reset_index(level=0), summary, _notes(size, images))
+    write_report("search", pd.concat(tables, names=["bits"]).reset_index(level=0), summary, _notes(size, images), ["torch"])
     for work in works.values():
         shutil.rmtree(work)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from benchmarks.common import MANIFEST, MODEL, SEED, WORK, load_experiment
+from benchmarks.common import MANIFEST, MODEL, SEED, kept, load_experiment
 from qhyvit.calibration.losses import Loss
 from qhyvit.config.loading import Config
 from qhyvit.config.methods import ScaleSearchMethod
@@ -18,7 +18,7 @@ METHOD = "qhyvit-scale"
 
 def folder(bits: str, size: int, images: int, sites: int | None) -> Path:
     """Return the folder of the intermediate results of a run."""
-    return WORK / f"search-{bits}-{size}px-{images}images-{sites or 'all'}sites"
+    return kept(f"search-{bits}-{size}px-{images}images-{sites or 'all'}sites")
 
 
 def load(size: int, images: int) -> tuple[Config, TracedModel, list[Tensor]]:

@@ -8,7 +8,7 @@ import typer
 from rich.progress import track
 from scipy.stats import gmean
 
-from benchmarks.common import MANIFEST, SEED, WORK, fetch, measure, write_report
+from benchmarks.common import MANIFEST, SEED, WORK, fetch, kept, measure, write_report
 from benchmarks.networks import PUBLISHED, costs_shown
 from qhyvit.config.loading import load_config
 from qhyvit.files import atomic_write
@@ -27,7 +27,7 @@ def main(bits: str = "w4a4") -> None:
     models, tuning = config.experiment.models, config.methods[METHODS[-1]].tuning
     assert tuning
     fetch(*models, config=TUNING, folder=FOLDER)
-    finished = FOLDER / f"{bits}.csv"
+    finished = kept(f"tuning-{bits}", ".csv")
     rows = pd.read_csv(finished).to_dict("records") if finished.exists() else []
     done = {(row["model"], row["method"]) for row in rows}
     for model, method in track([*product(models, METHODS)], "quantizing networks"):

@@ -1,7 +1,7 @@
 """Measure what each difference between a method and its source costs or gains, on two networks at W6A6.
 
 Each difference is undone alone, and the method runs with and without it on the same calibration images and evaluation images. What has been
-measured is kept in results/benchmarks/differences until the report is written, so that an interrupted run resumes.
+measured is kept in results/benchmarks until the report is written, so that an interrupted run resumes.
 """
 
 import json
@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 import typer
 
-from benchmarks.common import MANIFEST, SEED, WORK, fetch, write_report
+from benchmarks.common import SEED, fetch, kept, write_report
 from benchmarks.differences.network import BITS, Measured, Network
 from benchmarks.differences.table import DIFFERENCES, Difference
 from qhyvit.config.base import parse_bits
@@ -24,15 +24,14 @@ from qhyvit.methods import find_quantizers
 from qhyvit.presets import load_preset
 
 MODELS = ("mobilevit_xxs", "mobilevitv2_050")
-KEPT = WORK / "differences"
+KEPT = kept("differences")
 
 
 def main(model: str | None = None) -> None:
     """Write reports/benchmarks/differences.{csv,md}; with ``model`` only measure this network."""
     torch.set_num_threads(1)
     models = [model] if model else MODELS
-    if not MANIFEST.exists():
-        fetch(*MODELS)
+    fetch(*models)
     KEPT.mkdir(parents=True, exist_ok=True)
     rows = [row for name in models for row in _measured(name)]
     if not model:

@@ -23,6 +23,8 @@ def main() -> None:
     try:
         changed = git("status", "--porcelain").decode().splitlines()
         seconds, date = git("show", "--no-patch", "--format=%ct %cs", "HEAD").decode().split()
+    except FileNotFoundError:
+        sys.exit("an archive is made of a commit, and there is no program git in PATH")
     except subprocess.CalledProcessError as error:
         sys.exit(f"an archive is made of a commit, in a clone by git: {error.stderr.decode().strip()}")
     if changed:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from qhyvit.config.loading import Config, load_config
 from qhyvit.config.reports import MARKER
+from qhyvit.errors import InputError
 from workflow.scripts.fingerprint import CodeFingerprints
 
 REPORTS = Path("reports")
@@ -59,8 +60,11 @@ def main() -> None:
     """Print a line per report."""
     code = fingerprints()
     for marker in sorted(REPORTS.rglob(MARKER)):
-        changed = ", ".join(made_by_other_code(marker.parent, code))
-        print(f"{marker.parent}: {changed or 'by the present code'}")
+        try:
+            changed = ", ".join(made_by_other_code(marker.parent, code)) or "by the present code"
+        except InputError as error:
+            changed = str(error)
+        print(f"{marker.parent}: {changed}")
 
 
 if __name__ == "__main__":

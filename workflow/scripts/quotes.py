@@ -9,7 +9,7 @@ Two kinds of markers, both invisible on the rendered page, say where a quotation
     ... loses <!-- reports/results.csv drop interval method=qhyvit bits=W6A6 model=mobilevitv2_050 -->7.10 [5.65, 8.60]<!-- end --> points.
 
 A number is a CSV file and a query of `qhyvit.reporting.queries`. That of a text is a regular expression with one group:
-``<!-- reports/scaling.md "took (\d+) s" /60 .0 -->11<!-- end -->``.
+``<!-- reports/benchmarks/scaling.md "took (\d+) s" /60 .0 -->11<!-- end -->``.
 
 Files are read from git's index, so that what a run has written since the last `git add` changes nothing.
 ``python workflow/scripts/quotes.py`` names the pages that differ; ``--write`` brings them up to date.
@@ -84,6 +84,8 @@ def find(text: str, query: str) -> str:
 
 def main() -> None:
     """Name the pages whose quotations differ from the reports; with --write, bring them up to date."""
+    if sys.argv[1:] not in ([], ["--write"]):
+        sys.exit("usage: python workflow/scripts/quotes.py [--write]")
     stale = []
     for page in pages():
         text = page.read_text()

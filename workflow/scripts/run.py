@@ -38,7 +38,9 @@ def main() -> None:
         cancel_orphans()
     snakemake = [sys.executable, "-m", "snakemake"]
     if any(Path(".snakemake/locks").glob("*")):
-        subprocess.run([*snakemake, "--unlock", *sys.argv[1:]], check=True)  # first, since after "--" come targets
+        unlocked = subprocess.run([*snakemake, "--unlock", *sys.argv[1:]], check=False)  # first, since after "--" come targets
+        if unlocked.returncode:
+            sys.exit(unlocked.returncode)
     os.execv(sys.executable, [*snakemake, *sys.argv[1:]])
 
 
