@@ -14,6 +14,7 @@ from typing import IO
 
 import pandas as pd
 
+from qhyvit.commit import git_commit
 from qhyvit.config.loading import Config, load_config
 from qhyvit.files import atomic_write
 from qhyvit.processor import processor
@@ -104,6 +105,6 @@ def write_report(
 
 
 def describe_machine(packages: Sequence[str], threads: str = "one thread") -> str:
-    """Describe the processor, the threads and the package versions."""
+    """Describe the processor, the threads, the package versions and the commit."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    return f"{processor()}, {threads}; Python {platform.python_version()}, {versions}."
+    return f"{processor()}, {threads}; Python {platform.python_version()}, {versions}; commit {git_commit()[:8]}."
