@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 from conftest import make_task
-from torch import nn
+from patch_network import PatchNetwork
 
 from qhyvit.graph.trace import trace
 from qhyvit.methods import find_quantizers, qhyvit, scale_search
@@ -20,21 +20,9 @@ from qhyvit.search.joint_search import search_jointly
 BITS, FACTORS = 4, (0.7, 0.85, 1.0)
 
 
-class Hybrid(nn.Module):
-    """A map that becomes tokens: one bridge block of a convolution and a linear layer."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem, self.conv = nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.Conv2d(4, 8, 1)
-        self.project, self.head = nn.Linear(8, 6), nn.Linear(6, 5)
-
-    def forward(self, x):
-        return self.head(self.project(self.conv(self.stem(x).relu()).flatten(2).transpose(1, 2)).mean(1))
-
-
 def task_of(name):
     torch.manual_seed(0)
-    model, images = Hybrid(), torch.randn(4, 3, 8, 8)
+    model, images = PatchNetwork(), torch.randn(4, 3, 8, 8)
     factors = {"scale_min": min(FACTORS), "scale_max": max(FACTORS), "candidates": len(FACTORS)}
     return make_task(trace(model, images), images.split(2), load_preset(name).model_copy(update=factors), BITS, BITS)
 

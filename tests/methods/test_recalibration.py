@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import make_task
+from patch_network import PatchNetwork
 from pydantic import TypeAdapter
-from torch import nn
 
 from qhyvit.calibration.serialization import load_recalibration, save_recalibration
 from qhyvit.config.methods import Method
@@ -35,25 +35,11 @@ def method_of(**changes):
     return TypeAdapter(Method).validate_python(SETTINGS | changes)
 
 
-class Hybrid(nn.Module):
-    """A map, then tokens whose number depends on the batch, so that a number enters the block next to the map."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem, self.conv = nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.Conv2d(4, 8, 1)
-        self.project, self.head = nn.Linear(8, 6), nn.Linear(6, 5)
-
-    def forward(self, x):
-        patches = self.conv(self.stem(x).relu()).unflatten(2, (2, 2)).movedim(2, 1)
-        tokens = self.project(patches.reshape(x.shape[0] * 2, 8, -1).transpose(1, 2))
-        return self.head(tokens.reshape(tokens.shape[0] // 2, -1, 6).mean(1))
-
-
 @pytest.fixture(scope="module")
 def task():
     torch.manual_seed(0)
     images = torch.randn(4, 3, 8, 8)
-    return make_task(trace(Hybrid(), images), images.split(2), method_of(), positions=3)
+    return make_task(trace(PatchNetwork(), images), images.split(2), method_of(), positions=3)
 
 
 def test_recalibration_from_file_finds_equal_quantizers(task, tmp_path):
