@@ -1,6 +1,6 @@
 """An experiment on this machine and over a Slurm of its own, each in a fresh clone: are the conclusions the same bytes?
 
-`python tests/slurm/embedded.py [CONFIG]`, by default the whole embedded run, which takes hours.
+`python tests/slurm/embedded.py [CONFIG]`, by default the whole embedded run.
 """
 
 import subprocess
