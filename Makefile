@@ -102,7 +102,8 @@ lock:
 images: $(INSTALLED)
 	$(BIN)/dvc pull
 	$(BIN)/python workflow/scripts/run.py --configfile "$$CONFIG" -- fetch_cifar10
-	rm -rf data/cifar10 data/cifar10-tuning data/cifar10-final && mkdir -p data && cp -r results/cifar10-sample/*/ data
+	rm -rf data/new && mkdir -p data && cp -r results/cifar10-sample data/new
+	cd data && rm -rf cifar10 cifar10-tuning cifar10-final && mv new/*/ . && rm -r new
 	$(BIN)/dvc commit --force data.dvc && $(BIN)/dvc push
 
 weights: $(INSTALLED)

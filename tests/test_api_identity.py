@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import qhyvit
+from qhyvit.api.module import state_hash
 from qhyvit.graph import fold
 
 
@@ -114,3 +115,16 @@ def test_lazy_module_has_no_file(images, module, tmp_path):
     ):
         with pytest.raises(qhyvit.InputError, match=r"^module: head\.weight has no values, since its module is lazy"):
             use()
+
+
+def test_strided_vectors_have_a_hash():
+    class Strided(nn.Linear):
+        def __init__(self):
+            super().__init__(2, 2)
+            self.register_buffer("every", torch.arange(8.0)[::2])
+            self.register_buffer("one", torch.ones(1).expand(3))
+
+    module = Strided()
+    plain = deepcopy(module)
+    plain.every, plain.one = plain.every.contiguous(), plain.one.contiguous()
+    assert state_hash(module) == state_hash(plain)

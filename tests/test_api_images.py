@@ -1,5 +1,6 @@
 """Images of the Python API that are given as batches, and those that are read."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -74,3 +75,13 @@ def test_batch_without_anything_and_seed_without_an_integer_are_named(images):
         qhyvit.calibrate(Net(), [[]])
     with pytest.raises(qhyvit.InputError, match=r"^seed: 0\.5 is no integer; give one$"):
         qhyvit.calibrate(Net(), images, seed=0.5)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seed_out_of_range_is_named(images, seed):
+    with pytest.raises(qhyvit.InputError, match=rf"^seed: {seed} is none of 0 to \d+; give one of them$"):
+        qhyvit.calibrate(Net(), images, seed=seed)
+
+
+def test_seed_of_numpy_is_a_seed(images):
+    assert qhyvit.calibrate(Net(), images, seed=np.int64(3)).seed == 3

@@ -121,6 +121,22 @@ def test_path_that_cannot_be_written_is_named_in_one_line(qhyvit, path, message)
     assert qhyvit(*FETCH, "--output", path) == (2, [f"qhyvit: {message}"])
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("~/imagenet", "~/imagenet: ~ is not replaced by a home folder; write the path in full"),
+        ("/a$", "/a$: a $ begins the name of an environment variable, as in ${IMAGENET}/train; correct the name"),
+    ],
+)
+def test_folder_of_imagenet_that_no_shell_replaces_is_one_line(qhyvit, path, message):
+    assert qhyvit("fetch", "subset", "--imagenet", path, "--name", "mini") == (2, [f"qhyvit: --imagenet {message}"])
+
+
+def test_table_without_inputs_is_one_line(qhyvit):
+    message = "qhyvit: no input of kind 'results'; add `--input results=PATH`"
+    assert qhyvit("table", "accuracy", "--config", "config/config.yaml", "--output", "x") == (2, [message])
+
+
 def test_bits_have_one_form():
     command = next(parameter.values[0] for parameter in COMMANDS if parameter.id == "quantize")
     arguments = [*QUANTIZE[1:], "--output", "o", "--errors", "e"]

@@ -1,4 +1,4 @@
-"""Sections `sensitivity` and `deployment`, which list runs of the experiment: each once, and none that it does not have."""
+"""Runs of an experiment: at least one, and those that `sensitivity` and `deployment` list each once, and none that it does not have."""
 
 import pytest
 import yaml
@@ -6,6 +6,7 @@ from conftest import SETTINGS_FILES, TINY_EXPERIMENT
 
 from qhyvit.config.loading import load_config
 from qhyvit.errors import InputError
+from qhyvit.presets import METHODS_FILE
 
 OF_SECTION = {"sensitivity": lambda runs: {"sensitivity": runs}} | {
     f"deployment.{format}": lambda runs, format=format: {"deployment": {format: runs}} for format in ("openvino", "onnx")
@@ -43,3 +44,9 @@ def test_run_in_a_mode_that_the_experiment_lacks_is_refused(tmp_path, section):
 
 def test_peer_twice_is_refused(tmp_path):
     assert message_of(tmp_path, {"deployment": {"peers": ["nncf", "nncf"]}}) == "deployment.peers lists a value twice; remove one"
+
+
+def test_experiment_without_any_run_is_refused(tmp_path):
+    changes = {"methods_file": str(METHODS_FILE), "methods": ["qhyvit-integer"], "modes": ["full"]}
+    message = "modes: no method of `methods` has mode full; add partial, or a method that has it"
+    assert message_of(tmp_path, changes) == message

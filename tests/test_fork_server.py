@@ -181,6 +181,19 @@ def test_killed_server_leaves_commands_to_their_clients(start):
     assert run_in_server(["quantize", "exit", "0"]) is None
 
 
+def test_streams_of_a_client_that_is_killed_while_it_sends_are_closed():
+    client, server = socket.socketpair()
+    reader, writer = os.pipe()
+    socket.send_fds(client, [(100).to_bytes(4, "big")], [writer])
+    os.close(writer)
+    client.close()
+    with server, pytest.raises(EOFError):
+        forwarding.receive(server)
+    assert select([reader], [], [], SECONDS)[0]
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
 def test_server_ends_with_the_process_that_started_it(start, tmp_path):
     def start_and_wait():
         (tmp_path / "server-number").write_text(str(start()))

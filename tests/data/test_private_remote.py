@@ -75,6 +75,14 @@ def test_other_data_than_private_ones_are_not_shared():
             share([Path(path)])
 
 
+def test_part_of_what_is_tracked_is_not_shared_by_itself():
+    configure(Path("imagenet"), "../../../private")
+    Path("imagenet/mini/evaluation").mkdir(parents=True)
+    Path("imagenet/mini.dvc").write_text("outs:\n- path: mini\n  md5: 1.dir\n")
+    with pytest.raises(InputError, match=r"^imagenet/mini/evaluation: DVC tracks imagenet/mini, of which it is a part; share that$"):
+        share([Path("imagenet/mini/evaluation")])
+
+
 def test_hash_is_that_of_the_file_next_to_a_path_or_to_a_folder_that_holds_it():
     configure(Path("imagenet/weights"), "")
     Path("imagenet/mini.dvc").write_text("outs:\n- path: mini\n  md5: 1.dir\n")

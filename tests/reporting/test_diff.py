@@ -17,7 +17,7 @@ from qhyvit.evaluation.statistics import Estimate, difference, holm, mcnemar, wi
 from qhyvit.presets import METHODS_FILE
 from qhyvit.reporting.aggregate import aggregate
 from qhyvit.reporting.catalog import read_catalog
-from qhyvit.reporting.correctness import decode, encode, images_hash, read_correct
+from qhyvit.reporting.correctness import correct_table, decode, encode, read_correct
 from qhyvit.reporting.diff import changes, with_correct
 from qhyvit.reporting.reproduction import agreement
 from qhyvit.reporting.runs import read_results
@@ -99,7 +99,10 @@ def test_correct_images_as_hex_worked_by_hand():
 def test_images_hash_is_of_evaluation_labels_and_pixels(tmp_path):
     def hashed(*rows):
         (tmp_path / "images.csv").write_text("\n".join(["split,filename,label,pixels_sha256", *rows]))
-        return images_hash(tmp_path / "images.csv")
+        images = sum(row.startswith("evaluation") for row in rows)
+        run = {"dataset": "tiny", "model": "net", "mode": "", "method": "fp32", "w_bits": 32, "a_bits": 32, "seed": 0}
+        results = [run | {"images": images, "correct": "1" * images}]
+        return correct_table(results, tmp_path / "images.csv", read_catalog(METHODS_FILE)).images_hash.item()
 
     same = hashed("calibration,a.png,0,a", "evaluation,b.png,0,b", "evaluation,c.png,1,c")
     assert hashed("calibration,x.png,1,x", "evaluation,renamed.png,0,b", "evaluation,c.png,1,c") == same

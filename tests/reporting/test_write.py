@@ -1,12 +1,14 @@
-"""Tables as LaTeX: their captions are text of TeX, not Markdown."""
+"""Files of tables. In LaTeX their captions are text of TeX, not Markdown."""
 
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from qhyvit.errors import InputError
 from qhyvit.reporting.registry import TABLES
 from qhyvit.reporting.write import Table, write_table
 
@@ -54,3 +56,8 @@ def test_table_compiles(written, tmp_path):
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
+
+
+def test_output_without_a_name_is_refused():
+    with pytest.raises(InputError, match=r"^--output \.: names no file; give a path without suffix, such as reports/accuracy$"):
+        write_table(Table(ROWS, ROWS), Path(), ["csv"], CAPTION)

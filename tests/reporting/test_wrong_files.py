@@ -10,7 +10,7 @@ from qhyvit.cli.report import report
 from qhyvit.config.loading import load_config
 from qhyvit.errors import InputError
 from qhyvit.reporting.catalog import read_catalog
-from qhyvit.reporting.correctness import images_hash
+from qhyvit.reporting.correctness import correct_table
 from qhyvit.reporting.registry import FIGURES, TABLES
 from qhyvit.reporting.sources import Sources
 
@@ -60,9 +60,14 @@ def test_page_of_another_file_is_refused(tmp_path):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_manifest_of_another_writer_has_no_hash(path):
+def test_table_that_is_given_twice_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"^accuracy: given twice; give each table once$"):
+        report(["accuracy=a.csv", "accuracy=b.csv"], tmp_path / "page.html")
+
+
+def test_manifest_of_another_writer_has_no_hash(experiment, path):
     with pytest.raises(InputError, match=r"wrong\.csv: not written by `qhyvit fetch images` \("):
-        images_hash(path)
+        correct_table([], path, experiment.methods)
 
 
 def test_sensitivity_of_another_writer_is_refused(tmp_path):

@@ -82,6 +82,11 @@ def test_minutes_are_those_of_all_jobs_that_run_networks(finished):
     assert minutes.jobs.to_dict() == minutes.timed.to_dict() == counts
 
 
+def test_minutes_wait_for_the_jobs_that_they_count(copy):
+    copy.configure(sensitivity={"methods": ["minmax"], "bits": ["w4a4"], "images": 1})
+    assert "sensitivity" in copy.plan("reports/timings/job_minutes.csv").counts
+
+
 def test_jobs_are_scheduled_only_when_one_ends(copy):
     log = copy.snakemake("--cores", "1", "--verbose", "--forcerun", "aggregate", "--until", "table_accuracy", "table_paired").stdout
     ended = log.count("Finished jobid: ")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflow.scripts.fingerprint import CodeFingerprints
+from workflow.scripts.fingerprint import CodeFingerprints, syntax
 
 MODULES = {
     "__init__": "",
@@ -96,3 +96,10 @@ def test_module_of_a_user_counts_without_its_prose(package, tmp_path):
     assert found[0] == found[1] != found[2]
     with pytest.raises(ModuleNotFoundError, match="own_networks"):
         CodeFingerprints("tiny").of("own_networks")
+
+
+def test_syntax_is_the_same_text_in_every_version_of_python():
+    assert syntax("def f(): return [a]") == (
+        "Module(body=[FunctionDef(name='f', args=arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[]),"
+        " body=[Return(value=List(elts=[Name(id='a', ctx=Load())], ctx=Load()))], decorator_list=[])], type_ignores=[])"
+    )

@@ -112,9 +112,10 @@ def test_other_seconds_and_time_stamps_are_no_conflict(tmp_path, monkeypatch, na
     assert path.read_text() == "mine"
 
 
-def test_archive_with_other_files_is_refused():
-    with pytest.raises(InputError, match=r"runs.tar.xz: has src/sitecustomize.py, which is no result"):
-        require_results([Path("src/sitecustomize.py")], Path("fetched"))
+@pytest.mark.parametrize("path", ["src/sitecustomize.py", "results/../sitecustomize.py"])
+def test_archive_with_other_files_is_refused(path):
+    with pytest.raises(InputError, match=rf"runs.tar.xz: has {path}, which is no result"):
+        require_results([Path(path)], Path("fetched"))
 
 
 def test_no_results_is_one_line(fresh):

@@ -93,6 +93,23 @@ def test_inactive_run_has_no_running_jobs():
     assert text.endswith("repeat the command to resume")
 
 
+def test_jobs_of_a_failed_group_have_failed():
+    text = (
+        LOG
+        + """[Mon Nov 23 16:00:28 2026]
+Group job fd3a of 2 jobs failed:
+    jobs:
+        rule calibrate:
+            jobid: 4
+            output: d/calibration
+        rule evaluate:
+            jobid: 3
+"""
+    )
+    jobs = read_jobs(text)
+    assert {number: jobs[number].failed for number in (4, 3, 2)} == {4: True, 3: True, 2: False}
+
+
 SNAKEFILE = """
 rule all:
     input: expand("quick{i}", i=range(3)), "slow", "bad"

@@ -43,4 +43,4 @@ rule table_code:
     params:
         rows=[",".join(row) for row in [CODE_COLUMNS, *code_rows(SETTINGS, CODE)]],
     shell:
-        "printf '%s\\n' {params.rows:q} > {output:q} 2> {log:q}"
+        "printf '%s\\n' {params.rows:q} > {output:q}.new 2> {log:q} && mv {output:q}.new {output:q}"

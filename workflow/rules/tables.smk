@@ -28,6 +28,19 @@ SOURCES = {
     "channel_ranges": lambda models: challenges_of(models, "channels"),
     "networks": lambda models: challenges_of(models, "summary"),
     "sensitivity": lambda models: expand(rules.sensitivity.output, model=models, seed=FIRST_SEED, allow_missing=True),
+    "jobs": lambda models: [
+        *rules.aggregate.output,
+        *SOURCES["evaluations"](models),
+        *SOURCES["activations"](models),
+        *deployed_runs(models),
+        *expand(
+            rules.sensitivity.output,
+            model=models,
+            seed=FIRST_SEED,
+            method=EXPERIMENT.sensitivity.methods,
+            bits=EXPERIMENT.sensitivity.bits,
+        ),
+    ],
 }
 
 
@@ -44,7 +57,10 @@ def input_options(entry):
         "--input",
         benchmarks
         + [
-            f"{kind}={path}" for kind, paths in input.items() for path in ([paths] if isinstance(paths, str) else paths)
+            f"{kind}={path}"
+            for kind, paths in input.items()
+            if kind != "jobs"
+            for path in ([paths] if isinstance(paths, str) else paths)
         ],
     )
 

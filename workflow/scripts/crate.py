@@ -16,7 +16,7 @@ from qhyvit.data.dvc import tracked_hash
 from qhyvit.reporting.registry import FIGURES, RESULTS, TABLES
 
 REPORTS = Path("reports")
-NO_RUN = {"README.md", "benchmarks", "claims.csv", "claims.md", "claims.tex"}  # in reports/, but not of the experiment that writes there
+NO_RUN = {"README.md", "benchmarks", "claims.csv", "claims.md", "claims.tex", "runs.tar.xz.dvc"}  # in reports/, but of no run
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
     "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",

@@ -4,6 +4,7 @@ Comments, docstrings, help texts of options and formatting are no part of a fing
 """
 
 import ast
+import sys
 from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
@@ -64,7 +65,13 @@ def syntax(source: str) -> str:
             del node.body[0]
         if isinstance(node, ast.Call):
             node.keywords = [keyword for keyword in node.keywords if keyword.arg != "help"]
-    return ast.dump(tree)
+    return _dumped(tree)
+
+
+def _dumped(tree: ast.AST) -> str:
+    """Return a syntax tree as text, as Python 3.11 writes it: later versions have more fields, and leave out those that are empty."""
+    whole = {"show_empty": True} if sys.version_info >= (3, 13) else {}
+    return ast.dump(tree, **whole).replace(", type_params=[]", "")
 
 
 def _outside(module: str) -> Path:

@@ -80,7 +80,7 @@ def require_results(paths: Iterable[Path], folder: Path) -> None:
     Seconds and time stamps may differ: those of this machine stay.
     """
     for path in paths:
-        if not (path.is_relative_to(RESULTS) or path.is_relative_to(RECORDS)):
+        if ".." in path.parts or not (path.is_relative_to(RESULTS) or path.is_relative_to(RECORDS)):
             raise InputError(f"{ARCHIVE}: has {path}, which is no result; `make share-results` on a machine that has them writes it anew")
         same_everywhere = not path.is_relative_to(RECORDS) and not any(map(path.match, OF_MACHINE))
         if same_everywhere and path.exists() and not cmp(path, folder / path, shallow=False):

@@ -39,12 +39,14 @@ def planned(text: str) -> dict[str, int]:
 def read_jobs(text: str) -> dict[int, Job]:
     """Read all listed jobs, by number. Those of a group are indented."""
     jobs: dict[int, Job] = {}
-    now, job = None, None
+    now, job, failed = None, None, False
     for line in map(str.strip, text.splitlines()):
         if line.startswith("["):
-            now, job = _time(line) or now, None
+            now, job, failed = _time(line) or now, None, False
+        elif line == "jobs:":  # the jobs of a group that has failed follow
+            failed = True
         elif match := JOB.match(line):
-            job = Job(match[1], started=now)
+            job = Job(match[1], started=now, failed=failed)
         elif match := FINISHED.match(line):
             jobs[int(match[1])].finished = now
         elif FAILED.match(line):

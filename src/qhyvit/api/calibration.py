@@ -1,7 +1,8 @@
 """Calibration of a module, and its description."""
 
 from dataclasses import dataclass
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from qhyvit.api.module import device_of, example, require_logits, state_hash
 from qhyvit.api.placement import place
 from qhyvit.calibration.capture import SiteStatistics, capture
 from qhyvit.calibration.output_samples import OutputCollector, OutputStatistics
+from qhyvit.config.base import LARGEST_SEED
 from qhyvit.errors import InputError
 from qhyvit.graph.describe import describe
 from qhyvit.graph.traced_model import TracedModel
@@ -49,11 +51,11 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
     ``seed`` also draws the sampled labels and positions (Q-HyViT, arXiv 2303.12557, Section IV, with labels sampled from the softmax of
     the module).
 
-    Raises InputError for a seed that is no integer, for images that are missing, damaged, of several sizes or not finite, and for a module
-    that has no finite weights on one device, that cannot be copied, that returns no logits, or that torch.export cannot trace.
+    Raises InputError for a seed that is no integer of 0 to 2^63 - 1, for images that are missing, damaged, of several sizes or not
+    finite, and for a module that has no finite weights on one device, that cannot be copied, that returns no logits, or that torch.export
+    cannot trace.
     """
-    if not isinstance(seed, int):
-        raise InputError(f"seed: {seed!r} is no integer; give one")
+    seed = _checked_seed(seed)
     device = device_of(module)
     require_finite(module, "module")
     gathered = gather(images, module, seed)
@@ -77,3 +79,13 @@ def inspect(module: nn.Module, images: Images) -> dict[str, Any]:
     """
     device_of(module)
     return describe(copy_on_cpu(module), example(first_image(images, module)))
+
+
+def _checked_seed(seed: SupportsIndex) -> int:
+    try:
+        checked = index(seed)
+    except TypeError as error:
+        raise InputError(f"seed: {seed!r} is no integer; give one") from error
+    if not 0 <= checked <= LARGEST_SEED:
+        raise InputError(f"seed: {checked} is none of 0 to {LARGEST_SEED}; give one of them")
+    return checked

@@ -39,7 +39,7 @@ def quantize(
     has those of weights and activations, as in "w8a8", 2 to 8 each. Mode "partial" quantizes inputs and weights of convolutions, linear
     layers and matrix products; "full" also softmax, norms, activation functions and additions.
 
-    The search and the tuning run on the CPU, and the result is on the device of ``module``.
+    The search and the tuning run on the CPU, and the result is on the device of ``module``, or on that of the Calibration.
 
     A warning says which products of ``module`` no method quantizes, and their share of the multiply-accumulates.
 

@@ -44,12 +44,11 @@ def send(connection: socket.socket, request: Request, files: tuple[int, ...]) ->
 def receive(connection: socket.socket) -> tuple[Request, list[int]]:
     """Receive what `send` has sent. Raises EOFError if the other side has closed the connection."""
     header, files, _, _ = socket.recv_fds(connection, 4, MANY_FILES)
-    if len(header) < 4:
-        raise EOFError
     size, content = int.from_bytes(header, "big"), b""
-    while len(content) < size:
-        part = connection.recv(size - len(content))
-        if not part:
-            raise EOFError
+    while len(header) == 4 and len(content) < size and (part := connection.recv(size - len(content))):
         content += part
+    if len(header) < 4 or len(content) < size:
+        for file in files:
+            os.close(file)
+        raise EOFError
     return json.loads(content), files

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import torch
 import typer
 from rich.console import Console
@@ -22,6 +21,7 @@ from qhyvit.graph.unquantized_products import UnquantizedProduct, unquantized_se
 from qhyvit.models.zoo import build, input_shape
 from qhyvit.own_files import written_by
 from qhyvit.reporting.figures.site_graph import plot_site_graph
+from qhyvit.reporting.read import read_table
 
 MODELS_FILE = Path("config/models.yaml")
 CLASSES = 1000
@@ -56,7 +56,7 @@ def inspect(
 
 def _add_costs(sites: list[dict[str, Any]], sensitivity: Path) -> None:
     with written_by(sensitivity, "`qhyvit sensitivity`"):
-        table = pd.read_csv(sensitivity).set_index("site")[COSTS].astype(float)
+        table = read_table(sensitivity).set_index("site")[COSTS].astype(float)
     if list(table.index) != [site["name"] for site in sites]:
         raise InputError(f"{sensitivity}: its sites are not those of this network; give the sensitivity of the same model")
     for site in sites:

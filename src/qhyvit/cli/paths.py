@@ -83,7 +83,7 @@ def _name(parameter: str, info: ParameterInfo) -> str:
 
 def _paths(value: Any, info: ParameterInfo) -> list[Path]:
     """Return the paths in a value: those of type Path, and those in texts of the form KIND=PATH."""
-    values = value if isinstance(value, list | tuple) else [value]
+    values = value if isinstance(value, list | tuple) else [] if value is None else [value]
     pairs = "=" in (info.metavar or "")
     return [Path(part.partition("=")[2]) if pairs else part for part in values if pairs or isinstance(part, Path)]
 

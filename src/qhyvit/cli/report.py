@@ -24,6 +24,9 @@ def report(
     output: Annotated[Path, options.Written(), typer.Option(help="HTML file to write.")],
 ) -> None:
     """Make one HTML page of tables that sort and filter in a browser, offline."""
+    names = [table.partition("=")[0] for table in tables]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{repeated[0]}: given twice; give each table once")
     text = page("Tables", [_section(table) for table in tables])
     with atomic_write(output) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -33,7 +33,7 @@ LARGEST_SIDE = 2048  # pixels; those of timm's networks are about 1,000 or fewer
 LARGEST_BATCH = 4096  # images
 LARGEST_SHARDS = 2000  # batches of ImageNet's 50,000 validation images
 
-NO_DATASETS = ("benchmarks", "decoded", "training")  # other folders of results
+NO_DATASETS = ("benchmarks", "cifar10-full", "cifar10-sample", "decoded", "training")  # other folders of results
 
 LONGEST_NAME = 255  # bytes of the name of a file
 
@@ -50,7 +50,8 @@ def _check_plain(path: Path) -> Path:
     return check_path(path)
 
 
-def _check_variables(path: Path) -> Path:
+def check_variables(path: Path) -> Path:
+    """Return a path that may have environment variables. Raises ValueError for another $, and as `check_path` does."""
     if not is_expandable(path):
         raise ValueError(f"{path}: a $ begins the name of an environment variable, as in ${{IMAGENET}}/train; correct the name")
     return check_path(path)
@@ -75,13 +76,13 @@ def check_dataset_name(name: str) -> str:
 
 
 def _check_path_text(text: str) -> str:
-    _check_variables(Path(text))
+    check_variables(Path(text))
     return text
 
 
 DatasetName = Annotated[str, AfterValidator(check_dataset_name), Field(json_schema_extra={"pattern": DATASET_NAME_PATTERN})]
 PlainPath = Annotated[Path, AfterValidator(_check_plain)]
-VariablePath = Annotated[Path, AfterValidator(_check_variables)]
+VariablePath = Annotated[Path, AfterValidator(check_variables)]
 PathText = Annotated[str, AfterValidator(_check_path_text)]
 Folder = Annotated[Path, AfterValidator(_check_folder), Field(json_schema_extra={"pattern": FOLDER_PATTERN})]
 

@@ -72,13 +72,16 @@ def load_config(path: Path, *, allow_unset_env: bool = False) -> Config:
         _refuse_unset_variables(path, experiment)
     models, methods = read_yaml(experiment.models_file, MODELS), read_yaml(experiment.methods_file, METHODS)
     try:
-        return Config(
+        config = Config(
             experiment=experiment,
             models={name: _find_rgb_model(name, models, experiment.models_file) for name in experiment.models},
             methods={name: find_method(name, methods, experiment.methods_file) for name in experiment.methods},
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    if not any(set(method.modes) & set(experiment.modes) for method in config.methods.values()):
+        raise InputError(f"{path}: modes: no method of `methods` has mode {experiment.modes[0]}; add partial, or a method that has it")
+    return config
 
 
 def _find_rgb_model(name: str, known: dict[str, Model], source: Path) -> Model:

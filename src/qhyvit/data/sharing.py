@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from qhyvit.data.dvc import dvc_file, is_private, name_in_repository, run_dvc, said, tracked_hash
+from qhyvit.data.dvc import dvc_file, is_private, name_in_repository, run_dvc, said, tracked_path
 from qhyvit.data.private_remote import PRIVATE, Remote, require_remote
 from qhyvit.errors import InputError
 
@@ -29,8 +29,11 @@ def _require_shareable(path: Path) -> None:
 
 
 def _track(path: Path) -> None:
-    if tracked_hash(path) is None:
+    tracked = tracked_path(path)
+    if tracked is None:
         _require_success(path, "add", name_in_repository(path))
+    elif tracked != path:
+        raise InputError(f"{path}: DVC tracks {tracked}, of which it is a part; share that")
     elif run_dvc(path, "status", "--quiet", name_in_repository(dvc_file(path))).returncode:
         undo = f"`dvc --cd {PRIVATE} checkout --force {name_in_repository(path)}`"
         raise InputError(f"{path}: has changed since {dvc_file(path)} recorded it; to undo this: {undo}, to keep it: remove that file")

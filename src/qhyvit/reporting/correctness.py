@@ -11,6 +11,7 @@ import pandas as pd
 from qhyvit.errors import InputError
 from qhyvit.own_files import require, written_by
 from qhyvit.reporting.catalog import MethodCatalog
+from qhyvit.reporting.read import read_table
 from qhyvit.reporting.runs import KEY, correct_images, in_order
 
 DIGITS = 16  # of the hash of the images
@@ -32,14 +33,6 @@ def correct_table(results: list[dict[str, Any]], manifest: Path, methods: Method
     images = _hash(evaluated)
     rows = [result | {"images_hash": images, "correct": encode(correct_images(result))} for result in results]
     return in_order(pd.DataFrame(rows, columns=COLUMNS), methods)
-
-
-def images_hash(manifest: Path) -> str:
-    """Return a hash of labels and pixels of the evaluation images, in order. Runs are paired only on images of equal hash.
-
-    Raises InputError for a file that is no manifest.
-    """
-    return _hash(_evaluated(manifest))
 
 
 def _evaluated(manifest: Path) -> pd.DataFrame:
@@ -66,4 +59,4 @@ def decode(digits: str, images: int) -> np.ndarray:
 
 def read_correct(source: Path | StringIO) -> pd.DataFrame:
     """Read correct.csv, a `correct_table`."""
-    return pd.read_csv(source, dtype={"mode": "string", "images_hash": "string", "correct": "string"}).fillna({"mode": ""})
+    return read_table(source)

@@ -4,9 +4,10 @@ Inputs are named by kind. Files of the report: ``results`` (results.csv), ``corr
 ``timings`` (timings/timings.csv), ``calibration_size`` (tables/calibration_size.csv), ``deployment`` (deployment.csv). Files of runs:
 ``evaluations`` (results of all runs, FP32 included), ``deployed`` (results of exported models, FP32 included), ``quantized`` (results of
 all quantized networks), ``activations``, ``channel_ranges`` and ``networks`` (outputs of `qhyvit challenges`), ``site_errors`` (of the runs
-of the first seed), ``sensitivity``, and ``benchmarks`` (the folder of Snakemake's benchmark files, which is no input of a rule). A
-figure per model takes the files of runs of its model. ``images`` is their manifest, ``published/NAME`` is resources/published/NAME.csv,
-``latency`` is reports/benchmarks/latency.csv if there is one.
+of the first seed), ``sensitivity``, ``benchmarks`` (the folder of Snakemake's benchmark files, which is no input of a rule), and ``jobs``
+(outputs of all jobs with a benchmark file, which a rule waits for and no command reads). A figure per model takes the files of runs of its
+model. ``images`` is their manifest, ``published/NAME`` is resources/published/NAME.csv, ``latency`` is reports/benchmarks/latency.csv if
+there is one.
 """
 
 from typing import TypeVar
@@ -153,7 +154,7 @@ TABLES = _by_name(
         title="minutes of all jobs",
         caption=captions.JOB_MINUTES,
         category="Timings",
-        inputs=("results", "benchmarks"),  # it is made with the results, when all jobs have ended
+        inputs=("jobs", "benchmarks"),
         folder="timings",
     ),
     TableEntry(

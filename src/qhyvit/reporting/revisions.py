@@ -1,5 +1,6 @@
 """Results of the working tree and of git revisions."""
 
+import os
 import subprocess
 from contextlib import AbstractContextManager
 from io import StringIO
@@ -31,13 +32,13 @@ def require_commit(revision: str) -> None:
 
 def present_runs(reports: Path) -> pd.DataFrame | None:
     """Return the runs in the folder ``reports`` (`with_correct`), or None if it has no results.csv. Raises InputError for another table."""
-    files = [path.read_text(encoding="utf-8", errors="replace") if path.exists() else None for path in _files(reports)]
+    files = [path.read_text(encoding="utf-8-sig", errors="replace") if path.exists() else None for path in _files(reports)]
     return _runs(str(reports / "results.csv"), *files)
 
 
 def committed_runs(reports: Path, revision: str) -> pd.DataFrame | None:
     """Return the runs in ``reports`` at ``revision``, or None if it had no results.csv. Raises InputError for another table."""
-    shown = [_git("show", "--end-of-options", f"{revision}:./{path.as_posix()}") for path in _files(reports)]
+    shown = [_git("show", "--end-of-options", f"{revision}:./{Path(os.path.relpath(path)).as_posix()}") for path in _files(reports)]
     files = [None if result.returncode else result.stdout for result in shown]
     return _runs(f"{reports / 'results.csv'} at {revision}", *files)
 

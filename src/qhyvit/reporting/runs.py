@@ -15,6 +15,7 @@ from qhyvit.errors import InputError
 from qhyvit.evaluation.statistics import drop_interval
 from qhyvit.own_files import of_another_kind, require
 from qhyvit.reporting.catalog import FP32, MethodCatalog
+from qhyvit.reporting.read import read_table
 
 BITS = ["w_bits", "a_bits"]
 CELL = ["model", "mode", "method", *BITS]  # names a cell of a table, published or ours
@@ -101,14 +102,14 @@ def write_results(table: pd.DataFrame, path: Path) -> None:
 
 def read_results(source: Path | StringIO) -> pd.DataFrame:
     """Read results.csv."""
-    return pd.read_csv(source, dtype={"mode": "string"}).fillna({"mode": ""})
+    return read_table(source)
 
 
 def check_runs(table: pd.DataFrame) -> None:
     """Raise an error of FAULTS unless a results.csv holds runs, each once."""
     require(isinstance(table.index, pd.RangeIndex) and len(table) > 0, "it has no rows of as many values as its header")
     require(all(map(pd.api.types.is_integer_dtype, table[list(WHOLE)].dtypes)), f"{', '.join(WHOLE)} are not all whole numbers")
-    require(not table[list(TEXTS)].isna().any(axis=None) and not table.duplicated(KEY).any(), "a run lacks its name or is there twice")
+    require(not (table[list(TEXTS)] == "").any(axis=None) and not table.duplicated(KEY).any(), "a run lacks its name or is there twice")
     require(bool(table.images.between(1, MOST_IMAGES).all() and table.top1.between(0, 100).all()), "images or top1 is no such number")
     table[[*MEANS, "drop_low", "drop_high", "kl"]].astype(float)
 

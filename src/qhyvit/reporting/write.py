@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 
 NO_ROWS = "This run has no rows for this table."
@@ -23,7 +24,12 @@ class Table:
 
 
 def write_table(table: Table, output: Path, formats: Sequence[str], caption: str) -> None:
-    """Write the table to ``output`` with each of ``formats`` (csv, md, tex) as suffix. Numbers have six significant digits."""
+    """Write the table to ``output`` with each of ``formats`` (csv, md, tex) as suffix. Numbers have six significant digits.
+
+    Raises InputError for a path that names no file.
+    """
+    if not output.name:
+        raise InputError(f"--output {output}: names no file; give a path without suffix, such as reports/accuracy")
     texts = {"csv": _csv, "md": _markdown, "tex": _latex}
     full_caption = " ".join(filter(None, [caption, table.note, NO_ROWS if table.rows.empty else ""]))
     for suffix in formats:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from qhyvit.config.base import LARGEST_PANDAS_SEED, check_dataset_name
+from qhyvit.config.base import LARGEST_PANDAS_SEED, check_dataset_name, check_variables
 from qhyvit.config.dataset import IMAGENET_CLASSES, Dataset, Subset
 from qhyvit.config.loading import Config, load_config
 from qhyvit.data.dvc import tracked_hash
@@ -36,6 +36,10 @@ def fetch_subset(
         check_dataset_name(name)
     except ValueError as error:
         raise InputError(f"name {error}") from error
+    try:
+        check_variables(imagenet)
+    except ValueError as error:
+        raise InputError(f"--imagenet {error}") from error
     require_remote()  # before minutes of drawing
     settings = load_config(base, allow_unset_env=True)
     folder, experiment = PRIVATE / name, EXPERIMENTS / f"{name}.yaml"

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from qhyvit.reporting.figures.style import BRIDGE, HATCH, OTHER, PAGE, STYLE
+from qhyvit.reporting.read import read_table
 from qhyvit.reporting.sources import Sources
 
 SPREAD = 0.32  # of a network's line, for the sites of one kind
@@ -17,8 +18,8 @@ SPREAD = 0.32  # of a network's line, for the sites of one kind
 
 def make(sources: Sources) -> Figure:
     """Make the figure from the channels of all networks, outputs of `qhyvit challenges`, and challenges.csv."""
-    channels = pd.concat([pd.read_csv(path) for path in sources.all("channel_ranges")], ignore_index=True)
-    return bridge_figure(channels, pd.read_csv(sources.one("challenges")))
+    channels = pd.concat([read_table(path) for path in sources.all("channel_ranges")], ignore_index=True)
+    return bridge_figure(channels, read_table(sources.one("challenges")))
 
 
 def bridge_figure(channels: pd.DataFrame, activations: pd.DataFrame) -> Figure:

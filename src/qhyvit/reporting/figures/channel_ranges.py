@@ -7,12 +7,13 @@ from matplotlib.figure import Figure
 from qhyvit.reporting.figures.site_colours import add_site_legend, site_colours
 from qhyvit.reporting.figures.site_labels import label_height, label_sites
 from qhyvit.reporting.figures.style import PAGE, STYLE
+from qhyvit.reporting.read import read_table
 from qhyvit.reporting.sources import Sources
 
 
 def make(sources: Sources) -> Figure:
     """Make the figure from the channels of one network, an output of `qhyvit challenges`."""
-    return channel_range_figure(pd.read_csv(sources.one("channel_ranges")))
+    return channel_range_figure(read_table(sources.one("channel_ranges")))
 
 
 def channel_range_figure(channels: pd.DataFrame) -> Figure:

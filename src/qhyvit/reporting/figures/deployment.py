@@ -20,7 +20,7 @@ def make(sources: Sources) -> Figure:
 
 
 def deployment_figure(rows: pd.DataFrame, latencies: pd.DataFrame | None, methods: MethodCatalog) -> Figure:
-    """Draw the drop of top-1 at W8A8, one panel per network, one mark per method and engine, with the 95 % interval of the first seed.
+    """Draw the drop of top-1 at W8A8, one panel per network, one mark per method and engine, with the 95 % interval of the smallest seed.
 
     ``rows`` is the table of `qhyvit.reporting.tables.deployment`. The axis is the latency in ``latencies``, with the columns RUN and
     ``relative`` to FP32, if all runs have one there, and the size otherwise.

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from qhyvit.reporting.figures.style import COLOURS, PAGE, STYLE
+from qhyvit.reporting.read import read_table
 from qhyvit.reporting.sources import Sources
 
 SITES = 20  # as many as one page shows
@@ -13,7 +14,7 @@ PANELS = {"alone_kl": "only this site quantized", "without_kl": "all quantized e
 
 def make(sources: Sources) -> Figure:
     """Make the figure from an output of `qhyvit sensitivity`."""
-    return sensitivity_figure(pd.read_csv(sources.one("sensitivity")), sources.title)
+    return sensitivity_figure(read_table(sources.one("sensitivity")), sources.title)
 
 
 def sensitivity_figure(sensitivity: pd.DataFrame, title: str) -> Figure:

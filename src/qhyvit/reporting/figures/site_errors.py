@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.figures.site_labels import label_height, label_sites
 from qhyvit.reporting.figures.style import PAGE, STYLE
+from qhyvit.reporting.read import read_table
 from qhyvit.reporting.sources import Sources
 
 LINE = 0.12  # inches of a method, whose name is 0.1 high
@@ -29,7 +30,7 @@ def site_error_figure(errors: pd.DataFrame, methods: MethodCatalog) -> Figure:
     table = errors.drop_duplicates(["bits", "method", "site"])
     bits, order, sites = list(table.bits.unique()), methods.order(table.method), list(table.site.unique())
     positive = table.relative_error[table.relative_error > 0]
-    norm = LogNorm(positive.min(), positive.max())
+    norm = LogNorm(positive.min(), positive.max()) if len(positive) else None
     with mpl.rc_context(STYLE | {"axes.grid": False}):
         height = 0.8 + label_height(sites) + len(bits) * (0.35 + LINE * len(order))
         figure = Figure(figsize=(PAGE, height), layout="constrained")
@@ -48,4 +49,4 @@ def site_error_figure(errors: pd.DataFrame, methods: MethodCatalog) -> Figure:
 
 def _read(path: Path) -> pd.DataFrame:
     method, mode, bits = path.name.removesuffix(".sites.csv").rsplit("-", 2)
-    return pd.read_csv(path).assign(method=method, mode=mode, bits=bits)
+    return read_table(path).assign(method=method, mode=mode, bits=bits)

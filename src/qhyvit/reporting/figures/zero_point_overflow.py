@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from qhyvit.reporting.figures.site_colours import add_site_legend, site_colours
 from qhyvit.reporting.figures.style import BRIDGE, PAGE, STYLE
+from qhyvit.reporting.read import read_table
 from qhyvit.reporting.sources import Sources
 
 VISIBLE = 1  # percent of a site's channels: a network in which no site has as many has no panel
@@ -18,7 +19,7 @@ LINE = 100  # characters of the note
 
 def make(sources: Sources) -> Figure:
     """Make the figure from challenges.csv."""
-    return overflow_figure(pd.read_csv(sources.one("challenges")))
+    return overflow_figure(read_table(sources.one("challenges")))
 
 
 def overflow_figure(activations: pd.DataFrame) -> Figure:

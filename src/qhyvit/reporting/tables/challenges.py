@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from qhyvit.errors import InputError
+from qhyvit.reporting.read import read_table
 from qhyvit.reporting.sources import Sources
 from qhyvit.reporting.write import Table
 
@@ -18,7 +19,7 @@ def make(sources: Sources) -> Table:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path)
+    table = read_table(path)
     if not set(table) >= KEY:
         raise InputError(f"{path}: not written by `qhyvit challenges`; give a file that is")
     return table

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from qhyvit.reporting.read import read_table
 from qhyvit.reporting.sources import Sources
 from qhyvit.reporting.write import Table
 
@@ -12,7 +13,7 @@ from qhyvit.reporting.write import Table
 def make(sources: Sources) -> Table:
     """Make the table from challenges.csv and the summary of each network, outputs of `qhyvit challenges`."""
     networks = [json.loads(path.read_text()) for path in sources.all("networks")]
-    table = challenge_table(pd.read_csv(sources.one("challenges")), networks)
+    table = challenge_table(read_table(sources.one("challenges")), networks)
     return Table(table, table)
 
 

@@ -31,7 +31,7 @@ def timings(results: pd.DataFrame, benchmarks: Path, methods: MethodCatalog, key
     runs = results[results.method != FP32]
     rows = [row | _seconds_of_run(row, benchmarks, keys.get(str(row["method"]))) for row in runs[[*CELL, "seed"]].to_dict("records")]
     table = pd.DataFrame(rows, columns=[*CELL, "seed", *JOBS])
-    return in_order(table.groupby(CELL, as_index=False)[JOBS].mean(), methods, CELL)
+    return in_order(table.groupby(CELL, as_index=False)[JOBS].mean(skipna=False), methods, CELL)
 
 
 def _seconds_of_run(row: Mapping[Hashable, Any], benchmarks: Path, key: str | None) -> dict[str, float]:
