@@ -21,10 +21,13 @@ from qhyvit.data.entries import FORMATS, read_image
 from qhyvit.data.labelled_folder import read_entries
 from qhyvit.data.manifest import read_manifest, write_manifest
 from qhyvit.data.stamps import data_state, places_of
-from qhyvit.reporting.correctness import images_hash
+from qhyvit.presets import METHODS_FILE
+from qhyvit.reporting.catalog import read_catalog
+from qhyvit.reporting.correctness import correct_table
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Pillow
 FOLDER, MANIFEST, STAMPS, IMAGE = Path("set"), Path("images.csv"), Path("stamps.csv"), Path("image")
+CATALOG = read_catalog(METHODS_FILE)
 DATASET = Dataset(name="mine", classes=2, calibration=FOLDER / "one", evaluation=FOLDER / "two")
 MODES = {"PNG": ("RGB", "P", "LA", "I;16"), "TIFF": ("RGB", "F", "I;16"), "JPEG": ("RGB", "CMYK"), "GIF": ("P",)}
 
@@ -124,7 +127,7 @@ def test_manifest_is_read_or_refused(folders, data):
         assert type(entry.label) is int
         assert entry.part is None or (type(entry.part[0]), type(entry.part[1])) == (int, int)
         result_or_refusal(partial(read_image, entry.path, entry.part), str(DATASET.calibration))
-    result_or_refusal(partial(images_hash, MANIFEST), "images.csv: ")
+    result_or_refusal(partial(correct_table, [], MANIFEST, CATALOG), "images.csv: ")
 
 
 @fuzz(0.3)
