@@ -1,5 +1,7 @@
 """Command `fetch subset`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -32,14 +34,10 @@ def fetch_subset(
 
     Images are copied as they are. The same settings draw the same images; a subset that is there is not drawn again.
     """
-    try:
+    with _refused_as("name"):
         check_dataset_name(name)
-    except ValueError as error:
-        raise InputError(f"name {error}") from error
-    try:
+    with _refused_as("--imagenet"):
         check_variables(imagenet)
-    except ValueError as error:
-        raise InputError(f"--imagenet {error}") from error
     require_remote()  # before minutes of drawing
     settings = load_config(base, allow_unset_env=True)
     folder, experiment = PRIVATE / name, EXPERIMENTS / f"{name}.yaml"
@@ -57,6 +55,15 @@ def fetch_subset(
     if not experiment.exists():
         _write_experiment(experiment, folder, dataset, base, settings)
     typer.echo(f"{folder}: {classes * (evaluation + calibration)} images, for {experiment}")
+
+
+@contextmanager
+def _refused_as(option: str) -> Iterator[None]:
+    """Turn a ValueError into an InputError that begins with the name of the option."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{option} {error}") from error
 
 
 def _require_subset(path: Path, folder: Path) -> None:
