@@ -1,7 +1,6 @@
 """Problems on some rows of a site, for a first comparison of many candidates, and problems of single batches."""
 
 from collections.abc import Callable
-from math import isqrt
 
 import torch
 from torch import Tensor
@@ -72,21 +71,22 @@ def _of_layer(problem: SiteProblem, operand: str, rows: int) -> SiteProblem:
 
 
 def _of_products(problem: SiteProblem, operand: str, rows: int) -> SiteProblem:
-    """Keep one product in k of every batch, and in each one in k of the operand's vectors, so that ``rows`` rows remain."""
+    """Keep some of the operand's vectors in each product, of many products in one in k of each batch, so that about ``rows`` remain."""
     products, of_left, of_right = problem.gradient.shape[1:]
-    step = isqrt(products * of_left // (rows // GROUP_ROW_DIVISOR))
-    if step < 2:
+    vectors, rows = of_left if operand == "left" else of_right, rows // GROUP_ROW_DIVISOR
+    if products * vectors < 2 * rows:
         return problem
-    some = torch.arange(products).view(problem.batches, -1)[:, ::step].flatten()
-    importance = (products / len(some)) ** 0.5
-    sample = problem.with_rows(
-        tensors={name: tensor[:, some] for name, tensor in problem.tensors.items()},
-        gradient=problem.gradient[:, some] * importance,
-        reference=problem.reference[:, some],
-        importance=problem.importance[:, some] * importance,
-        column_importance=problem.column_importance * importance,
+    some = problem if products < 2 * rows else _one_product_in(problem, products // rows)
+    return _thinned(some, operand, -(-rows // some.gradient.shape[1]))
+
+
+def _one_product_in(problem: SiteProblem, step: int) -> SiteProblem:
+    """Return the problem on one product in ``step`` of each batch, with losses of the size of those of all."""
+    some = one_in(problem, step)
+    times = (problem.gradient.shape[1] / some.gradient.shape[1]) ** 0.5
+    return some.with_rows(
+        gradient=some.gradient * times, importance=some.importance * times, column_importance=some.column_importance * times
     )
-    return _thinned(sample, operand, -(-(of_left if operand == "left" else of_right) // step))
 
 
 def _thinned(problem: SiteProblem, operand: str, count: int, parts: int = 1) -> SiteProblem:
