@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import qhyvit
+from qhyvit.data.unlabelled_folder import draw
 
 
 class Net(nn.Sequential):
@@ -59,8 +60,9 @@ def test_inspect_reads_no_more_than_the_first_image_or_its_batch(images, batches
 
 
 def test_inspect_reads_one_file_of_a_folder(images, tmp_path):
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_text("no image")
+    first, second = draw([tmp_path / "a.png", tmp_path / "b.png"], 2, seed=0)
+    Image.new("RGB", (8, 8)).save(first)
+    second.write_text("no image")
     assert qhyvit.inspect(Net(), tmp_path) == qhyvit.inspect(Net(), images)
 
 

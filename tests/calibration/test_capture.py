@@ -107,8 +107,19 @@ def test_gradients_at_quantized_network_with_fp32_values(traced):
     found = capture(graph_module, sites, [x], None, 0, kl_loss, {"conv": {"input": grid}})["head"].rows
     exact, rounded = (F.silu(model.conv(images)).mean((2, 3)) for images in (x, grid.fake_quantize(x)))
     assert torch.equal(found.left[0], exact)
-    expected = (model.head(rounded).softmax(1) - model.head(exact).softmax(1)) / 6  # of the KL divergence in closed form
+    expected = model.head(rounded).softmax(1) - model.head(exact).softmax(1)  # of the KL divergence in closed form
     torch.testing.assert_close(found.gradient[0], expected)
+
+
+def test_images_of_a_smaller_last_batch_weigh_as_all_others(traced):
+    _, graph_module, sites = traced
+    x = torch.randn(5, 3, 8, 8)
+    grid = UniformQuantizer(3, "symmetric", torch.tensor(0.4), torch.tensor(0.0))
+    one, several = (
+        capture(graph_module, sites, batches, None, 0, kl_loss, {"conv": {"input": grid}})["head"].rows.gradient
+        for batches in ([x], [*x.split(4)])
+    )
+    torch.testing.assert_close(several, one)
 
 
 def test_values_of_the_quantized_network_at_watched_sites_alone(traced):
@@ -121,7 +132,7 @@ def test_values_of_the_quantized_network_at_watched_sites_alone(traced):
     assert list(found) == ["head"]
     assert torch.equal(found["head"].rows.left[0], pooled)
     logits = F.linear(pooled, grid.fake_quantize(model.head.weight), model.head.bias)
-    torch.testing.assert_close(found["head"].rows.gradient[0], (logits.softmax(1) - model(x).softmax(1)) / 6)
+    torch.testing.assert_close(found["head"].rows.gradient[0], logits.softmax(1) - model(x).softmax(1))
 
 
 def test_gradients_pass_fake_quantization_unchanged(traced):
@@ -131,7 +142,7 @@ def test_gradients_pass_fake_quantization_unchanged(traced):
     found = capture(graph_module, sites, [x], None, 0, kl_loss, {"head": {"input": grid}})["conv"].rows.gradient
     output = model.conv(x).requires_grad_()
     pooled = F.silu(output).mean((2, 3))
-    error = (model.head(grid.fake_quantize(pooled.detach())).softmax(1) - model.head(pooled).softmax(1)).detach() / 6
+    error = (model.head(grid.fake_quantize(pooled.detach())).softmax(1) - model.head(pooled).softmax(1)).detach()
     pooled.backward(error @ model.head.weight)
     torch.testing.assert_close(found[0], output.grad.permute(0, 2, 3, 1).flatten(0, 2))
 
@@ -251,6 +262,16 @@ def test_every_batch_has_a_share_of_the_output_samples(residual, batches, least)
     sample = collector.statistics()["add"].sample
     assert len(sample) == OUTPUT_POSITIONS
     assert int(sample[:, 0].long().bincount(minlength=batches).min()) == least
+
+
+def test_smaller_last_batch_has_a_smaller_share_of_the_output_samples(residual):
+    _, graph_module = residual
+    site = next(site for site in find_output_sites(graph_module) if site.name == "add")
+    collector = OutputCollector([site], 4, seed=0)
+    for number, images in enumerate((4, 4, 4, 1)):
+        values = SimpleNamespace(values={site.node: torch.full((images, 4, 16, 16), float(number))})
+        collector.add(values, values)
+    assert collector.statistics()["add"].sample[:, 0].long().bincount().tolist() == [128, 128, 128, 32]
 
 
 def test_a_tensor_that_is_not_finite_is_refused_with_its_name(residual):

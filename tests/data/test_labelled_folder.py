@@ -110,6 +110,7 @@ def test_a_seed_draws_the_same_images_and_another_seed_others(folder):
     assert sample_entries(entries, 3, 0) == sample_entries(entries, 3, 0)
     assert len({tuple(entry.path.name for entry in sample_entries(entries, 3, seed)) for seed in range(5)}) > 1
     assert len(set(sample_entries(entries, 6, 0))) == 6
+    assert sample_entries(entries, 6, 0)[:3] == sample_entries(entries, 3, 0)
 
 
 def test_more_images_than_there_are_cannot_be_drawn(folder):

@@ -133,7 +133,52 @@ def test_a_range_on_one_side_of_zero_is_widened(rule, low, high):
 def test_of_equal_errors_the_widest_range_wins():
     model, x = Block().requires_grad_(False), torch.randn(4, 3, 10, 10)
     task = make_task(trace(model, x), [x], settings("mse"), activation_bits=BITS, positions=2)
-    silent = {name: replace(found, sample=torch.zeros_like(found.sample)) for name, found in task.output_statistics.items()}
+    silent = {}
+    for name, found in task.output_statistics.items():
+        tails = {side: getattr(found.range, side) for side in ("low_tail", "high_tail")}
+        flat = replace(found.range, **{side: tail[:1].expand_as(tail) for side, tail in tails.items()})
+        silent[name] = replace(found, sample=torch.zeros_like(found.sample), range=flat)
     quantizers = find_output_quantizers(replace(task, output_statistics=silent))
     for name, value in model.rounded(x).items():
         check_covers(quantizers[name]["output"], float(value.min()), float(value.max()))
+
+
+class Rare(nn.Module):
+    """An activation with values around 1, and a few of 40 times that in one channel of a map that is larger than any sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.last = nn.GroupNorm(1, 3), nn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        return self.last(self.norm(F.relu(x)).cos()).flatten(1)
+
+    @staticmethod
+    def images():
+        images = torch.rand(4, 3, 96, 96)
+        images[:, 2, 0, :20] = 40
+        return images
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_squared_error_of_rare_values_counts(bits):
+    """Of 110,592 values 80 are large, which a sample of 512 positions holds one of, or none."""
+    x = Rare.images()
+    task = make_task(trace(Rare(), x), list(x.split(1)), settings("mse"), activation_bits=bits, positions=2)
+    quantizer = find_output_quantizers(task)["activation"]["output"]
+    tried = [task_error(x, 40 * (1 - step / 100), bits) for step in range(90)]
+    assert float((quantizer.fake_quantize(x) - x).double().square().sum()) <= 1.02 * min(tried)
+
+
+def task_error(x, high, bits):
+    """The squared error of [0, high], in float64."""
+    scale = high / (2**bits - 1)
+    return float(((x.double() / scale).round().clamp(0, 2**bits - 1) * scale - x).square().sum())
+
+
+def test_power_of_two_factor_of_a_channel_with_rare_large_values():
+    """Its error is that of the rare values if its scale is an eighth, of which the sample may hold none."""
+    x = Rare.images()
+    task = make_task(trace(Rare(), x), list(x.split(1)), settings("ptf"), activation_bits=8, positions=2)
+    scale = find_output_quantizers(task)["activation"]["output"].scale
+    assert (scale * 255).tolist() == pytest.approx([5, 5, 40])

@@ -88,7 +88,7 @@ class Run:
             tokens = run("project", run("conv", run("depthwise", run("stem", images).relu())).flatten(2).transpose(1, 2))
             logits = run("head", run("mix", attend(tokens)).mean((2, 3)))
             reference = self.model(images).softmax(1)
-            divergence = (reference * (reference.log() - logits.log_softmax(1))).sum() / len(images)
+            divergence = (reference * (reference.log() - logits.log_softmax(1))).sum()
             gradients.append(torch.autograd.grad(divergence, outputs[name])[0])
         return torch.cat(inputs), torch.cat(gradients)
 

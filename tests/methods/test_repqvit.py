@@ -10,7 +10,7 @@ from qhyvit.graph.fake_quant import insert_quantizers
 from qhyvit.graph.sites import find_sites
 from qhyvit.graph.trace import trace
 from qhyvit.methods import find_quantizers
-from qhyvit.methods.repqvit import absorbed_layers, percentile_grid
+from qhyvit.methods.repqvit import _ends, absorbed_layers, percentile_grid
 from qhyvit.quantizers.logarithmic import LogQuantizer
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.uniform import UniformQuantizer
@@ -168,6 +168,13 @@ def test_a_row_may_stand_for_several():
     alone, _ = percentile_grid(values, torch.ones(len(values)), [99.9], 8, "asymmetric")
     torch.testing.assert_close(weighted, plain, rtol=0.01, atol=0)
     assert float(plain) > 1.1 * float(alone)
+
+
+def test_percentiles_weight_both_ends_alike():
+    values, counts = torch.randn(40, 3), torch.randint(1, 50, (40,)).float()
+    low, high = _ends(values, counts, 0.99)
+    mirrored_low, mirrored_high = _ends(-values, counts, 0.99)
+    torch.testing.assert_close((-mirrored_high, -mirrored_low), (low, high))
 
 
 @pytest.mark.parametrize("bits", [3, 8])

@@ -58,10 +58,10 @@ def quantize(
         _require_calibrated(module, calibration, model)
 
     def draw(count: int) -> Tensor:
-        """Return ``count`` of the images, or all if there are fewer: a folder has them by class, so that the first are of few classes."""
+        """Return ``count`` of the images, or all if there are fewer, in random order: the first of a user's are often of few classes."""
         images = torch.cat(calibration.batches).cpu()
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(calibration.seed))
-        return images[order[:count].sort().values]
+        return images[order[:count]]
 
     task = Task(
         model,  # on the CPU, where the statistics are

@@ -19,8 +19,8 @@ def fisher_loss(logits: Tensor, reference: Tensor, generator: Generator) -> Tens
 
 
 def kl_loss(logits: Tensor, reference: Tensor, generator: Generator) -> Tensor:
-    """Return KL(softmax(reference) || softmax(logits)), the mean over the images, as in PTQ4ViT (arXiv 2111.12293, Section 3.3).
+    """Return KL(softmax(reference) || softmax(logits)), summed over the images, as in PTQ4ViT (arXiv 2111.12293, Section 3.3).
 
     At the FP32 network itself its gradients are floating-point noise.
     """
-    return F.kl_div(logits.log_softmax(1), reference.detach().softmax(1), reduction="batchmean")
+    return F.kl_div(logits.log_softmax(1), reference.detach().softmax(1), reduction="sum")

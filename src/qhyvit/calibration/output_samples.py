@@ -28,8 +28,9 @@ class OutputCollector:
     """Collector of the statistics of some output sites.
 
     Positions are drawn uniformly and without repetition, `OUTPUT_POSITIONS` at most, in ``batches`` shares: equal ones,
-    where the last takes what is left, or, if nothing would be left for it, ones that differ by one at most. The generator is this
-    class's own, so that other draws from the same ``seed`` do not depend on the output sites.
+    where the last takes what is left, or, if nothing would be left for it, ones that differ by one at most; a batch of fewer images than
+    the first has a smaller share. The generator is this class's own, so that other draws from the same ``seed`` do not depend on the
+    output sites.
     """
 
     def __init__(self, sites: Sequence[OutputSite], batches: int, seed: int) -> None:
@@ -44,8 +45,10 @@ class OutputCollector:
         for site in self.sites:
             output = values.values[site.node]
             require_finite(site.name, output)
-            self._ranges[site.name] = observe(output, site.axis, self.batches, self._ranges.get(site.name))
-            self._samples[site.name].append(self._sample(output, site.axis, self._share(len(self._samples[site.name]))))
+            observed = observe(output, site.axis, self.batches, self._ranges.get(site.name))
+            count = self._share(len(observed.counts) - 1) * observed.counts[-1] // observed.counts[0]
+            self._samples[site.name].append(self._sample(output, site.axis, count))
+            self._ranges[site.name] = observed
 
     def statistics(self) -> dict[str, OutputStatistics]:
         """Return the statistics of every output site by its name."""

@@ -11,14 +11,17 @@ from qhyvit.errors import InputError
 
 
 def sample_entries(entries: list[Entry], count: int, seed: int) -> list[Entry]:
-    """Sample ``count`` entries without replacement, in the order of the folder. Raises InputError if there are fewer."""
+    """Sample ``count`` entries without replacement; a smaller sample of the same seed is the start of a larger one.
+
+    Raises InputError if there are fewer.
+    """
     if count > len(entries):
         raise InputError(
             f"{_common_folder(entries)}: has {len(entries)} images to calibrate with, {count} are asked for; add images or lower the"
             " number (calibration.images, calibration_sizes or sensitivity.images)"
         )
     chosen = torch.randperm(len(entries), generator=torch.Generator().manual_seed(seed))[:count]
-    return [entries[index] for index in sorted(chosen.tolist())]
+    return [entries[index] for index in chosen.tolist()]
 
 
 def sample_by_class(entries: list[Entry], count: int, seed: int) -> list[Entry]:

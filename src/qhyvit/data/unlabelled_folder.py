@@ -24,9 +24,8 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def draw(images: list[Path], count: int, seed: int) -> list[Path]:
-    """Draw ``count`` images without replacement, or all of them if there are fewer, and return them in their order."""
-    chosen = random.Random(seed).sample(range(len(images)), min(count, len(images)))
-    return [images[index] for index in sorted(chosen)]
+    """Draw ``count`` images without replacement, or all of them if there are fewer, in random order: batches have several classes."""
+    return random.Random(seed).sample(images, min(count, len(images)))
 
 
 def class_labels(images: Sequence[Path], folder: Path) -> list[int]:

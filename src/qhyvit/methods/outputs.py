@@ -28,8 +28,9 @@ def _quantizer(task: Task, site: OutputSite) -> Quantizer:
     low, high = _range(task.method, statistics)
     if rule == "ptf" and before_norm(site):
         assert site.axis is not None
-        return power_of_two_factor(statistics.sample, low, high, bits, site.axis)
-    ratio = _best_clip_ratio(statistics.sample, low, high, bits) if rule == "mse" else torch.tensor(1.0)
+        samples, counts = _with_extremes(statistics)
+        return power_of_two_factor(samples, low, high, bits, site.axis, counts)
+    ratio = _best_clip_ratio(statistics, low, high, bits) if rule == "mse" else torch.tensor(1.0)
     return UniformQuantizer(bits, "asymmetric", *saturated_grid(ratio * low, ratio * high, bits, "asymmetric"))
 
 
@@ -41,7 +42,24 @@ def _range(method: Method, statistics: OutputStatistics) -> tuple[Tensor, Tensor
     return low.clamp(max=0), high.clamp(min=0)
 
 
-def _best_clip_ratio(sample: Tensor, low: Tensor, high: Tensor, bits: int) -> Tensor:
-    quantizers = (UniformQuantizer.covering(ratio * low, ratio * high, bits, "asymmetric") for ratio in CLIP_RATIOS)
-    errors = torch.stack([(quantizer.fake_quantize(sample) - sample).square().sum() for quantizer in quantizers])
-    return CLIP_RATIOS[errors.argmin()]
+def _with_extremes(statistics: OutputStatistics) -> tuple[Tensor, Tensor]:
+    """Return the sample and the extremes of the channels in each batch, which a sample misses [N, C], and how many rows each represents."""
+    sample, observed = statistics.sample, statistics.range
+    extremes = torch.cat([observed.lows, observed.highs])
+    return torch.cat([sample, extremes]), torch.cat([torch.full([len(sample)], observed.count / sample.numel()), torch.ones(len(extremes))])
+
+
+def _best_clip_ratio(statistics: OutputStatistics, low: Tensor, high: Tensor, bits: int) -> Tensor:
+    """Return the ratio with the least squared error: of the exact tails, and of the values between them as the sample has them."""
+    sample, observed = statistics.sample, statistics.range
+    low_end, high_end = observed.low_tail[-1], observed.high_tail[-1]
+    tails = torch.cat([observed.low_tail[observed.low_tail < low_end], observed.high_tail[observed.high_tail > high_end]])
+    between = (sample >= low_end) & (sample <= high_end)
+    times = between * (observed.count / sample.numel())
+
+    def error(quantizer: UniformQuantizer) -> Tensor:
+        of_tails, of_sample = ((quantizer.fake_quantize(x) - x).square() for x in (tails, sample))
+        return of_tails.sum(dtype=torch.float64) + (of_sample * times).sum(dtype=torch.float64)
+
+    errors = [error(UniformQuantizer.covering(ratio * low, ratio * high, bits, "asymmetric")) for ratio in CLIP_RATIOS]
+    return CLIP_RATIOS[torch.stack(errors).argmin()]

@@ -76,7 +76,8 @@ def _ends(values: Tensor, counts: Tensor, share: float) -> tuple[Tensor, Tensor]
     """Return the values [C] that ``share`` of each column stays above and below, interpolated linearly between neighbours."""
     order = values.argsort(0)
     ordered, behind = values.gather(0, order), counts.double()[order]
-    ranks = behind.cumsum(0) - behind
+    ranks = behind.cumsum(0) - behind / 2  # of the middle of what a row represents
+    ranks -= ranks[:1].clone()
     ranks /= ranks[-1:].clamp(min=torch.finfo(torch.float64).tiny)
     low, high = (_interpolate(ordered, ranks, at) for at in (1 - share, share))
     return low, high

@@ -38,7 +38,7 @@ def distill(
     uniform quantizer, and for a single image.
     """
     generator = torch.Generator().manual_seed(task.calibration.seed)
-    seen, held_out = _split(task.calibration.read(settings.images), generator)
+    seen, held_out = _split(task.calibration.read(settings.images))
     batches = _batches(2 * len(seen), settings.batch_size, settings.steps, generator)
 
     def logits(network: torch.nn.Module, images: Tensor, count: int) -> Tensor:
@@ -53,13 +53,13 @@ def distill(
     begun = {name: value.detach().clone() for name, value in network.learnt_values().items()}
 
     def divergence() -> float:
-        return float(kl_loss(logits(network, held_out, len(held_out)), expected, generator))
+        return float(kl_loss(logits(network, held_out, len(held_out)), expected, generator)) / len(held_out)
 
     progress = (checkpoint and checkpoint.restore(network.learnt_values(), optimizer, schedule)) or Progress.of_start(divergence())
     with steps_with_note(settings.steps, "tuning") as show:
         while progress.step < settings.steps:
             batch = batches[progress.step]
-            loss = kl_loss(network(_take(seen, batch)), targets[batch], generator)
+            loss = kl_loss(network(_take(seen, batch)), targets[batch], generator) / len(batch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -86,13 +86,15 @@ def _rates_are_too_large(progress: Progress, steps: int) -> bool:
     return progress.step <= steps // 4 and risen and progress.restarts < RESTARTS
 
 
-def _split(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the images to learn from, and those that are held out. Raises InputError for one image."""
+def _split(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the images to learn from, and those that are held out. Raises InputError for one image.
+
+    The last of the draw are held out: a search and a correction have seen its first.
+    """
     if len(images) < 2:
         raise InputError("images: tuning learns from some and holds others out, but there is one; give 32 to 1,024, or take another method")
-    order = torch.randperm(len(images), generator=generator)
     count = max(1, len(images) // HELD_OUT)
-    return images[order[count:]], images[order[:count]]
+    return images[:-count], images[-count:]
 
 
 def _take(images: Tensor, numbers: Tensor) -> Tensor:
