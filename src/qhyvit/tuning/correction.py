@@ -37,7 +37,8 @@ class Pair:
 def correct(task: Task, start: Quantizers, settings: CorrectionSettings) -> tuple[Quantizers, Parameters]:
     """Return the quantizers with corrected scales of weights, and the corrected biases and weights; integers stay, up to ties of rounding.
 
-    Layers without a bias, and those that share a parameter with another, stay as they are; slopes need a scale per output channel.
+    Layers without a bias, and those with a parameter that another operator reads too, stay as they are; slopes need a scale per output
+    channel.
     """
     corrector = _Corrector(task.model.graph_module, task.model.sites, start, settings)
     images = task.calibration.read(settings.images)
@@ -54,7 +55,7 @@ class _Corrector(Interpreter):
         self.quantizers: dict[str, Mapping[str, Quantizer]] = dict(start)
         self.changed: dict[str, Tensor] = {}
         self.sites = {site.node: site for site in sites if site.name in start}
-        self.uses = Counter(parameter.target for node in graph_module.graph.nodes for parameter in _parameters(node))
+        self.uses = Counter(node.target for node in graph_module.graph.find_nodes(op="get_attr") for _ in node.users)
         self.slope = settings.slope
 
     def run_node(self, n: Node) -> Any:
