@@ -2,12 +2,16 @@
 
 import io
 import tarfile
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
+
+from qhyvit.data.entries import Entry
+from qhyvit.data.imagenet import read_classes
 
 # ILSVRC ids are in another order than the WordNet ids, as they are in truth; a synset with children is no class.
 SYNSETS = [(1, "n02000000", 0), (2, "n03000000", 0), (3, "n01000000", 0), (4, "n00500000", 3)]
@@ -25,6 +29,11 @@ VALIDATION = {  # by hand from both: image -> WordNet id
     9: "n03000000",
 }
 TRAIN = [("n03000000", 7), ("n03000000", 12), ("n01000000", 3), ("n02000000", 5), ("n02000000", 40), ("n02000000", 41)]
+
+
+def read_entries(source: Path, classes: int) -> list[Entry]:
+    """List the images of all classes, in the order of labels."""
+    return list(chain(*read_classes(source, classes).values()))
 
 
 def jpeg(seed: int) -> bytes:

@@ -152,7 +152,9 @@ def test_of_a_large_folder_some_images_are_drawn_by_the_seed(folder, monkeypatch
     draws = [torch.cat(qhyvit.calibrate(Hybrid(), folder[0], seed=seed).batches) for seed in range(6)]
     assert {len(draw) for draw in draws} == {2}
     assert any(not torch.equal(draws[0], draw) for draw in draws)
-    assert torch.equal(draws[0], torch.cat(qhyvit.calibrate(Hybrid(), folder[0], seed=0).batches))
+    calibration = qhyvit.calibrate(Hybrid(), folder[0], seed=0)
+    assert torch.equal(draws[0], torch.cat(calibration.batches))
+    assert [len(calibration.draw(count)) for count in (1, 1024)] == [1, len(folder[1])]  # for correction and tuning
 
 
 def test_correction_sees_images_of_all_classes():

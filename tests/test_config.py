@@ -29,6 +29,7 @@ EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "config/experiments").g
 
 CONFIG = REPOSITORY / "config"
 PER_CHANNEL = {"granularity": ["per_channel"], "scheme": ["asymmetric"]}
+ASYMMETRIC = {"granularity": ["per_tensor"], "scheme": ["asymmetric"]}
 PER_TENSOR = {name: {"granularity": ["per_tensor"], "scheme": ["symmetric"]} for name in ("weights", "activations")}
 RATES = dict.fromkeys(("activation_scales", "weight_scales", "biases", "weights"), 0)
 IDLE = {"images": 32, "steps": 1, "batch_size": 1, "learning_rates": RATES}
@@ -371,6 +372,10 @@ def test_bits_are_parsed_or_refused():
         ("percentile", {"activations": PER_CHANNEL}, "percentile: ranges per channel are not clipped; state 100, or per_tensor first"),
         ("qhyvit", {"split_qkv": True}, "split_qkv: a bridge block has one weight scale"),
         ("qhyvit-integer", {"split_qkv": True}, "split_qkv: no target executes a weight scale for each"),
+        ("qhyvit-integer", {"matmuls": ASYMMETRIC}, "matmuls.scheme: openvino-cpu executes none of these in a matmul; state symmetric too"),
+        ("qhyvit-integer", {"linear_weights": ASYMMETRIC}, "linear_weights.scheme: openvino-cpu executes none of these in a linear"),
+        ("qhyvit-integer", {"activations": PER_CHANNEL}, "activations.granularity: .* in a grouped_conv; state per_tensor too"),
+        ("qhyvit-cv", {"zero_point": "saturated"}, "zero_point: saturated ranges of batches may have nothing in common; state widened"),
         ("qhyvit", {"objective": "cosine", **PER_TENSOR}, "objective: blocks are compared by Fisher gradients"),
         ("qhyvit-released", {"objective": "cosine", **PER_TENSOR}, "Input should be 'fisher'"),
         ("qhyvit-tuned", {"tuning": IDLE}, "nothing is tuned, since all are 0"),

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import qhyvit
+from qhyvit.cli import convert as command
 from qhyvit.cli import main
 
 
@@ -122,3 +123,30 @@ def test_quantizers_that_no_engine_executes_leave_nothing(template, convert, mon
     before = sorted(template.rglob("*"))
     assert convert("--output", "unwritten") == (2, "qhyvit: stem: its input has several scales")
     assert sorted(template.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("method", "count"), [("minmax", 2), ("qhyvit-corrected", 4), ("qhyvit-tuned", 5)])
+def test_method_that_changes_parameters_reads_the_images_that_its_settings_ask_for(convert, monkeypatch, method, count):
+    """Or half of the ten that there are; 2 calibrate, and the correction asks for 2 and as many for its check."""
+    found = []
+
+    def stop(_, calibration, *__):
+        found.extend([len(torch.cat(calibration.batches)), len(calibration.draw(1024))])
+        raise qhyvit.InputError("stopped")
+
+    settings = qhyvit.presets.load_preset("qhyvit-corrected")
+    fewer = settings.model_copy(update={"correction": settings.correction.model_copy(update={"images": 2})})
+    monkeypatch.setattr(command, "CALIBRATION_IMAGES", 2)
+    monkeypatch.setattr(command, "load_preset", lambda name: fewer if name == "qhyvit-corrected" else qhyvit.presets.load_preset(name))
+    monkeypatch.setattr(command, "quantize", stop)
+    convert("--method", method, "--output", "unwritten")
+    assert found == [2, count]
+
+
+def test_report_is_on_no_image_that_the_method_has_seen_under_another_name(template, tmp_path):
+    for path in sorted((template / "photos").rglob("*.png")):
+        Image.open(path).save(tmp_path / f"{path.stem}.bmp")
+    with pytest.raises(qhyvit.InputError, match="has no images but those of the calibration; add others"):
+        command._split(template / "photos", tmp_path, 10, 0)
+    seen, held_out = command._split(template / "photos", tmp_path, 7, 0)
+    assert sorted(path.stem for path in (*seen, *held_out)) == [str(number) for number in range(10)]

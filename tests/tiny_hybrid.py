@@ -1,5 +1,6 @@
 """A hybrid network of one's own, registered in timm as the models file asks for, that is exported in a second."""
 
+from copy import deepcopy
 from typing import Any
 
 import qhyvit.models  # noqa: F401  # before timm, which needs a torchvision that fits PyTorch
@@ -28,6 +29,17 @@ class TinyHybrid(nn.Module):
         queries = self.queries(normed)
         attention = (queries @ queries.transpose(1, 2)).softmax(-1)
         return self.head((tokens + attention @ self.values(normed)).mean(1))
+
+
+def with_buffers(network: nn.Module) -> nn.Module:
+    """Return a copy whose convolutions and linear layers have buffers in place of parameters."""
+    copy = deepcopy(network)
+    for layer in copy.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            for name, value in list(layer.named_parameters()):
+                delattr(layer, name)
+                layer.register_buffer(name, value.detach())
+    return copy
 
 
 @register_model

@@ -12,6 +12,7 @@ from ilsvrc import (
     TRUTH,
     VALIDATION,
     VALIDATION_FILES,
+    read_entries,
     write_archives,
     write_devkit,
     write_folders,
@@ -21,7 +22,7 @@ from PIL import Image
 
 from qhyvit.config.dataset import Dataset, Subset
 from qhyvit.data.entries import read_image
-from qhyvit.data.imagenet import place, read_entries
+from qhyvit.data.imagenet import place
 from qhyvit.data.manifest import read_manifest, write_manifest
 from qhyvit.errors import InputError
 
@@ -176,6 +177,14 @@ def test_an_archive_that_has_changed_since_it_was_checked_is_refused(archives, t
 def test_where_nothing_is_the_folder_and_its_archive_are_named(tmp_path):
     with pytest.raises(InputError, match=r"/val: no such folder, and no ILSVRC2012_img_val\.tar next to it"):
         read_entries(place(tmp_path / "val"), 3)
+
+
+def test_classes_of_one_split_alone_are_named(folders, tmp_path):
+    """The counts are equal, and the labels of the other classes would be too."""
+    (folders / "train/n01000000").rename(folders / "train/n04000000")
+    with pytest.raises(InputError, match=r"train and \S+/val: have images of different classes \(n01000000, n04000000\); add the missing"):
+        written(folders, tmp_path / "images.csv")
+    assert not (tmp_path / "images.csv").exists()
 
 
 def test_images_that_are_not_sorted_into_classes_are_refused(folders):

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from ilsvrc import write_archives
+from ilsvrc import read_entries, write_archives
 from mutations import bounded, fuzz, listed, mutated_bytes, result_or_refusal
 from PIL import Image
 
 from qhyvit.data import cifar10, imagenet
-from qhyvit.data.imagenet import DEVKIT, TRAIN, VALIDATION, place, read_entries
+from qhyvit.data.imagenet import DEVKIT, TRAIN, VALIDATION, place
 from qhyvit.errors import InputError
 
 ROOT, OUTPUT = Path("archives"), Path("output")

@@ -80,6 +80,24 @@ def test_conversion_counts_once_per_size_of_map():
     assert (second.map_shape, second.token_shape) == ((8, 4, 4), (16, 8))
 
 
+class SeparateLayers(nn.Module):
+    """Queries, keys and values of tokens are linear layers of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, CHANNELS, 3, padding=1)
+        self.q, self.k, self.v = (nn.Linear(CHANNELS, CHANNELS) for _ in range(3))
+
+    def forward(self, x):
+        tokens = to_tokens(self.stem(x))
+        return attend(self.q(tokens), self.k(tokens), self.v(tokens))
+
+
+def test_block_of_separate_queries_keys_and_values_has_one_output():
+    (block,) = bridges(SeparateLayers())
+    assert names(block.sites) == "stem q"
+
+
 class ConvolutionalAttention(nn.Module):
     """Queries, keys and values are maps first; the heads of the scores are mixed; the gate belongs to neither side."""
 

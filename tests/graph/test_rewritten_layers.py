@@ -9,7 +9,7 @@ from torch import nn
 from qhyvit.graph.computed_weights import fold_computed_weights
 from qhyvit.graph.describe import describe
 from qhyvit.graph.operators import aten
-from qhyvit.graph.sites import find_sites, site_weight
+from qhyvit.graph.sites import find_sites, site_bias, site_weight
 from qhyvit.graph.trace import trace
 from qhyvit.graph.unquantized_products import find_unquantized_products
 
@@ -49,7 +49,20 @@ def even_padding(groups):
     return nn.Conv2d(4, 4, (4, 3), padding="same", dilation=(1, 2), groups=groups)
 
 
+class Blur(nn.Module):
+    """A fixed filter per channel: its weight and its bias are buffers, and a sum reads the weight too."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("filters", torch.rand(4, 1, 3, 3))
+        self.register_buffer("bias", torch.rand(4))
+
+    def forward(self, x):
+        return F.conv2d(x, self.filters, self.bias, groups=4) / self.filters.sum()
+
+
 LAYERS = {
+    "buffers": Blur,
     "standardized weights": lambda: Standardized(4, 6, 3, padding=1),
     "weight norm": lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3)),
     "weight norm of a linear layer": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(6, 5)),
@@ -72,7 +85,8 @@ def test_layer_is_a_site_with_fixed_weight(name):
     model = LAYERS[name]().eval().double()
     graph_module = trace(model, torch.zeros(2, 4, 6, 6, dtype=torch.float64))
     (site,) = find_sites(graph_module)
-    assert site_weight(graph_module, site) is not None
+    assert isinstance(site_weight(graph_module, site), nn.Parameter)
+    assert isinstance(site_bias(graph_module, site), nn.Parameter | None)
     assert find_unquantized_products(graph_module, [site]) == []
     x = torch.randn(5, 4, 6, 6, dtype=torch.float64)
     with torch.no_grad():

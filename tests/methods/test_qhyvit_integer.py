@@ -48,5 +48,14 @@ def test_strength_with_the_least_error_is_taken(widths):
     assert found < 0.9 * max(errors.values())
 
 
+def test_weights_with_one_scale_absorb_scales_too():
+    task = task_of(WIDTHS["uneven"])
+    weights = task.method.weights.model_copy(update={"granularity": ["per_tensor"]})
+    task = replace(task, method=task.method.model_copy(update={"weights": weights, "linear_weights": None, "strengths": [1]}))
+    quantizer = find_quantizers(task, "partial")["0"]["weight"]
+    assert isinstance(quantizer, RescaledWeightQuantizer)
+    assert torch.equal(quantizer.scale, quantizer.scale[:1].expand(6))
+
+
 def test_scales_of_uneven_channels_are_absorbed():
     assert isinstance(find_quantizers(task_of(WIDTHS["uneven"]), "partial")["0"]["weight"], RescaledWeightQuantizer)

@@ -47,11 +47,14 @@ def test_error_of_rescaled_layer_equals_a_loop_in_float64(name, scheme):
     assert reconstruction_error(scaled, found) == pytest.approx(error, rel=1e-3)
 
 
+@pytest.mark.parametrize("granularity", ["per_channel", "per_tensor"])
 @pytest.mark.parametrize("scheme", ["symmetric", "asymmetric"])
 @pytest.mark.parametrize("name", ["dense", "linear"])
-def test_quantizers_in_original_units_have_the_error_of_the_rescaled_layer(name, scheme):
+def test_quantizers_in_original_units_have_the_error_of_the_rescaled_layer(name, scheme, granularity):
     problem, factors, scaled, found = searched(name, scheme)
-    original = in_original_units(found, factors, problem.site.axis("input"))
+    found["weight"] = make_quantizer(scaled, "weight", 4, granularity, "symmetric", 0.9)
+    original = in_original_units(problem, found, factors)
+    assert original["weight"].scale.shape == problem.weight.shape[:1]
     assert reconstruction_error(problem, original) == pytest.approx(reconstruction_error(scaled, found), rel=1e-3)
 
 

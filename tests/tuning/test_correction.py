@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from tiny_hybrid import TinyHybrid
+from tiny_hybrid import TinyHybrid, with_buffers
 from torch import nn
 
 import qhyvit
+from qhyvit.calibration.losses import kl_loss
 from qhyvit.config.targets import load_target
 from qhyvit.config.tuning import CorrectionSettings
 from qhyvit.deploy.executable import require_executable
@@ -148,13 +149,63 @@ def test_integer_kernels_execute_what_is_corrected():
     require_executable(model, quantized.quantizers, load_target("openvino-cpu"))
 
 
-def test_layers_that_share_a_weight_stay(quantizers):
-    class Shared(TwoLayers):
-        def forward(self, x):
-            hidden = self.conv(x).relu().mean((2, 3))
-            return self.head(hidden) + nn.functional.linear(hidden, self.head.weight)
+class Shared(TwoLayers):
+    """Two linear layers with one weight."""
 
-    shared = Shared().eval()
-    model = TracedModel.from_module(shared, IMAGES[:2])
+    def forward(self, x):
+        hidden = self.conv(x).relu().mean((2, 3))
+        return self.head(hidden) + nn.functional.linear(hidden, self.head.weight)
+
+
+class Read(TwoLayers):
+    """Another operator reads the weight of the linear layer."""
+
+    def forward(self, x):
+        return super().forward(x) / self.head.weight.norm(dim=1)
+
+
+class ReadBias(TwoLayers):
+    """Another operator reads the bias of the linear layer."""
+
+    def forward(self, x):
+        return self.head.bias * super().forward(x)
+
+
+@pytest.mark.parametrize("network", [Shared, Read, ReadBias])
+def test_layer_with_a_parameter_that_another_operator_reads_stays(quantizers, network):
+    model = TracedModel.from_module(network().eval(), IMAGES[:2])
     _, changed = correct(Task(model, IMAGES), quantizers, CorrectionSettings(images=64, slope=True))
     assert changed.keys() == {"conv.weight", "conv.bias"}
+
+
+def test_weights_and_biases_that_are_buffers_are_corrected(layers, quantizers):
+    """As the same numbers that are parameters."""
+    logits = []
+    for network in (layers, with_buffers(layers)):
+        model = TracedModel.from_module(network, IMAGES[:2])
+        corrected, changed = correct(Task(model, IMAGES), quantizers, CorrectionSettings(images=64, slope=True))
+        logits.append(model.with_parameters(changed).with_quantizers(corrected)(IMAGES))
+        assert len(changed) == 4
+    assert torch.equal(*logits)
+
+
+def test_correction_that_raises_the_divergence_on_other_images_is_not_taken(layers, quantizers):
+    """One pixel of an image is clipped and hardly matters for the logits, but decides the means of the outputs."""
+    layers.conv.weight.data.abs_()
+    images = torch.cat([IMAGES, IMAGES.flip(2)])
+    images[0, :, 8, 8] = -1e4
+    start = {**quantizers, "conv": {**quantizers["conv"], "weight": coarse(layers.conv.weight.detach(), 3, 0)}}
+    found = correct(Task(TracedModel.from_module(layers, IMAGES[:2]), images), start, CorrectionSettings(images=64, slope=False))
+    assert found == (start, {})
+
+
+def test_correction_that_lowers_the_divergence_on_other_images_is_taken(layers, quantizers):
+    images = torch.cat([IMAGES, IMAGES.flip(2)])
+    model = TracedModel.from_module(layers, IMAGES[:2])
+    corrected, changed = correct(Task(model, images), quantizers, CorrectionSettings(images=64, slope=True))
+    before, after = (
+        float(kl_loss(model.with_parameters(values).with_quantizers(found)(images[64:]), layers(images[64:]), torch.Generator()))
+        for found, values in ((quantizers, {}), (corrected, changed))
+    )
+    assert len(changed) == 4
+    assert after < before

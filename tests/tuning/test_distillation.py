@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors import safe_open
-from tiny_hybrid import TinyHybrid
+from tiny_hybrid import TinyHybrid, with_buffers
 from torch import nn
 
 import qhyvit
@@ -91,6 +91,14 @@ def test_all_weights_biases_and_norms_are_tuned(calibration, quantize):
     tuned = {name for name, value in quantize().changed.items() if not torch.equal(value, parameters[name])}
     assert {site.node.args[1].target for site in calibration.model.sites if site.kind != "matmul"} < tuned
     assert {name for name, value in parameters.items() if value.ndim == 1} < tuned
+
+
+def test_weights_and_biases_that_are_buffers_are_tuned(module, calibration, quantize):
+    """As the same numbers that are parameters."""
+    images = torch.cat(calibration.batches)
+    buffered, expected = quantize(images=images, module=with_buffers(module), steps=4), quantize(steps=4)
+    assert buffered.changed
+    torch.testing.assert_close(buffered(images), expected(images))
 
 
 class Twice(nn.Module):

@@ -1,5 +1,6 @@
 """Calibration of a module, and its description."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import index
 from typing import Any, SupportsIndex
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qhyvit.api.copying import copy_on_cpu
-from qhyvit.api.images import Images, first_image, gather
+from qhyvit.api.images import Images, first_image, gather, reader_of
 from qhyvit.api.modes import plain_modes
 from qhyvit.api.module import device_of, example, require_logits, state_hash
 from qhyvit.api.placement import place
@@ -29,7 +30,8 @@ class Calibration:
     """Statistics of a traced module over calibration images, which all methods, modes and bit-widths share.
 
     ``batches`` are the images [B, C, H, W], in order; methods that need further passes run them again. ``state_sha256`` is the hash of the
-    parameters and buffers of the module.
+    parameters and buffers of the module. ``read_more`` returns at most so many images [N, C, H, W] for the correction and the tuning, on
+    the CPU; None: they have those of the batches.
     """
 
     model: TracedModel
@@ -38,6 +40,15 @@ class Calibration:
     batches: list[Tensor]
     seed: int
     state_sha256: str
+    read_more: Callable[[int], Tensor] | None = None
+
+    def draw(self, count: int) -> Tensor:
+        """Return at most ``count`` images [N, C, H, W] on the CPU, for the correction and the tuning."""
+        if self.read_more:
+            return self.read_more(count)
+        images = torch.cat(self.batches).cpu()  # the first of a user's are often of few classes
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.seed))
+        return images[order[:count]]
 
 
 @plain_modes()
@@ -47,9 +58,9 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
     ``images`` is a tensor [N, C, H, W], a DataLoader, or an iterable of images [C, H, W] or batches [B, C, H, W], normalized as the module
     expects them; of a batch with labels, a tuple or list, the first item is taken. All of them are used: 32 to 256 are usual. For a model
     of timm it may be the path of a folder, whose images, at any depth, are transformed as the model states; of more than 256, as many are
-    drawn by ``seed``. ``module``, which must return logits [B, classes], is not changed; it is run as in eval mode, on its device.
-    ``seed`` also draws the sampled labels and positions (Q-HyViT, arXiv 2303.12557, Section IV, with labels sampled from the softmax of
-    the module).
+    drawn by ``seed``, and methods that correct or tune draw as many as their settings ask for. ``module``, which must return logits
+    [B, classes], is not changed; it is run as in eval mode, on its device. ``seed`` also draws the sampled labels and positions (Q-HyViT,
+    arXiv 2303.12557, Section IV, with labels sampled from the softmax of the module).
 
     Raises InputError for a seed that is no integer of 0 to 2^63 - 1, for images that are missing, damaged, of several sizes or not
     finite, and for a module that has no finite weights on one device, that cannot be copied, that returns no logits, or that torch.export
@@ -66,7 +77,8 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
         require_logits(model.graph_module(batches[0]), len(batches[0]))
     outputs = OutputCollector(model.output_sites, len(batches), seed)
     statistics = capture(model.graph_module, model.sites, batches, SAMPLED_POSITIONS, seed, collectors=[outputs])
-    return Calibration(model, statistics, outputs.statistics(), batches, seed, state_hash(module))
+    read_more = reader_of(images, module, seed)
+    return Calibration(model, statistics, outputs.statistics(), batches, seed, state_hash(module), read_more)
 
 
 @plain_modes()

@@ -1,6 +1,6 @@
 """Calibration images of every kind that is accepted, as one tensor."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,14 @@ def first_image(images: Images, module: nn.Module) -> Tensor:
 def read_images(paths: Iterable[Path], transform: Transform) -> Tensor:
     """Read image files and return the inputs of a network [N, C, H, W]. Raises InputError for a file that is damaged or no image."""
     return torch.stack(list(_read(paths, transform)))
+
+
+def reader_of(images: Images, module: nn.Module, seed: int) -> Callable[[int], Tensor] | None:
+    """Return what draws at most so many images of a folder, transformed for ``module``; None for images that are no folder."""
+    if not isinstance(images, str | Path):
+        return None
+    folder, transform = Path(images), transform_of(module)
+    return lambda count: read_images(draw(list_images(folder), count, seed), transform)
 
 
 def transform_of(module: nn.Module) -> Transform:

@@ -2,8 +2,7 @@
 
 import warnings
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from qhyvit.analysis.site_errors import site_errors
 from qhyvit.api.calibration import SAMPLED_POSITIONS, Calibration, calibrate
@@ -57,17 +56,11 @@ def quantize(
     if calibration is images:
         _require_calibrated(module, calibration, model)
 
-    def draw(count: int) -> Tensor:
-        """Return ``count`` of the images, or all if there are fewer, in random order: the first of a user's are often of few classes."""
-        images = torch.cat(calibration.batches).cpu()
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(calibration.seed))
-        return images[order[:count]]
-
     task = Task(
         model,  # on the CPU, where the statistics are
         calibration.statistics,
         calibration.output_statistics,
-        CalibrationImages(lambda: [batch.cpu() for batch in calibration.batches], SAMPLED_POSITIONS, calibration.seed, draw),
+        CalibrationImages(lambda: [batch.cpu() for batch in calibration.batches], SAMPLED_POSITIONS, calibration.seed, calibration.draw),
         settings,
         weight_bits,
         activation_bits,

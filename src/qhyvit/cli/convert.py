@@ -1,6 +1,7 @@
 """Command `convert`."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -20,6 +21,7 @@ from qhyvit.cli.inspect import MODELS_FILE
 from qhyvit.config.base import LARGEST_SIDE, parse_bits
 from qhyvit.config.loading import read_yaml
 from qhyvit.config.models import MODELS, find_model
+from qhyvit.data.entries import pixel_hash, read_image
 from qhyvit.data.unlabelled_folder import class_labels, draw, list_images, missing_labels
 from qhyvit.deploy.engines import load_engine
 from qhyvit.deploy.exporting import export
@@ -39,7 +41,10 @@ ENGINES = {"model.xml": "OpenVINO", "model.onnx": "ONNX Runtime"}
 
 def convert(
     model: Annotated[str, typer.Option(help="Model of timm, or of config/models.yaml if that file is there.")],
-    images: Annotated[Path, typer.Option(help="Folder of images, at any depth; 32 of them calibrate, and the report is on others.")],
+    images: Annotated[
+        Path,
+        typer.Option(help="Folder of images, at any depth; 32 of them calibrate, and the report is on others. Tuning reads more of them."),
+    ],
     output: Annotated[Path, options.Written(folder=True), typer.Option(help="Folder to write; it must not be there yet.")],
     checkpoint: Annotated[
         Path | None,
@@ -65,20 +70,23 @@ def convert(
     torch.set_num_threads(threads)
     if output.exists() or output.is_symlink():
         raise InputError(f"{output}: already there; give another folder, or remove it")
-    load_preset(method), parse_bits(bits)
-    calibration, held_out = _split(images, evaluation, seed)
+    parse_bits(bits)
+    seen, held_out = _split(images, evaluation, max(CALIBRATION_IMAGES, load_preset(method).images_of_changes), seed)
+    calibration = draw(seen, CALIBRATION_IMAGES, seed)
     unlabelled = missing_labels(held_out, evaluation or images, classes)
     with atomic_folder(output) as folder:
         network = _load(model, checkpoint, classes, size)
         transform = transform_of(network)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".* not quantized")  # it is among the remarks
-            quantized = quantize(network, calibrate(network, read_images(calibration, transform), seed=seed), method, bits)
+            calibrated = calibrate(network, read_images(calibration, transform), seed=seed)
+            calibrated = replace(calibrated, read_more=lambda count: read_images(draw(seen, count, seed), transform))
+            quantized = quantize(network, calibrated, method, bits)
         others = read_images(held_out, transform)
         labels = None if unlabelled else class_labels(held_out, evaluation or images)
         quantized.save(folder / "quantized.safetensors")
         remarks = [
-            _on_images(len(calibration), len(held_out), unlabelled),
+            _on_images(len(calibration), len(seen), len(held_out), unlabelled),
             describe_transform(network),
             unquantized_sentence(quantized.unquantized),
             *_export(quantized, folder),
@@ -90,24 +98,29 @@ def convert(
     typer.echo("\n".join([*remarks, f"{output}: {', '.join(sorted(path.name for path in output.iterdir()))}"]))
 
 
-def _split(images: Path, evaluation: Path | None, seed: int) -> tuple[list[Path], list[Path]]:
-    """Draw the images of the calibration and of the report, which are others. Raises InputError if there are none for both."""
+def _split(images: Path, evaluation: Path | None, count: int, seed: int) -> tuple[list[Path], list[Path]]:
+    """Draw ``count`` images that the method sees, and those of the report, which are others by their pixels.
+
+    Raises InputError if there are none for both.
+    """
     found = list_images(images)
     if evaluation is None and len(found) < 2:
         raise InputError(f"{images}: has one image; add others, or give --evaluation, another folder for the report")
-    calibration = draw(found, CALIBRATION_IMAGES if evaluation else min(CALIBRATION_IMAGES, len(found) // 2), seed)
-    used = {path.resolve() for path in calibration}
+    seen = draw(found, count if evaluation else min(count, len(found) // 2), seed)
+    used, pixels = {path.resolve() for path in seen}, {pixel_hash(read_image(path)) for path in seen}
     others = [path for path in (list_images(evaluation) if evaluation else found) if path.resolve() not in used]
-    if not others:
+    held_out = [path for path in draw(others, HELD_OUT_IMAGES, seed) if pixel_hash(read_image(path)) not in pixels]
+    if not held_out:
         raise InputError(f"{evaluation or images}: has no images but those of the calibration; add others")
-    return calibration, draw(others, HELD_OUT_IMAGES, seed)
+    return seen, held_out
 
 
-def _on_images(calibration: int, held_out: int, unlabelled: str) -> str:
+def _on_images(calibration: int, seen: int, held_out: int, unlabelled: str) -> str:
     """Say what the images were for, and why there is no accuracy."""
     usual = f" ({CALIBRATION_IMAGES} are usual)" if calibration < CALIBRATION_IMAGES else ""
     no_accuracy = f" There is no top-1: {unlabelled}." if unlabelled else ""
-    return f"{calibration} images calibrated{usual}; the table is on {held_out} others. Latencies are of {processor()}.{no_accuracy}"
+    more = f" of {seen} that the method saw" if seen > calibration else ""
+    return f"{calibration} images calibrated{usual}{more}; the table is on {held_out} others. Latencies are of {processor()}.{no_accuracy}"
 
 
 def _load(name: str, checkpoint: Path | None, classes: int, size: int | None) -> nn.Module:

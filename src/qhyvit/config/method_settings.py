@@ -55,6 +55,12 @@ class MethodSettings(Strict):
         return bool(self.correction or self.tuning)
 
     @property
+    def images_of_changes(self) -> int:
+        """Calibration images that the correction and the tuning read at most; 0 if the method has neither."""
+        corrected = 2 * self.correction.images if self.correction else 0  # it is judged on as many others
+        return max(corrected, self.tuning.images if self.tuning else 0)
+
+    @property
     def modes(self) -> list[Mode]:
         """Modes that the method defines."""
         return ["partial", "full"] if self.output_scale else ["partial"]
@@ -124,6 +130,12 @@ class SearchSettings(ZeroPointSettings):
         layers = (self.weights, self.linear_weights, self.activations, self.grouped_activations)
         if self.objective == "cosine" and any("per_channel" in choices.granularity for choices in layers if choices):
             raise ValueError("objective: cosine compares whole tokens, so it cannot choose scales per channel of a layer; state per_tensor")
+        return self
+
+    @model_validator(mode="after")
+    def _check_cross_validated(self) -> Self:
+        if self.cross_validated and self.zero_point == "saturated":
+            raise ValueError("zero_point: saturated ranges of batches may have nothing in common; state widened, or cross_validated: false")
         return self
 
     @model_validator(mode="after")

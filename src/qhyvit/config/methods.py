@@ -1,14 +1,14 @@
 """Methods file: quantization methods and their settings."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, TypeAdapter, model_validator
 
 from qhyvit.config.base import MethodName, nearest_names
 from qhyvit.config.deployment import PEER_FORMATS
 from qhyvit.config.method_settings import ConvInputSettings, MethodSettings, SearchSettings, ZeroPointSettings
-from qhyvit.config.targets import TargetName, load_target
+from qhyvit.config.targets import SiteClass, TargetName, load_target
 from qhyvit.errors import InputError
 
 
@@ -113,6 +113,26 @@ class QhyvitIntegerMethod(SearchSettings):
         if self.split_qkv:
             raise ValueError("split_qkv: no target executes a weight scale for each of queries, keys and values; leave it out")
         return self
+
+    @model_validator(mode="after")
+    def _check_executed(self) -> Self:
+        target = load_target(self.target)
+        for operand, site_class in ((operand, name) for name in get_args(SiteClass) for operand in target.operands(name)):
+            key = self._key_of(site_class, operand)
+            limits, choices = target.limits(site_class, operand), getattr(self, key)
+            for setting in ("granularity", "scheme"):
+                executed = getattr(limits, setting)
+                if not {*getattr(choices, setting)} & {*executed}:
+                    raise ValueError(f"{key}.{setting}: {self.target} executes none of these in a {site_class}; state {executed[0]} too")
+        return self
+
+    def _key_of(self, site_class: SiteClass, operand: str) -> str:
+        """Return the setting that has the choices for an operand."""
+        if site_class == "matmul":
+            return "matmuls"
+        if operand == "weight":
+            return "linear_weights" if site_class == "linear" and self.linear_weights else "weights"
+        return "grouped_activations" if site_class not in ("dense_conv", "linear") and self.grouped_activations else "activations"
 
     @property
     def quantizer_settings(self) -> dict[str, Any]:

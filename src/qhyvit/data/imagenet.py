@@ -44,16 +44,10 @@ def place(folder: Path) -> Path:
     return _archive_of(folder) if _archive_of(folder).is_file() and not folder.is_dir() else folder
 
 
-def read_entries(source: Path, classes: int) -> list[Entry]:
-    """List the images of a `place`, sorted by label and file name: a folder and its archive give equal lists.
-
-    Raises InputError as `read_classes` does.
-    """
-    return [entry for entries in read_classes(source, classes).values() for entry in entries]
-
-
 def read_classes(source: Path, classes: int) -> dict[str, list[Entry]]:
     """List the images of a `place` by their WordNet id; ids are in the order of labels, and images in that of file names.
+
+    A folder and its archive give equal lists.
 
     Raises InputError if nothing is there, for an archive that is damaged or holds something else, and if the images are of more or fewer
     than ``classes`` classes.

@@ -1,6 +1,7 @@
 """Manifest of an image set: each image of both splits with its label and the hash of its pixels."""
 
 import re
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -8,8 +9,9 @@ import pandas as pd
 
 from qhyvit.config.base import Split
 from qhyvit.config.dataset import Dataset
-from qhyvit.data import imagenet, labelled_folder
+from qhyvit.data import labelled_folder
 from qhyvit.data.entries import Entry, path_below, pixel_hash, read_image
+from qhyvit.data.imagenet import read_classes
 from qhyvit.data.sampling import sample_by_class
 from qhyvit.data.stamps import FIRST, place_of, write_image_stamps
 from qhyvit.errors import InputError
@@ -30,8 +32,7 @@ def write_manifest(dataset: Dataset, path: Path, stamps: Path | None = None, sta
     Raises InputError for any fault of an image or label, for fewer than two evaluation images, for splits with different classes, and if
     an image is in both splits.
     """
-    _refuse_other_classes(dataset)
-    entries = [(split, entry) for split in get_args(Split) for entry in _entries(dataset, split)]
+    entries = [(split, entry) for split, of_split in _entries(dataset).items() for entry in of_split]
     _refuse_single_image(dataset, entries)
     if stamps is not None:
         write_image_stamps(stamps, state, dataset, entries)
@@ -93,17 +94,42 @@ def _row(split: Split, place: Path, entry: Entry) -> tuple[Split, str, int, str,
     return split, name, entry.label, pixel_hash(read_image(entry.path, entry.part)), offset, size
 
 
-def _entries(dataset: Dataset, split: Split) -> list[Entry]:
-    read_entries = imagenet.read_entries if dataset.layout == "imagenet" else labelled_folder.read_entries
-    entries = read_entries(place_of(dataset, split), dataset.classes)
-    count = dataset.subset.calibration if split == "calibration" else dataset.subset.evaluation
-    return entries if count is None else sample_by_class(entries, count, dataset.subset.seed)
+def _entries(dataset: Dataset) -> dict[Split, list[Entry]]:
+    """List the images of the subset in both splits."""
+    entries: dict[Split, list[Entry]]
+    if dataset.layout == "imagenet":
+        entries = {split: list(chain(*classes.values())) for split, classes in imagenet_classes(dataset).items()}
+    else:
+        _refuse_other_subfolders(dataset)
+        entries = {split: labelled_folder.read_entries(place_of(dataset, split), dataset.classes) for split in get_args(Split)}
+    counts = {split: getattr(dataset.subset, split) for split in entries}
+    return {
+        split: found if counts[split] is None else sample_by_class(found, counts[split], dataset.subset.seed)
+        for split, found in entries.items()
+    }
 
 
-def _refuse_other_classes(dataset: Dataset) -> None:
+def imagenet_classes(dataset: Dataset) -> dict[Split, dict[str, list[Entry]]]:
+    """List the images of both splits of ImageNet by their WordNet id, as `qhyvit.data.imagenet.read_classes` does.
+
+    Raises InputError as that does, and for a class that is in one split alone: labels are ranks of WordNet ids.
+    """
+    classes: dict[Split, dict[str, list[Entry]]] = {
+        split: read_classes(place_of(dataset, split), dataset.classes) for split in get_args(Split)
+    }
+    different = sorted(classes["calibration"].keys() ^ classes["evaluation"].keys())
+    if different:
+        raise InputError(
+            f"{dataset.calibration} and {dataset.evaluation}: have images of different classes ({', '.join(different)}); add the missing"
+            " images, or remove these classes"
+        )
+    return classes
+
+
+def _refuse_other_subfolders(dataset: Dataset) -> None:
     """Raise InputError for subfolders of different names in the splits: labels are ranks of names."""
     calibration, evaluation = (set(labelled_folder.class_names(dataset.folder(split))) for split in get_args(Split))
-    if dataset.layout == "labelled-folders" and calibration and evaluation and calibration != evaluation:
+    if calibration and evaluation and calibration != evaluation:
         different = ", ".join(sorted(calibration ^ evaluation))
         raise InputError(
             f"{dataset.calibration} and {dataset.evaluation}: subfolders of different names ({different}); each class needs one in both"

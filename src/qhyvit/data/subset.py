@@ -5,7 +5,7 @@ The images are those that an experiment with the same section `dataset.subset` d
 
 import csv
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 
@@ -13,9 +13,8 @@ from qhyvit.config.base import Split
 from qhyvit.config.dataset import Dataset
 from qhyvit.data.dvc import dvc_file, how_to_restore
 from qhyvit.data.entries import Entry, read_bytes
-from qhyvit.data.imagenet import read_classes
 from qhyvit.data.labelled_folder import LABELS
-from qhyvit.data.manifest import check_images
+from qhyvit.data.manifest import check_images, imagenet_classes
 from qhyvit.data.sampling import sample_by_class
 from qhyvit.data.stamps import place_of
 from qhyvit.errors import InputError
@@ -35,8 +34,7 @@ def write_subset(dataset: Dataset, folder: Path) -> None:
     record = {"classes": dataset.classes} | dataset.subset.model_dump()
     if _exists(folder, record):
         return
-    classes = {split: read_classes(place_of(dataset, split), dataset.classes) for split in get_args(Split)}
-    _refuse_other_classes(dataset, classes)
+    classes = imagenet_classes(dataset)
     drawn = {split: _draw(dataset, split, of_split) for split, of_split in classes.items()}
     check_images(dataset, [(split, entry) for split, entries in drawn.items() for entry in entries])
     with atomic_folder(folder) as temporary:
@@ -57,15 +55,6 @@ def _exists(folder: Path, record: dict[str, Any]) -> bool:
     if different:
         raise InputError(f"{folder}: exists with {different}; give this subset another name, or remove {folder} and {dvc_file(folder)}")
     return True
-
-
-def _refuse_other_classes(dataset: Dataset, classes: dict[Split, dict[str, list[Entry]]]) -> None:
-    different = sorted(classes["calibration"].keys() ^ classes["evaluation"].keys())
-    if different:
-        raise InputError(
-            f"{dataset.calibration} and {dataset.evaluation}: have images of different classes ({', '.join(different)}); add the missing"
-            " images, or remove these classes"
-        )
 
 
 def _draw(dataset: Dataset, split: Split, classes: dict[str, list[Entry]]) -> list[Entry]:

@@ -1,9 +1,10 @@
 """Find bridge blocks (Q-HyViT, arXiv 2303.12557, Table I): where a network passes between local maps and global tokens.
 
 They are found from the contents of the tensors (see `layout`) and the data flow, in two kinds. A *conversion* makes tokens of a map:
-it runs from the layers that write the map to the first ones that read the tokens. A network that leaves a map of the same size again
-crosses the same bridge, so the first conversion at each size counts. An *exchange* is an attention between the pixels of a map and
-tokens of another origin, with its projections; each one counts.
+it runs from the layers that write the map to the first one that reads the tokens. The paper's block has one output, so that of separate
+layers for queries, keys and values only the first belongs to it. A network that leaves a map of the same size again crosses the same
+bridge, so the first conversion at each size counts. An *exchange* is an attention between the pixels of a map and tokens of another
+origin, with its projections; each one counts.
 
 Table I of the paper has 3 blocks for MobileViTv1 and MobileViTv2, 1 for EfficientFormerV1 and 2 for EfficientFormerV2, as found here.
 It has 15 for Mobile-Former, which no size has: one exchange each way in every block and one more before the classifier make 17 up to

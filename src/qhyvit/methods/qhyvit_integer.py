@@ -41,14 +41,13 @@ def _search(task: Task, site: Site, target: Target) -> dict[str, Quantizer]:
 
 def _search_strengths(task: Task, problem: SiteProblem, target: Target) -> dict[str, Quantizer]:
     """Return the quantizers with the least error of those that `_best` finds with the most promising strengths."""
-    axis = problem.site.axis("input")
-    assert axis is not None
     tried = []
     for strength in _promising(task, problem, target):
         factors = channel_factors(problem, strength)
         scaled = rescaled(problem, factors)
         found = _best(task, scaled, target)
-        tried.append((reconstruction_error(scaled, found), in_original_units(found, factors, axis) if strength else found))
+        original = in_original_units(problem, found, factors) if strength else found
+        tried.append((reconstruction_error(scaled, found), original))
     return min(tried, key=lambda pair: pair[0])[1]
 
 

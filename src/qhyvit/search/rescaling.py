@@ -43,12 +43,18 @@ def rescaled(problem: SiteProblem, factors: Tensor) -> SiteProblem:
     )
 
 
-def in_original_units(quantizers: Mapping[str, Quantizer], factors: Tensor, axis: int) -> dict[str, Quantizer]:
-    """Return the quantizers of x, with channels at ``axis``, and of W, given those of x_c / r_c, per tensor, and of W_c r_c."""
+def in_original_units(problem: SiteProblem, quantizers: Mapping[str, Quantizer], factors: Tensor) -> dict[str, Quantizer]:
+    """Return the quantizers of x and W in the original ``problem``, given those of x_c / r_c, per tensor, and of W_c r_c.
+
+    That of W has a scale per output channel; they are equal where the given one is per tensor.
+    """
+    assert problem.weight is not None
     inputs, weight = quantizers["input"], quantizers["weight"]
     assert isinstance(inputs, UniformQuantizer)
     assert isinstance(weight, UniformQuantizer)
+    scale, zero_point = (value.expand(len(problem.weight)).clone() for value in (weight.scale, weight.zero_point))
+    axis = problem.site.axis("input")
     return {
         "input": UniformQuantizer(inputs.bits, inputs.scheme, inputs.scale * factors, inputs.zero_point.expand_as(factors).clone(), axis),
-        "weight": RescaledWeightQuantizer(weight.bits, weight.scheme, weight.scale, weight.zero_point, factors),
+        "weight": RescaledWeightQuantizer(weight.bits, weight.scheme, scale, zero_point, factors),
     }

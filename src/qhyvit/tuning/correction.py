@@ -3,6 +3,9 @@
 The FP32 and the quantized network run side by side. At each layer, the least-squares line from the products of the quantized network to
 the outputs of FP32 is taken per channel: its intercept is the new bias, and its slope goes into the weight and its scale. Later layers
 are looked at with the corrected values. With a slope of 1 it is empirical bias correction (Nagel et al., arXiv 1906.04721, Appendix D).
+
+All positions count alike in these lines, as they do not in the search: rare large values that it clipped, since the logits hardly depend on
+them, may decide a mean. The correction is therefore taken only if it lowers the divergence of the logits on other images.
 """
 
 from collections import Counter
@@ -15,10 +18,12 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import map_aggregate
 
+from qhyvit.calibration.losses import kl_loss
 from qhyvit.config.tuning import CorrectionSettings
 from qhyvit.graph.sites import Site
+from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods.task import Task
-from qhyvit.quantizers.base import Parameters, Quantizer, Quantizers
+from qhyvit.quantizers.base import NO_PARAMETERS, Parameters, Quantizer, Quantizers
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.uniform import UniformQuantizer
 
@@ -37,13 +42,25 @@ class Pair:
 def correct(task: Task, start: Quantizers, settings: CorrectionSettings) -> tuple[Quantizers, Parameters]:
     """Return the quantizers with corrected scales of weights, and the corrected biases and weights; integers stay, up to ties of rounding.
 
-    Layers without a bias, and those that share a parameter with another, stay as they are; slopes need a scale per output channel.
+    The start is returned if the correction raises the KL divergence from the logits of FP32, on as many other images or, where there are
+    none, on the same. Layers without a bias, and those with a parameter that another operator reads too, stay as they are; slopes need a
+    scale per output channel.
     """
     corrector = _Corrector(task.model.graph_module, task.model.sites, start, settings)
-    images = task.calibration.read(settings.images)
+    images = task.calibration.read(2 * settings.images)
+    fitted, others = images[: settings.images], images[settings.images :]
     with torch.no_grad():
-        corrector.run(Pair(images, images))
-    return corrector.quantizers, corrector.changed
+        corrector.run(Pair(fitted, fitted))
+        before, after = (
+            _divergence(task.model, quantizers, changed, others if len(others) else fitted)
+            for quantizers, changed in ((start, NO_PARAMETERS), (corrector.quantizers, corrector.changed))
+        )
+    return (corrector.quantizers, corrector.changed) if after < before else (start, NO_PARAMETERS)
+
+
+def _divergence(model: TracedModel, quantizers: Quantizers, changed: Parameters, images: Tensor) -> float:
+    quantized = model.with_parameters(changed).with_quantizers(quantizers)
+    return float(kl_loss(quantized(images), model.graph_module(images), torch.Generator()))
 
 
 class _Corrector(Interpreter):
@@ -54,7 +71,7 @@ class _Corrector(Interpreter):
         self.quantizers: dict[str, Mapping[str, Quantizer]] = dict(start)
         self.changed: dict[str, Tensor] = {}
         self.sites = {site.node: site for site in sites if site.name in start}
-        self.uses = Counter(parameter.target for node in graph_module.graph.nodes for parameter in _parameters(node))
+        self.uses = Counter(node.target for node in graph_module.graph.find_nodes(op="get_attr") for _ in node.users)
         self.slope = settings.slope
 
     def run_node(self, n: Node) -> Any:

@@ -58,6 +58,10 @@ class Target(Strict):
     linear: LayerLimits
     matmul: ProductLimits
 
+    def operands(self, site_class: SiteClass) -> list[str]:
+        """Return the operands of a class of sites: input and weight, or left and right."""
+        return [*type(getattr(self, site_class)).model_fields]
+
     def limits(self, site_class: SiteClass, operand: str) -> OperandLimits:
         """Return the limits of an operand: input, weight, left or right."""
         limits: OperandLimits = getattr(getattr(self, site_class), operand)
