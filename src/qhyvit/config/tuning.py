@@ -39,7 +39,5 @@ class TuningSettings(Strict):
 class CorrectionSettings(Strict):
     """Correction of the outputs of layers, in closed form."""
 
-    images: StrictInt = Field(
-        ge=1, description="calibration images, and as many others that check the result; all that there are if these are fewer"
-    )
+    images: StrictInt = Field(ge=1, description="calibration images, and as many others as a check; all that there are if these are fewer")
     slope: StrictBool = Field(description="the scales of output channels too; otherwise biases alone")
