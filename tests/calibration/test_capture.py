@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from qhyvit.calibration.capture import capture
+from qhyvit.calibration.importance_sampling import sample_rows
 from qhyvit.calibration.losses import fisher_loss, kl_loss
 from qhyvit.calibration.output_samples import OUTPUT_POSITIONS, OutputCollector
 from qhyvit.calibration.recorder import Recorder, require_finite
@@ -98,6 +99,22 @@ def test_batch_is_freed_before_the_next_one_runs(traced):
 
     capture(graph_module, sites, list(torch.randn(6, 3, 8, 8).split(2)), None, 0, loss, {"conv": {"input": grid}})
     assert len(logits) == 6
+
+
+@pytest.mark.parametrize("inserted", [False, True], ids=["fp32", "quantized"])
+def test_gradients_and_operands_are_freed_once_their_rows_are_sampled(traced, monkeypatch, inserted):
+    _, graph_module, sites = traced
+    grid = UniformQuantizer(3, "symmetric", torch.tensor(0.4), torch.tensor(0.0))
+    seen: list[weakref.ref] = []
+
+    def sample(site, operands, gradient, *others):
+        assert not any(earlier() is not None for earlier in seen)
+        seen.extend(map(weakref.ref, (operands[0], gradient)))
+        return sample_rows(site, operands, gradient, *others)
+
+    monkeypatch.setattr("qhyvit.calibration.capture.sample_rows", sample)
+    capture(graph_module, sites, [torch.randn(6, 3, 8, 8)], None, 0, quantizers={"conv": {"input": grid}} if inserted else NO_QUANTIZERS)
+    assert len(seen) == 4
 
 
 def test_gradients_at_quantized_network_with_fp32_values(traced):

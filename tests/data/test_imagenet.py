@@ -1,6 +1,8 @@
 """A miniature ILSVRC2012: three classes, in folders and in archives, whose labels are known by hand."""
 
 import io
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -191,3 +193,9 @@ def test_images_that_are_not_sorted_into_classes_are_refused(folders):
     (folders / "val" / "n01000000").rename(folders / "val" / "cats")
     with pytest.raises(InputError, match=r"/val: has images of 2 classes, dataset\.classes is 3; give it one subfolder per class"):
         read_entries(place(folders / "val"), 3)
+
+
+def test_scipy_readers_are_imported_only_for_the_development_kit():
+    """They take memory, which every command that reads images would hold."""
+    program = "import sys, qhyvit.data.imagenet; assert 'scipy.io' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -121,7 +121,7 @@ def test_bomb_in_place_of_the_development_kit_is_refused(archives):
 
 def test_synsets_that_scipy_cannot_decode_are_refused(archives, monkeypatch):
     """Scipy raises errors of any kind, such as UnboundLocalError, on changed bytes."""
-    monkeypatch.setattr(imagenet, "loadmat", lambda *_, **__: unbound)  # noqa: F821
+    monkeypatch.setattr(imagenet.scipy.io, "loadmat", lambda *_, **__: unbound)  # noqa: F821
     with pytest.raises(InputError, match=r"devkit_t12\.tar\.gz: not the archive .*meta\.mat: NameError"):
         read_entries(place(ROOT / "val"), 3)
 

@@ -8,6 +8,7 @@ from conftest import make_task
 from patch_network import PatchNetwork
 from pydantic import TypeAdapter
 
+from qhyvit.calibration.losses import fisher_loss
 from qhyvit.calibration.serialization import load_recalibration, save_recalibration
 from qhyvit.config.methods import Method
 from qhyvit.graph.trace import trace
@@ -54,6 +55,24 @@ def test_recalibration_from_file_finds_equal_quantizers(task, tmp_path):
         assert all(same_quantizer(quantizer, found[site][operand]) for operand, quantizer in operands.items())
     save_recalibration(tmp_path / "again", loaded, provenance)
     assert (tmp_path / "file").read_bytes() == (tmp_path / "again").read_bytes()
+
+
+@pytest.mark.parametrize(("size", "expected"), [(4, [2, 2]), (3, [3, 1])], ids=["even", "odd"])
+def test_an_even_batch_runs_in_halves(monkeypatch, size, expected):
+    """An odd one stays whole: the mean of KL over unequal halves would weigh images unequally."""
+    images = torch.randn(4, 3, 8, 8)
+    task = make_task(trace(PatchNetwork(), images), images.split(size), method_of(), positions=3)
+    sizes = []
+
+    def loss(logits, *others):
+        sizes.append(len(logits))
+        return fisher_loss(logits, *others)
+
+    monkeypatch.setattr("qhyvit.methods.recalibration.fisher_loss", loss)
+    recalibration = recalibrate(task)
+    assert sizes == expected
+    rows, whole = (statistics().left for statistics in (recalibration.rows["project"], task.statistics["project"].read_rows))
+    assert rows.shape == whole.shape
 
 
 def test_given_recalibration_spares_the_second_pass(task):

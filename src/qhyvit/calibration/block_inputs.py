@@ -30,7 +30,7 @@ class BlockCollector:
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         self.blocks = blocks
-        self.nodes = {node for block in blocks for node in block.inputs}
+        self.nodes = {node for block in blocks for node in (*block.inputs, block.output)}
         self._file = TensorFile()
         self._seen: dict[str, list[tuple[list[Read[Any]], Read[Tensor]]]] = {block.name: [] for block in blocks}
 

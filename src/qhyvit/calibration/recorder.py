@@ -13,9 +13,15 @@ from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.sites import Site
 from qhyvit.quantizers.base import NO_QUANTIZERS, Quantizers
 
+Receive = Callable[[fx.Node, Tensor], None]
+
 
 class Recorder(FakeQuantInterpreter):
-    """Interpreter that keeps the ``values`` of some nodes, before fake quantization, and the gradients at the outputs of some sites."""
+    """Interpreter that keeps the ``values`` of some nodes, before fake quantization, and the gradients at the outputs of some sites.
+
+    With ``receive``, each gradient goes there as soon as the backward pass has computed it. It must not hold the recorder, whose last
+    value holds the graph of the backward pass, and with it ``receive``.
+    """
 
     def __init__(
         self,
@@ -24,12 +30,14 @@ class Recorder(FakeQuantInterpreter):
         quantizers: Quantizers,
         kept: Collection[fx.Node],
         watched: Collection[Site],
+        receive: Receive | None = None,
     ) -> None:
         super().__init__(graph_module, sites, quantizers)
         self.kept = kept
         self.watched = {site.node: site.name for site in watched}
         self.values: dict[fx.Node, Any] = {}
         self.gradients: dict[fx.Node, Tensor] = {}
+        self.receive = receive or self.gradients.__setitem__
 
     def run_node(self, node: fx.Node) -> Any:
         """Return the value of a node, and keep it if it is one of ``kept``."""
@@ -40,7 +48,7 @@ class Recorder(FakeQuantInterpreter):
                 if not value.requires_grad:  # the first of its path
                     value.requires_grad_()
                 self.gradients[node] = value.new_ones(()).expand_as(value)  # kept where none arrives: all errors count alike
-                value.register_hook(partial(self.gradients.__setitem__, node))
+                value.register_hook(partial(self.receive, node))
         if node in self.kept:
             self.values[node] = value.detach().cpu() if isinstance(value, Tensor) else value
         return value
@@ -50,9 +58,7 @@ class Recorder(FakeQuantInterpreter):
 
         It is 1 everywhere if the loss reaches the site by no operator that has a gradient. Raises InputError when it is not finite.
         """
-        gradient = self.gradients[node]
-        require_finite(self.watched[node], gradient)
-        return gradient.contiguous().cpu()
+        return on_cpu(self.watched[node], self.gradients[node])
 
 
 class Collector(Protocol):
@@ -84,6 +90,12 @@ def backward(
     if lost.requires_grad:  # not where each path from a site to the logits is detached
         lost.backward()
     return exact, quantized
+
+
+def on_cpu(site: str, gradient: Tensor) -> Tensor:
+    """Return a gradient on the CPU, contiguous. Raises InputError, with the site's name, when it is not finite."""
+    require_finite(site, gradient)
+    return gradient.contiguous().cpu()
 
 
 def require_finite(site: str, tensor: Tensor) -> None:

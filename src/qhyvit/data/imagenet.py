@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
+import scipy  # its parts are imported at their first use
 
 from qhyvit.data.entries import Entry
 from qhyvit.data.tar import Member
@@ -117,7 +117,7 @@ def _read_ground_truth(devkit: Path) -> dict[int, str]:
 
 def _read_synsets(file: BytesIO) -> np.ndarray:
     try:
-        return loadmat(file, squeeze_me=True, variable_names=["synsets"])["synsets"]
+        return scipy.io.loadmat(file, squeeze_me=True, variable_names=["synsets"])["synsets"]
     except Exception as error:  # of any kind, by scipy's decoder
         raise ValueError(f"meta.mat: {said_by(error)}") from error
 
