@@ -4,9 +4,6 @@ Q-HyViT takes the gradients of the network that is quantized by default (arXiv 2
 """
 
 from dataclasses import replace
-from itertools import chain
-
-from torch import Tensor
 
 from qhyvit.calibration.block_inputs import BlockCollector
 from qhyvit.calibration.capture import SiteStatistics, capture
@@ -33,7 +30,7 @@ def recalibrate(task: Task) -> Recalibration:
     statistics = capture(
         model.graph_module,
         model.sites,
-        list(chain.from_iterable(map(_halves, images.read_batches()))),
+        [half for batch in images.read_batches() for half in batch.chunk(2)],  # values of two networks are in memory at once
         images.positions,
         images.seed,
         kl_loss if settings.gradients.startswith("kl") else fisher_loss,
@@ -42,11 +39,6 @@ def recalibrate(task: Task) -> Recalibration:
         collectors=[blocks],
     )
     return Recalibration({name: found.read_rows for name, found in statistics.items()}, blocks.statistics())
-
-
-def _halves(batch: Tensor) -> tuple[Tensor, ...]:
-    """Split a batch in two: values of two networks, FP32 and quantized, are in memory at once. Halves are equal, as KL is their mean."""
-    return batch.chunk(2 - len(batch) % 2)
 
 
 def recalibrated(task: Task) -> Task:
