@@ -125,13 +125,18 @@ def _lower_in_float(graph_module: GraphModule, site: Site, operands: Mapping[str
 
 
 def _lower_output(graph_module: GraphModule, site: OutputSite, quantizer: Quantizer) -> None:
-    """Round the result of a node for all its readers, in place."""
+    """Round the result of a node for all its readers, in place.
+
+    Below 8 bits on no grid of the engine: OpenVINO moves a later clamp to the integers of such a grid, and loses its outermost ones.
+    """
     if isinstance(quantizer, FloatingPoint):
         return
     _check(site, "output", quantizer)
     readers = list(site.node.users)
     writer = Writer(graph_module, site.node.next, f"{site.node.name}_output")
-    rounded = writer.on_grid(site.node, engine_grid(_uniform(site, "output", quantizer)), len(shape_of(site.node)))
+    grid = engine_grid(_uniform(site, "output", quantizer))
+    write = writer.without_grid if grid.clamps else writer.on_grid
+    rounded = write(site.node, grid, len(shape_of(site.node)))
     for reader in readers:
         reader.replace_input_with(site.node, rounded)
 
