@@ -51,6 +51,36 @@ class Pooled(nn.Module):
         return nn.functional.linear(nn.functional.conv2d(x, self.conv2d_weight).relu().mean((2, 3)), self.linear_weight)
 
 
+class Chain(nn.Module):
+    """Convolutions in a row, whose biases ONNX Runtime may round."""
+
+    def __init__(self):
+        super().__init__()
+        layers = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), nn.Conv2d(16, 16, 3, groups=16), nn.Conv2d(16, 16, 1)
+        self.layers, self.head = nn.ModuleList(layers), nn.Linear(16, 5)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x).relu()
+        return self.head(x.mean((2, 3)))
+
+
+class Residual(nn.Module):
+    """Sums and activations that mode full rounds where they are computed, and again as operands of the layers behind them."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.mix, self.head = nn.Conv2d(3, 16, 4, stride=4), nn.Linear(16, 16), nn.Linear(16, 5)
+        self.blocks = nn.ModuleList(nn.Conv2d(16, 16, 3, padding=1) for _ in range(8))
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        for block in self.blocks:
+            x = (x + block(x)).relu()
+        pooled = nn.functional.silu(x.mean((2, 3)))
+        return self.head(pooled + self.mix(pooled))
+
+
 def exported_logits(module, path, **settings):
     """Logits of the simulation and those of the engine, of the same images, one after the other and again."""
     quantized = qhyvit.quantize(module.eval(), IMAGES, **settings)
@@ -78,3 +108,14 @@ def test_mode_full_is_exported_with_a_mean_and_any_name_of_a_parameter(tmp_path,
     torch.manual_seed(0)
     simulated, found = exported_logits(Pooled(), tmp_path / f"model{suffix}", method="minmax", bits=bits, mode="full")
     assert float((found - simulated).abs().max() / simulated.abs().max()) < 1e-2
+
+
+@of_engines
+@pytest.mark.parametrize("bits", ["w7a7", "w4a4"])
+@pytest.mark.parametrize(("module", "mode"), [(Chain, "partial"), (Chain, "full"), (Residual, "full")])
+def test_no_bias_and_no_outermost_integer_is_lost_below_8_bits(tmp_path, module, mode, bits, suffix):
+    torch.manual_seed(0)
+    simulated, found = exported_logits(module(), tmp_path / f"model{suffix}", method="minmax", bits=bits, mode=mode)
+    assert float((found - simulated).abs().max() / simulated.std(0).max()) < 1e-2
+    if suffix == ".xml":
+        assert load_engine(tmp_path / "model.xml").int8_share() == 1

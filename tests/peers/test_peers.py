@@ -6,10 +6,11 @@ import openvino
 import pytest
 import torch
 from small_network import small_network
-from torch import Tensor
+from torch import Tensor, nn
 
 from qhyvit.config.deployment import PEER_FORMATS, SUFFIXES
 from qhyvit.deploy.engines import load_engine
+from qhyvit.graph.traced_model import TracedModel
 from qhyvit.peers import PEERS
 
 IN_FLOAT = {"LP_TRANSFORMS_MODE": "NO", "INFERENCE_PRECISION_HINT": "f32"}  # rounded, but without kernels that saturate on some processors
@@ -50,3 +51,31 @@ def test_peer_reads_all_calibration_images(network, tmp_path, peer):
     narrow, wide = (logits(tmp_path / f"{name}{suffix}", outlier[-1:]) for name in ("narrow", "wide"))
     expected = network.graph_module(outlier[-1:])
     assert (wide - expected).abs().max() < (narrow - expected).abs().max()
+
+
+class Gated(nn.Module):
+    """Two linear layers in a row on one vector per image, which OpenVINO fuses and computes wrongly, and one on all pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.mix = nn.Conv2d(3, 32, 4, stride=4), nn.Linear(32, 32)
+        self.squeeze, self.excite = nn.Linear(32, 8), nn.Linear(8, 32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mix(self.stem(x).flatten(2).mT)
+        return (x * self.excite(self.squeeze(x.mean(1)).relu())[:, None]).mean(1)
+
+
+@pytest.mark.parametrize("peer", [peer for peer, kind in PEER_FORMATS.items() if kind == "openvino"])
+def test_linear_layers_that_openvino_fuses_are_convolutions(tmp_path, peer):
+    torch.manual_seed(0)
+    model = TracedModel.from_module(Gated().eval(), torch.zeros(2, 3, 16, 16))
+    images = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    path = tmp_path / "model.xml"
+    PEERS[peer](model, images, path)
+    kinds = [operation.get_type_name() for operation in openvino.Core().read_model(path).get_ordered_ops()]
+    assert (kinds.count("Convolution"), kinds.count("MatMul")) == (3, 1)
+    expected = model.graph_module(images)
+    assert 0 < (logits(path, images) - expected).norm() / expected.norm() < 0.05
+    first, again = (load_engine(path).logits(images) for _ in range(2))
+    assert torch.equal(first, again)

@@ -43,7 +43,8 @@ ROUNDING = 1e-5  # largest relative difference of scales that are meant to be eq
 def lower(model: TracedModel, quantizers: Quantizers, example: Tensor, forms: Mapping[str, Form] = ALL_INTEGER) -> GraphModule:
     """Return a copy of the graph in which each site that ``quantizers`` names has its form of ``forms``, or else "integer".
 
-    A site that depends on nothing but the number of images, that of ``example`` [B, C, H, W], is replaced by its result.
+    A site that ``forms`` alone names has FP32 operands. One that depends on nothing but the number of images, that of ``example``
+    [B, C, H, W], is replaced by its result.
     Raises InputError for quantizers that no grid of 256 integers holds, and for weights or scales that are not finite.
     """
     lowered = deepcopy(model.graph_module)
@@ -53,8 +54,8 @@ def lower(model: TracedModel, quantizers: Quantizers, example: Tensor, forms: Ma
         if site.node.name in constants:
             result = constants[site.node.name]
             constants[_replace(lowered, site, result).name] = result
-        elif site.name in quantizers:
-            lower_site(lowered, site, quantizers[site.name], forms.get(site.name, "integer"), constants)
+        elif site.name in quantizers or site.name in forms:
+            lower_site(lowered, site, quantizers.get(site.name, {}), forms.get(site.name, "integer"), constants)
     for output_site in output_sites:
         if output_site.name in quantizers:
             _lower_output(lowered, output_site, quantizers[output_site.name]["output"])
@@ -71,6 +72,7 @@ def lower_site(
 
     ``constants`` has the values of operands that no image reaches, by the names of their nodes.
     """
+    source = site.operand_nodes[0]
     rounded = {name: quantizer for name, quantizer in operands.items() if not isinstance(quantizer, FloatingPoint)}
     for name, quantizer in rounded.items():
         _check(site, name, quantizer)
@@ -80,6 +82,8 @@ def lower_site(
         _lower_product(graph_module, site, rounded, constants)
     else:
         _lower_layer(graph_module, site, _uniform(site, "input", rounded["input"]), rounded["weight"], form)
+    if form == "convolution" and site.kind == "linear" and len(shape_of(source)) == 2:
+        _convolve(graph_module, site, source)
 
 
 def _lower_product(graph_module: GraphModule, site: Site, operands: Mapping[str, Quantizer], constants: Mapping[str, Tensor]) -> None:
@@ -121,13 +125,18 @@ def _lower_in_float(graph_module: GraphModule, site: Site, operands: Mapping[str
 
 
 def _lower_output(graph_module: GraphModule, site: OutputSite, quantizer: Quantizer) -> None:
-    """Round the result of a node for all its readers, in place."""
+    """Round the result of a node for all its readers, in place.
+
+    Below 8 bits on no grid of the engine: OpenVINO moves a later clamp to the integers of such a grid, and loses its outermost ones.
+    """
     if isinstance(quantizer, FloatingPoint):
         return
     _check(site, "output", quantizer)
     readers = list(site.node.users)
     writer = Writer(graph_module, site.node.next, f"{site.node.name}_output")
-    rounded = writer.on_grid(site.node, engine_grid(_uniform(site, "output", quantizer)), len(shape_of(site.node)))
+    grid = engine_grid(_uniform(site, "output", quantizer))
+    write = writer.without_grid if grid.clamps else writer.on_grid
+    rounded = write(site.node, grid, len(shape_of(site.node)))
     for reader in readers:
         reader.replace_input_with(site.node, rounded)
 
@@ -171,14 +180,14 @@ def _lower_layer(graph_module: GraphModule, site: Site, quantizer: UniformQuanti
         source = writer.call(aten.add.Tensor, source, writer.per_channel("moved", moved, grid.axis, ndim))
     site.node.update_arg(0, writer.on_grid(source, grid, ndim))
     site.node.update_arg(1, writer.weight(integers, scale))
-    if form == "convolution" and ndim == 2:
-        _convolve(writer, site, *weight.shape)
 
 
-def _convolve(writer: Writer, site: Site, outputs: int, inputs: int) -> None:
-    """Replace a linear layer on vectors [B, inputs] by a convolution of maps [B, inputs, 1, 1]."""
-    source, weight, *bias = site.node.args
-    maps = writer.call(aten.reshape.default, source, [-1, inputs, 1, 1])
+def _convolve(graph_module: GraphModule, site: Site, source: Node) -> None:
+    """Replace a linear layer, whose input was ``source`` [B, inputs], by a convolution of maps [B, inputs, 1, 1]."""
+    inputs, outputs = shape_of(source)[1], shape_of(site.node)[1]
+    writer = Writer(graph_module, site.node, site.node.name)
+    rows, weight, *bias = site.node.args
+    maps = writer.call(aten.reshape.default, rows, [-1, inputs, 1, 1])
     kernels = writer.call(aten.reshape.default, weight, [outputs, inputs, 1, 1])
     result = writer.call(aten.conv2d.default, maps, kernels, *bias)
     site.node.replace_all_uses_with(writer.call(aten.reshape.default, result, [-1, outputs]))

@@ -61,8 +61,12 @@ class Writer:
         return self.constant(kind, value if value.ndim == 0 else value.view([-1 if at == axis % ndim else 1 for at in range(ndim)]))  # type: ignore[operator]
 
     def _clamp(self, x: Node, low: Tensor, high: Tensor, axis: int | None, ndim: int) -> Node:
-        limits = [float(limit.flatten()[0]) for limit in (low, high)]
-        if bool((low == limits[0]).all() and (high == limits[1]).all()):
-            return self.call(aten.clamp.default, x, *limits)
-        above = self.call(aten.maximum.default, x, self.per_channel("low", low, axis, ndim))
-        return self.call(aten.minimum.default, above, self.per_channel("high", high, axis, ndim))
+        """Write a maximum and a minimum: ONNX Runtime looks through a clip to the grid behind, and rounds the bias of the layer before."""
+        above = self.call(aten.maximum.default, x, self.per_channel("low", _common(low), axis, ndim))
+        return self.call(aten.minimum.default, above, self.per_channel("high", _common(high), axis, ndim))
+
+
+def _common(value: Tensor) -> Tensor:
+    """Return the one value [] of all channels, or else ``value`` [C]: OpenVINO makes one clamp of single values."""
+    first = value.flatten()[0]
+    return first if bool((value == first).all()) else value

@@ -1,13 +1,12 @@
 """NNCF's post-training quantization for OpenVINO."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
-from qhyvit.deploy.exporting import export
+from qhyvit.deploy import openvino
 from qhyvit.deploy.extra import import_extra
-from qhyvit.deploy.openvino import save
+from qhyvit.deploy.lowering import Form, lower
 from qhyvit.graph.traced_model import TracedModel
 
 
@@ -27,17 +26,15 @@ def quantize(
     is "transformer", which also smooths activations (SmoothQuant, arXiv 2211.10438). ``overflow_fix`` "enable" gives all weights
     7 bits, for processors that add products in 16 bits.
     """
-    nncf, openvino = import_extra("nncf"), import_extra("openvino")
-    with TemporaryDirectory() as folder:
-        exported = Path(folder, "fp32.xml")
-        export(model, {}, images[:1], exported)
-        quantized = nncf.quantize(
-            openvino.Core().read_model(exported),
-            nncf.Dataset([image.numpy() for image in images.split(1)]),
-            subset_size=len(images),
-            preset=preset and nncf.QuantizationPreset(preset),
-            model_type=model_type and nncf.ModelType(model_type),
-            fast_bias_correction=fast_bias_correction,
-            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix and nncf.OverflowFix(overflow_fix)),
-        )
-        save(quantized, path)
+    nncf = import_extra("nncf")
+    forms: dict[str, Form] = dict.fromkeys(openvino.fused_wrongly(model.sites), "convolution")  # as in our own files
+    quantized = nncf.quantize(
+        openvino.convert(lower(model, {}, images[:1], forms), [images[:1]]),
+        nncf.Dataset([image.numpy() for image in images.split(1)]),
+        subset_size=len(images),
+        preset=preset and nncf.QuantizationPreset(preset),
+        model_type=model_type and nncf.ModelType(model_type),
+        fast_bias_correction=fast_bias_correction,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix and nncf.OverflowFix(overflow_fix)),
+    )
+    openvino.save(quantized, path)
