@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from sites import IMAGES, quantizers_of, small_traced
+from torch import nn
 
+import qhyvit
 from qhyvit.deploy import onnx
 from qhyvit.deploy.engines import find_engine, load_engine
 from qhyvit.deploy.exporting import Exported, export
@@ -63,6 +65,14 @@ def test_share_counts_multiply_accumulates(model, tmp_path, suffix):
     pixels, channels, tokens = 16, 8, 16
     by_hand = pixels * (4 * 48 + 4 * 9 + 8 * 4) + 2 * tokens * channels * channels + 2 * tokens * tokens * channels + 2 * channels
     assert sum(macs for macs, _ in find_engine(path).products(path, load_engine(path).compiled)) == by_hand
+
+
+def test_share_counts_convolutions_whose_weights_onnx_runtime_packs(tmp_path):
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 5))
+    qhyvit.quantize(network.eval(), IMAGES, "minmax", "w8a8").export(tmp_path / "model.onnx")
+    pixels = 14 * 14
+    by_hand = {pixels * 16 * 27, pixels * 4 * 16, pixels * 4 * 5}
+    assert {macs for macs, _ in onnx.products(tmp_path / "model.onnx", load_engine(tmp_path / "model.onnx").compiled)} == by_hand
 
 
 @either_format

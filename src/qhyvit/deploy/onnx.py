@@ -88,6 +88,7 @@ def compile_model(model: Any, threads: int | None = None, profile: Path | None =
     for name, value in SETTINGS.items():
         options.add_session_config_entry(name, value)
     if profile is not None:
+        options.add_session_config_entry("session.disable_prepacking", "1")  # the profile has no shapes of prepacked weights
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
