@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from qhyvit.data.unlabelled_folder import class_labels, list_images, missing_labels
+from qhyvit.data.unlabelled_folder import class_labels, draw, list_images, missing_labels
 
 
 @pytest.fixture
@@ -23,6 +25,11 @@ def test_other_numbers_of_classes_have_no_labels(folder):
 def test_images_outside_of_subfolders_have_no_labels(folder):
     (folder / "4.png").touch()
     assert missing_labels(list_images(folder), folder, classes=2) == f"images are in {folder} itself, not in one subfolder per class"
+
+
+def test_smaller_draw_is_the_start_of_a_larger_one():
+    images = [Path(f"{number}.png") for number in range(2000)]
+    assert draw(images, 1024, seed=0)[:256] == draw(images, 256, seed=0)  # held-out images are the last of the larger one
 
 
 def test_links_to_folders_are_followed(folder, tmp_path_factory):

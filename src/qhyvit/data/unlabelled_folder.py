@@ -24,8 +24,11 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def draw(images: list[Path], count: int, seed: int) -> list[Path]:
-    """Draw ``count`` images without replacement, or all of them if there are fewer, in random order: batches have several classes."""
-    return random.Random(seed).sample(images, min(count, len(images)))
+    """Draw ``count`` images without replacement, or all of them if there are fewer, in random order: batches have several classes.
+
+    A smaller draw with the same seed is the start of a larger one.
+    """
+    return random.Random(seed).sample(images, len(images))[:count]  # sample() draws smaller numbers in another way
 
 
 def class_labels(images: Sequence[Path], folder: Path) -> list[int]:
