@@ -107,7 +107,7 @@ def test_files_are_written_next_to_each_other(folder):
 @pytest.mark.parametrize(
     ("old", "new", "part"),
     [
-        ("mean method=ours", "mean method=theirs", "no number"),
+        ("mean method=ours", "mean method=theirs", "no rows"),
         ("drop interval model=one", "drop interval model=three", "0 rows"),
         ("results.csv drop mean", "results.csv absent mean", "absent"),
         ("holds: mean < published", "holds: median < published", "median"),

@@ -134,6 +134,16 @@ def test_pairs_tell_more_than_counts(table):
     assert (shuffled_row["change"], shuffled_row["verdict"]) == (-8, "not significant")
 
 
+def test_runs_that_differ_in_no_image_do_not_hide_another(table):
+    """A hundred networks with other divergences and equal correct images, as by another processor, and one that lost eight images."""
+    same = {f"m{i}": GOOD for i in range(100)}
+    old, new = table("old", same | {"lost": GOOD}), table("new", same | {"lost": "1" * 77 + "0" * 23})
+    rows = changes(old, new.assign(kl=0.5))
+    assert len(rows) == 102  # FP32 too
+    assert rows.p.dropna().tolist() == pytest.approx([2 * 0.5**8])
+    assert (rows.method[0], rows.verdict[0]) == ("lost", "worse")
+
+
 def test_noise_in_many_runs_is_not_significant(table):
     """Of 60 runs that lose and gain images by chance, some would be significant alone."""
     generator = np.random.default_rng(0)

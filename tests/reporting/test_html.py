@@ -10,7 +10,7 @@ from qhyvit.errors import InputError
 from qhyvit.reporting.html import Section, page
 from qhyvit.reporting.registry import TABLES
 
-CSV = 'method,cell,share\n<b>minmax</b>,"9.5 (drop 1)","1,094 of 5,739"\nqhyvit,82.95 (drop -0.30),\n'
+CSV = 'method,cell,share,ratio\n<b>minmax</b>,"9.5 (drop 1)","1,094 of 5,739",inf\nqhyvit,82.95 (drop -0.30),,none\n'
 
 
 class Loaded(HTMLParser):
@@ -53,7 +53,7 @@ def test_title_and_caption_are_escaped(table):
 
 def test_columns_that_begin_with_a_number_sort_by_it(table, tmp_path):
     report([f"results={table}"], tmp_path / "page.html")
-    assert '"targets": [1, 2]' in (tmp_path / "page.html").read_text()
+    assert '"targets": [1, 2, 3]' in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize(

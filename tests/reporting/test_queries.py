@@ -29,6 +29,9 @@ ROWS = pd.DataFrame(
         ("drop count .0", "4"),
         ("drop sum bits=W6A6 /2 .3", "2.002"),
         ("drop_low min", "-0.10"),
+        ("drop_low min /-1000", "0.00"),
+        ("drop_low max /-1000", "0.00"),
+        ("drop count model=c .0", "0"),
     ],
 )
 def test_query_gives_the_number_by_hand(query, number):
@@ -37,7 +40,10 @@ def test_query_gives_the_number_by_hand(query, number):
 
 @pytest.mark.parametrize(
     "query",
-    ["drop", "drop model=c", "absent mean", "drop Mean model=a", "drop max intervall", "drop max .2f", "drop max =a", "drop max bits=8"],
+    [
+        *("drop", "drop model=c", "drop sum model=c", "drop mean model=c", "absent mean", "drop mean interval"),
+        *("drop Mean model=a", "drop max intervall", "drop max .2f", "drop max =a", "drop max bits=8"),
+    ],
 )
 def test_query_without_one_answer_is_refused(query):
     with pytest.raises(LookupError):

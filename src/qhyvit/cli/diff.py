@@ -64,6 +64,7 @@ def _table(changed: pd.DataFrame, title: str) -> Table:
 
 def _numbers(row: Mapping[Any, Any]) -> list[str]:
     old, new = ("" if pd.isna(row[side]) else f"{row[side]:.2f}" for side in ("old", "new"))
-    if pd.isna(row["p"]):
-        return [old, new, "", "", ""]
-    return [old, new, f"{row['change']:+.2f}", f"[{row['low']:+.2f}, {row['high']:+.2f}]", f"{row['p']:.2g}"]
+    p = "" if pd.isna(row["p"]) else f"{row['p']:.2g}"
+    if pd.isna(row["change"]):
+        return [old, new, "", "", p]
+    return [old, new, f"{row['change']:+.2f}", f"[{row['low']:+.2f}, {row['high']:+.2f}]", p]

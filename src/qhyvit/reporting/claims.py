@@ -20,8 +20,8 @@ from qhyvit.reporting.write import Table
 CLAIMS = Path("resources/claims.yaml")
 CAPTION = (
     "Claims of the paper, and what this project measured. A number is a drop of top-1 in points, or a gain over a baseline; brackets hold"
-    " 95 % intervals. A verdict is the first whose condition in `{file}` is true. `make verify` measures claims with a tolerance again, in"
-    " points. Core-minutes are those of all jobs of the command, on one core."
+    " 95 % intervals, not adjusted for several tests. A verdict is the first whose condition in `{file}` is true. `make verify` measures"
+    " claims with a tolerance again, in points. Core-minutes are those of all jobs of the command, on one core."
 )
 COLUMNS = ["claim", "the paper says", "here", "verdict", "tolerance", "core-minutes", "file", "command"]
 Verdict = Literal["holds", "holds in part", "not reproduced", "cannot be tested here"]

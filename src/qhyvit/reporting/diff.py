@@ -2,7 +2,7 @@
 
 A run in both is compared image by image if the correct images of both are known on the same images: McNemar's exact test, and the
 paired-bootstrap interval. Otherwise the intervals of the two accuracies are compared. All runs that changed are one family of tests: the
-probability that any of them is wrongly called worse or better is at most 5 % (Holm).
+probability that any of them is wrongly called worse or better is at most 5 % (Holm). Runs with the same correct images are not tested.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,8 @@ def changes(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Return COLUMNS for each run that differs between two tables of `with_correct`, the worst verdict first.
 
     Accuracies are in percent, the change and its 95 % interval (``low``, ``high``) in points. ``p`` is adjusted; change, interval and p are
-    NaN for runs in only one table. ``by`` says what was compared: each image, or the interval of each accuracy.
+    NaN for runs in only one table, and p where the same images are correct. ``by`` says what was compared: each image, or the interval of
+    each accuracy.
     """
     both = old.merge(new, on=KEY, how="outer", suffixes=("_old", "_new"), indicator="where")
     rows = [_compared(row) for row in both[~_equal(both)].to_dict("records")]
@@ -75,7 +76,7 @@ def _compared(row: Mapping[Any, Any]) -> dict[str, Any]:
 def _by_image(row: Mapping[Any, Any]) -> tuple[float, float, float]:
     old, new = (decode(row[f"correct_{side}"], int(row[f"images_{side}"])) for side in ("old", "new"))
     low, high = drop_interval(new, old)
-    return low, high, mcnemar(old, new)
+    return low, high, mcnemar(old, new) if (old != new).any() else np.nan
 
 
 def _by_interval(row: Mapping[Any, Any]) -> tuple[float, float, float]:

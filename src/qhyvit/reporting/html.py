@@ -10,12 +10,12 @@ import pandas as pd
 from itables import JavascriptFunction, options, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 
-NUMBER = r"(-?\d.*)?"  # a column of such texts sorts by the numbers that they begin with, as in "1,094 of 5,739"; blanks come first
+NUMBER = r"(-?(\d.*|inf)|none)?"  # a column of such texts sorts by the numbers that they begin with, as "1,094 of 5,739"; blanks come first
 PROGRAM = generate_init_offline_itables_html(options.dt_bundle)  # DataTables, a megabyte: once per page, and one page per report
 FALLBACK = re.compile(r'<div id="\w+_fallback">.*?</table></div>', flags=re.DOTALL)  # a copy for pages without scripts, of twice the size
 BY_NUMBER = JavascriptFunction(
     "function (data, type) { if (type !== 'sort' && type !== 'type') return data;"
-    " const number = parseFloat(data.replaceAll(',', '')); return isNaN(number) ? -Infinity : number; }"
+    " const number = parseFloat(data.replaceAll(',', '').replace('inf', 'Infinity')); return isNaN(number) ? -Infinity : number; }"
 )
 
 

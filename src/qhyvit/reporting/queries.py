@@ -2,7 +2,7 @@
 
 A condition is ``column=value``, or ``column!=value``, which excludes rows; ``bits=W6A6`` stands for ``w_bits=6 a_bits=6``. Without further
 words one row must remain. The words are ``mean``, ``median``, ``sum``, ``min``, ``max`` and ``count`` over the rows, ``interval`` (append
-the row's interval), ``/N`` (divide by N) and ``.N`` (N decimals, 2 by default).
+the interval of the one row), ``/N`` (divide by N) and ``.N`` (N decimals, 2 by default).
 """
 
 import re
@@ -17,7 +17,7 @@ INTERVALS = {"drop": ("drop_low", "drop_high"), "gain": ("low", "high")}
 def evaluate(rows: pd.DataFrame, query: str) -> list[float] | list[str]:
     """Return the value that a query asks for, followed by the ends of its interval if the query says so.
 
-    Raises LookupError if the table has no such column, or not the one row that is needed, and for a word that is none of these.
+    Raises LookupError if the table has no such column, or not the rows that are needed, and for a word that is none of these.
     """
     column, *words = query.split()
     if unknown := [word for word in words if not WORD.fullmatch(word)]:
@@ -26,6 +26,10 @@ def evaluate(rows: pd.DataFrame, query: str) -> list[float] | list[str]:
     reduction = next((word for word in words if word in REDUCTIONS), None)
     if reduction is None and len(rows) != 1:
         raise LookupError(f"{len(rows)} rows where one is needed")
+    if rows.empty and reduction != "count":
+        raise LookupError("no rows")
+    if reduction and "interval" in words:
+        raise LookupError("an interval is that of one row")
     reduce = REDUCTIONS[reduction] if reduction else pd.Series.item
     return [reduce(rows[name]) for name in (column, *(INTERVALS[column] if "interval" in words else ()))]
 
@@ -47,7 +51,7 @@ def formatted(value: float | str, words: list[str]) -> str:
         return value
     divisor = float(next((word[1:] for word in words if word.startswith("/")), 1))
     decimals = int(next((word[1:] for word in words if re.fullmatch(r"\.\d", word)), 2))
-    return f"{value / divisor + 0.0:,.{decimals}f}"
+    return f"{value / divisor:z,.{decimals}f}"
 
 
 def _selected(rows: pd.DataFrame, conditions: list[str]) -> pd.DataFrame:

@@ -37,7 +37,7 @@ def timing_figure(results: pd.DataFrame, timings: pd.DataFrame, mode: str, metho
         )
         for axes, width in zip(panels, bits, strict=True):
             for method, style in styles.items():
-                networks = rows[(rows.bits == width) & (rows.method == method)]
+                networks = rows[(rows.bits == width) & (rows.method == method) & rows.seconds.notna()]
                 small = style | {"markersize": 2, "alpha": 0.5, "label": "_nolegend_"}
                 axes.plot(networks.seconds, networks["drop"], **small, linestyle="none")
                 axes.plot(

@@ -26,6 +26,6 @@ def accuracy_table(averaged: pd.DataFrame, methods: MethodCatalog) -> pd.DataFra
     """
     drops = interval_shown(averaged["drop"], averaged.drop_low, averaged.drop_high)
     cells = averaged.assign(bits=bits_shown(averaged), cell=decimals(averaged.top1) + " (drop " + drops + ")")
-    table = cells.pivot(index=NETWORK, columns="bits", values="cell")[bit_widths(cells)].reset_index().rename_axis(columns=None)
+    table = cells.pivot(index=NETWORK, columns="bits", values="cell")[bit_widths(cells)].fillna("").reset_index().rename_axis(columns=None)
     table.insert(1, "FP32", decimals(table.model.map(averaged.groupby("model").top1_fp32.first())))
     return in_order(table, methods, NETWORK)

@@ -20,7 +20,7 @@ COLUMNS = [*SETTING, "model", "runs", "seeds", "images", "gain", "low", "high", 
 
 
 def gains(correct: pd.DataFrame, pairs: Iterable[tuple[str, str]], methods: MethodCatalog) -> pd.DataFrame:
-    """Return COLUMNS for each pair of a method and a baseline, per setting and network, and for the mean of all networks.
+    """Return COLUMNS for each pair of a method and a baseline, per setting and network, and for the mean of several networks.
 
     ``correct`` is a `correct_table`. The ``gain`` and its interval are in points, over so many ``runs`` (networks and seeds); ``p`` is
     adjusted for all rows. Runs are paired with those of the same network and seed on the same images. The mean is over the
@@ -34,7 +34,7 @@ def gains(correct: pd.DataFrame, pairs: Iterable[tuple[str, str]], methods: Meth
         if {method, baseline} <= of_method.keys()
         for setting, of_setting in _joined(of_method[method], of_method[baseline]).groupby(SETTING)
         for model, of_model in [*of_setting.groupby("model"), (MEAN, _of_shared_seeds(of_setting))]
-        if not of_model.empty
+        if not of_model.empty and (model != MEAN or of_model.model.nunique() > 1)
     ]
     table = pd.DataFrame(rows, columns=COLUMNS)
     tested = table.p.notna()  # equal results on all images need no test
@@ -50,7 +50,7 @@ def gains_shown(rows: pd.DataFrame) -> pd.DataFrame:
     wide = cells.pivot(index=index, columns="model", values="cell")
     wide = wide.reindex(pd.MultiIndex.from_frame(cells[index].drop_duplicates()))
     networks = [model for model in wide.columns if model != MEAN]
-    return wide.reindex(columns=[*networks, MEAN]).reset_index().rename_axis(columns=None)
+    return wide.reindex(columns=[*networks, MEAN]).fillna("").reset_index().rename_axis(columns=None)
 
 
 def gains_note(rows: pd.DataFrame) -> str:
