@@ -76,6 +76,41 @@ def test_file_of_a_module_with_equal_weights_that_computes_something_else_is_ref
         qhyvit.load(tmp_path / "model.safetensors", other(module, CHANGES[name]))
 
 
+class Attention(nn.Module):
+    """Attention of one head among the pixels of a map, its products in PyTorch's operator or, in the other order, by themselves."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 24, 4, 4)
+        self.head = nn.Linear(8, 10)
+        self.fused = True
+
+    def forward(self, x):
+        q, k, v = self.stem(x).flatten(2).mT.chunk(3, -1)
+        fused = nn.functional.scaled_dot_product_attention
+        return self.head((fused(q, k, v, scale=1) if self.fused else (k @ q.mT).mT.softmax(-1) @ v).mean(1))
+
+
+def test_file_of_a_module_with_other_operators_is_refused(images, tmp_path):
+    """Both compute the same, but the left operand of the one product is the right one of the other."""
+    module = Attention().eval()
+    qhyvit.quantize(module, images, method="minmax").save(tmp_path / "model.safetensors")
+    qhyvit.load(tmp_path / "model.safetensors", module)
+    module.fused = False
+    with pytest.raises(qhyvit.InputError, match="was made from a network with other operators, or by another version of PyTorch"):
+        qhyvit.load(tmp_path / "model.safetensors", module)
+
+
+def test_loaded_model_is_exported_on_an_image_with_the_range_of_the_calibration(images, module, tmp_path):
+    images = 255 * images.abs()
+    quantized = qhyvit.quantize(module, images, method="minmax")
+    quantized.save(tmp_path / "model.safetensors")
+    loaded = qhyvit.load(tmp_path / "model.safetensors", module)
+    for statistic in torch.std_mean(quantized._image), torch.std_mean(loaded._image):
+        assert statistic[0] > 100
+    assert [s.item() for s in torch.std_mean(loaded._image)] == pytest.approx([s.item() for s in torch.std_mean(quantized._image)], rel=0.2)
+
+
 def test_module_in_train_mode_is_that_of_its_calibration_and_is_not_changed(images, module, tmp_path):
     module.train()
     before = deepcopy(module.state_dict())

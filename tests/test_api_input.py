@@ -160,6 +160,14 @@ def test_of_a_large_folder_some_images_are_drawn_by_the_seed(folder, monkeypatch
     assert [len(calibration.draw(count)) for count in (1, 1024)] == [1, len(folder[1])]  # for correction and tuning
 
 
+def test_folder_of_a_calibration_stays_where_the_working_folder_changes(folder, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(folder[0].parent)
+    calibration = qhyvit.calibrate(Hybrid(), folder[0].name)
+    expected = calibration.draw(2)
+    monkeypatch.chdir(tmp_path_factory.mktemp("other"))
+    assert torch.equal(calibration.draw(2), expected)
+
+
 def test_correction_sees_images_of_all_classes():
     """Images by class, of which a correction takes 64: those of a class have one mean of their own."""
     images = torch.randn(256, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.1 + torch.arange(256).view(-1, 1, 1, 1) // 64
@@ -270,7 +278,8 @@ def test_bits_may_be_written_as_in_tables(images):
 def test_a_site_to_keep_may_be_one_name(images, tmp_path):
     pytest.importorskip("openvino")
     quantized = qhyvit.quantize(Classifier(), images, method="minmax", bits="w6a6")
-    assert quantized.export(tmp_path / "model.xml", keep="conv").kept == ["conv"]
+    for keep in ("conv", (name for name in ["conv"])):
+        assert quantized.export(tmp_path / "model.xml", keep=keep).kept == ["conv"]
     with pytest.raises(qhyvit.InputError, match="keep 'stem': no quantized site of this network"):
         quantized.export(tmp_path / "model.xml", keep="stem")
 

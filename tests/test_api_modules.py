@@ -131,6 +131,13 @@ def test_default_type_of_the_caller_changes_nothing(images, tmp_path):
     assert torch.equal(found, expected(images))
 
 
+def test_default_device_of_the_caller_changes_nothing(images):
+    module = Net()
+    expected = quantized(module, images)(images)
+    with torch.device("meta"):
+        assert torch.equal(quantized(module, images)(images), expected)
+
+
 def test_plain_modes_hold_on_an_accelerator_too(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
     torch.set_autocast_enabled("cuda", True)
@@ -149,9 +156,10 @@ def test_plain_modes_hold_on_an_accelerator_too(monkeypatch):
         (Net(change=lambda logits: logits.topk(5).indices), r"Net: returns torch\.int64 of shape \[3, 5\], no floating-point numbers"),
         (Net(change=lambda logits: logits[:, 0]), r"module: returns \[4\] for 4 images; it must return logits \[B, classes\]"),
         (Net(change=lambda logits: logits.mean(0, keepdim=True)), r"module: returns \[1, 10\] for 4 images; it must return logits"),
+        (Net(change=lambda logits: logits[:, :1]), r"module: returns one logit, whose softmax is 1 for every image"),
         (Squeezed(nn.Identity()), r"Squeezed: for one image it returns \[10\], not \[1, 10\]; use flatten"),
     ],
-    ids=["indices", "one-axis", "no-batch", "squeezed"],
+    ids=["indices", "one-axis", "no-batch", "one-logit", "squeezed"],
 )
 def test_what_is_no_logits_is_refused_with_its_shape(images, module, said):
     with pytest.raises(qhyvit.InputError, match=f"^{said}"):
@@ -230,6 +238,7 @@ def test_module_made_in_inference_mode_is_quantized_as_any_other(images):
 def test_images_whose_gradients_are_wanted_are_refused(images):
     model = quantized(Net(), images)
     expected = model(images)
+    assert torch.equal(model.requires_grad_()(images), expected)  # of parameters they are none
     images.requires_grad_()
     with pytest.raises(
         qhyvit.InputError, match=r"^images: require gradients, .*; call it under torch\.no_grad\(\), or with images\.detach"

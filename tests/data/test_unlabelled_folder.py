@@ -44,8 +44,24 @@ def test_links_to_folders_are_followed(folder, tmp_path_factory):
     assert class_labels(list_images(folder), folder) == [0, 1, 1, 2]
 
 
+@pytest.mark.parametrize("names", [("1", "2", "10"), ("Zebra", "apple")])
+def test_subfolders_in_another_order_in_timm_have_no_labels(tmp_path, names):
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").touch()
+    said = f"the subfolders of {tmp_path} are in another order by name than in timm, which sorts numbers as numbers and ignores case"
+    assert missing_labels(list_images(tmp_path), tmp_path, classes=len(names)) == said
+
+
+def test_labels_of_a_file_are_not_read(folder):
+    (folder / "labels.csv").touch()
+    assert missing_labels(list_images(folder), folder, classes=2) == f"{folder} has its labels in labels.csv, which is not read here"
+
+
 def test_links_that_lead_back_are_not_followed(folder):
     expected = list_images(folder)
+    (folder.parent / "above.png").touch()
+    (folder / "a/up").symlink_to(folder.parent)
     (folder / "a/all").symlink_to(folder)
     (folder / "b/itself").symlink_to(folder / "b")
     assert list_images(folder) == expected

@@ -1,8 +1,11 @@
 """Comparison of what modules compute: equal state dicts may have other attributes, buffers that are not saved, or another forward."""
 
+from hashlib import sha256
+
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
+from torch.fx.node import map_arg
 
 from qhyvit.api.copying import copy_on_cpu
 from qhyvit.graph.fold import ROUNDING, TOLERANCE
@@ -29,6 +32,15 @@ def computes(graph_module: GraphModule, image: Tensor, expected: object) -> bool
     if not isinstance(expected, Tensor) or expected.shape != found.shape:
         return False
     return _close(found, expected) or not _close(graph_module(image * ROUNDING), found)
+
+
+def graph_hash(graph_module: GraphModule) -> str:
+    """Hash the operators of a graph with their arguments. Modules that compute the same may differ in them, and so in their sites."""
+    places = {node: f"%{place}" for place, node in enumerate(graph_module.graph.nodes)}
+    lines = [
+        f"{node.op} {'' if node.op == 'placeholder' else node.target} {map_arg((node.args, node.kwargs), places.get)}" for node in places
+    ]
+    return sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:

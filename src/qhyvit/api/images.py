@@ -37,8 +37,8 @@ def reader_of(images: Images, module: nn.Module, seed: int) -> Callable[[int], T
     """Return what draws at most so many images of a folder, transformed for ``module``; None for images that are no folder."""
     if not isinstance(images, str | Path):
         return None
-    folder, transform = Path(images), transform_of(module)
-    return lambda count: read_images(draw(list_images(folder), count, seed), transform)
+    found, transform = list_images(Path(images).absolute()), transform_of(module)
+    return lambda count: read_images(draw(found, count, seed), transform)
 
 
 def transform_of(module: nn.Module) -> Transform:

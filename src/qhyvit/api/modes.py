@@ -8,9 +8,11 @@ import torch
 
 @contextmanager
 def plain_modes() -> Iterator[None]:
-    """Run in float32 and with gradients, without inference mode and autocast on any device, whatever the caller has set."""
+    """Run in float32, on the CPU where no device is named, and with gradients, without inference mode and autocast on any device."""
     default_type = torch.get_default_dtype()
     with torch.inference_mode(False), torch.enable_grad(), without_autocast(), ExitStack() as stack:
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
         stack.callback(torch.set_default_dtype, default_type)
         torch.set_default_dtype(torch.float32)
         yield

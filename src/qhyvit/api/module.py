@@ -62,10 +62,15 @@ def _require_unwrapped(module: nn.Module) -> None:
 
 
 def require_logits(result: Tensor, images: int) -> None:
-    """Raise InputError unless the ``result`` of the module for so many ``images`` is logits [B, classes]."""
+    """Raise InputError unless the ``result`` of the module for so many ``images`` is logits [B, classes] of several classes."""
     if result.ndim != 2 or len(result) != images:
         said = f"returns {list(result.shape)} for {images} images"
         raise InputError(f"module: {said}; it must return logits [B, classes], so wrap it in a module that does")
+    if result.shape[1] < 2:
+        said = "returns one logit, whose softmax is 1 for every image, so that no error of quantization would count"
+        raise InputError(
+            f"module: {said}; wrap it in a module that returns a second logit of zeros: torch.cat([x, torch.zeros_like(x)], 1)"
+        )
 
 
 def example(images: Tensor) -> Tensor:

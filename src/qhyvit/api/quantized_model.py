@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from qhyvit.api.comparison import computes
+from qhyvit.api.comparison import computes, graph_hash
 from qhyvit.api.copying import copy_on_cpu
 from qhyvit.api.modes import plain_modes, without_autocast
 from qhyvit.api.module import device_of, state_hash
@@ -84,7 +84,7 @@ class QuantizedModel(nn.Module):
         if images.requires_grad and torch.is_grad_enabled():
             said = "images: require gradients, which quantization as it is simulated here does not have"
             raise InputError(f"{said}; call it under torch.no_grad(), or with images.detach()")
-        with without_autocast():
+        with torch.no_grad(), without_autocast():
             return self.graph_module(images)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -151,7 +151,7 @@ class QuantizedModel(nn.Module):
         simulation, and the result says how they differ. The sites ``keep`` stay FP32. Raises InputError for another ending, for a missing
         package of the extra `deploy`, and for quantizers that the engine cannot execute, with the first site and the reason.
         """
-        kept = [keep] if isinstance(keep, str) else keep
+        kept = [keep] if isinstance(keep, str) else [*keep]
         model = copy_to(self.traced, "cpu").with_parameters(parameters_on_device(self.changed, "cpu"))
         return export(model, on_device(self.quantizers, "cpu"), self._image.cpu(), Path(path), kept)
 
@@ -159,11 +159,15 @@ class QuantizedModel(nn.Module):
     def save(self, path: Path | str) -> None:
         """Write quantizers and settings to a safetensors file, whole or not at all; `load` needs the original module next to it.
 
-        The hash of the original's state dict, and its logits for an image of noise, are written too, by which `load` knows it.
+        The hashes of the original's state dict and graph, and its logits for an image of noise, are written too, by which `load` knows it.
+        Of the calibration images, mean and deviation of the channels of one are written.
         """
+        original = copy_to(self.traced, "cpu").graph_module
         with torch.no_grad():
-            logits = copy_to(self.traced, "cpu").graph_module(_noise(self.settings["input"])).tolist()
-        record = {"state_sha256": self.state_sha256, "logits": logits, "site_errors": self.site_errors}
+            logits = original(_noise(self.settings["input"])).tolist()
+        image = [statistic.tolist() for statistic in torch.std_mean(self._image.cpu(), (0, 2, 3), correction=0)]
+        known = {"state_sha256": self.state_sha256, "graph_sha256": graph_hash(original), "logits": logits}
+        record = known | {"image": image, "site_errors": self.site_errors}
         save_quantizers(Path(path), self.quantizers, provenance({}, self.settings) | record, self.changed)
 
 
@@ -171,7 +175,8 @@ class QuantizedModel(nn.Module):
 def load(path: Path | str, module: nn.Module) -> QuantizedModel:
     """Read back what `QuantizedModel.save` wrote, for the ``module`` that it was made from.
 
-    Raises InputError for any other file, and for another module or one with other weights, as a run on one image also tells.
+    Raises InputError for any other file, and for another module or one with other weights, as a run on one image also tells. One whose
+    graph has other operators is another, as it may be with another version of PyTorch.
     """
     device = device_of(module)
     require_finite(module, "module")
@@ -180,16 +185,21 @@ def load(path: Path | str, module: nn.Module) -> QuantizedModel:
     with written_by(Path(path), "QuantizedModel.save"):
         quantizers, record = load_quantizers(Path(path), device)
         changed = load_parameters(Path(path), device)
-        settings, state, site_errors = record["settings"], record["state_sha256"], record["site_errors"]
+        settings, site_errors, state, graph = (record[name] for name in ("settings", "site_errors", "state_sha256", "graph_sha256"))
         logits = torch.tensor(record["logits"])
+        deviation, mean = (torch.tensor(statistic).view(1, -1, 1, 1) for statistic in record["image"])
     model = TracedModel.from_module(copy_on_cpu(module), torch.zeros(2, *settings["input"]))
     noise = _noise(settings["input"])
     if state_hash(module) != state or not computes(model.graph_module, noise, logits):
         raise InputError(
             f"{path}: was made from another network or from other weights; give the module with those that it was quantized with"
         )
+    if graph_hash(model.graph_module) != graph:
+        said = "was made from a network with other operators, or by another version of PyTorch"
+        raise InputError(f"{path}: {said}; give the module that it was quantized from, or quantize this one")
     place(model, device)
-    return QuantizedModel(model, quantizers, changed, settings, site_errors, noise.to(device), state)
+    image = noise * deviation + mean
+    return QuantizedModel(model, quantizers, changed, settings, site_errors, image.to(device), state)
 
 
 def _noise(size: Sequence[int]) -> Tensor:
