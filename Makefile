@@ -55,7 +55,7 @@ slurm: $(CLUSTER_INSTALLED)
 	command -v slurmctld > /dev/null || (apt-get update -q && apt-get install -q -y --no-install-recommends slurm-wlm munge)
 
 # Ten local runs and three on that Slurm, each killed once and completed.
-kill-and-resume: $(CLUSTER_INSTALLED)
+kill-and-resume: slurm
 	$(BIN)/python tests/slurm/kill_and_resume.py
 
 # Plans of up to 50,000 jobs, each method and other tools, evaluation, tuning, kernels and latency of exported models, in minutes each; then

@@ -66,6 +66,13 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch, dr
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
+def test_finished_training_leaves_no_checkpoint_of_its_own(tmp_path):
+    for name in ("net.cycle1.checkpoint", "net.cycle12.checkpoint", "network.cycle1.checkpoint", "net.safetensors"):
+        (tmp_path / name).touch()
+    training.remove_checkpoints(tmp_path / "net.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.safetensors", "network.cycle1.checkpoint"]
+
+
 @pytest.mark.parametrize("changed", ["cycle", "weights"])
 def test_checkpoint_of_other_settings_or_weights_counts_as_none(tmp_path, changed):
     images, labels = bright_or_dark()

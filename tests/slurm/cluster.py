@@ -20,6 +20,8 @@ import psutil
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 SETTINGS = Path("/etc/slurm")  # compiled in; jobs of Snakemake drop the environment variable that could say otherwise
+FILES = ("slurm.conf", "gres.conf")
+PREFIX = "slurm-"  # of the temporary folder with the files that these link to
 
 
 def missing() -> str | None:
@@ -28,9 +30,17 @@ def missing() -> str | None:
         return "Slurm's daemons need root"
     if absent := [name for name in DAEMONS if not shutil.which(name)]:
         return f"{', '.join(absent)} not installed: `make test-slurm` installs Debian's packages"
-    if any((SETTINGS / name).exists() and not (SETTINGS / name).is_symlink() for name in ("slurm.conf", "gres.conf")):
+    if any(_is_of_another_slurm(SETTINGS / name) for name in FILES):
         return f"{SETTINGS} belongs to a Slurm that is no test"
     return None
+
+
+def _is_of_another_slurm(path: Path) -> bool:
+    """Tell if a file of settings is there that no `Cluster` has written."""
+    if not path.is_symlink():
+        return path.exists()
+    folder = path.readlink().parent
+    return folder.parent != Path(tempfile.gettempdir()) or not folder.name.startswith(PREFIX)
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
@@ -43,10 +53,15 @@ def wait_until(condition: Callable[[], object], seconds: float, what: str) -> No
 
 
 class Cluster:
-    """munged, slurmctld and slurmd, from entering the context until leaving it; what still runs then is killed."""
+    """munged, slurmctld and slurmd, from entering the context until leaving it; what still runs then is killed.
+
+    Raises RuntimeError on entering where there can be no such Slurm, before anything is changed.
+    """
 
     def __enter__(self) -> "Cluster":
-        self.directory = Path(tempfile.mkdtemp(prefix="slurm-"))
+        if reason := missing():
+            raise RuntimeError(reason)
+        self.directory = Path(tempfile.mkdtemp(prefix=PREFIX))
         self.directory.chmod(0o755)
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         try:
@@ -68,7 +83,7 @@ class Cluster:
                 daemon.wait(10)
             daemon.kill()
             daemon.wait()
-        for name in ("slurm.conf", "gres.conf"):
+        for name in FILES:
             (SETTINGS / name).unlink(missing_ok=True)
         shutil.rmtree(self.directory)
 
@@ -132,7 +147,7 @@ class Cluster:
         )
         (self.directory / "gres.conf").write_text(f"NodeName={self.host} Name=gpu File=/dev/zero\n")
         SETTINGS.mkdir(exist_ok=True)
-        for name in ("slurm.conf", "gres.conf"):
+        for name in FILES:
             (SETTINGS / name).unlink(missing_ok=True)
             (SETTINGS / name).symlink_to(self.directory / name)
 

@@ -108,6 +108,13 @@ def test_everything_that_the_crate_names_is_in_it_and_there(crate):
             assert (REPOSITORY / entity["@id"]).exists()
 
 
+def test_folder_with_hashes_of_weights_alone_is_no_action(checkout, monkeypatch):
+    (checkout / "reports/imagenet-5").mkdir()
+    (checkout / "reports/imagenet-5/experiment.txt").write_text("config/experiments/imagenet-5.yaml\n")
+    monkeypatch.chdir(checkout)
+    assert "#run-reports/imagenet-5" not in {entity["@id"] for entity in make_crate("2026-01-01").metadata.generate()["@graph"]}
+
+
 def test_each_experiment_is_an_action_of_the_workflow(crate):
     assert crate[crate["./"]["mainEntity"]["@id"]]["@type"] == ["File", "SoftwareSourceCode", "ComputationalWorkflow"]
     actions = [entity for entity in crate.values() if entity["@type"] == "CreateAction"]

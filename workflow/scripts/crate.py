@@ -28,7 +28,8 @@ INPUTS = {
     "dvc-store/": "The embedded images and weights: a sample of CIFAR-10, and networks that the project has trained on it.",
     "requirements.lock": "Versions of all packages.",
 }
-CHOSEN = {  # columns of provenance/runs.csv
+RUNS = Path("provenance/runs.csv")
+CHOSEN = {  # columns of RUNS
     "model": "Networks.",
     "method": "Methods of quantization.",
     "mode": "Partial or full quantization.",
@@ -46,8 +47,8 @@ def make_crate(published: str) -> ROCrate:
     inputs = [_add_input(crate, path, content) for path, content in INPUTS.items()]
     workflow = _add_workflow(crate)
     _add_file(crate, "README.md", name="README", about={"@id": "./"})
-    for stated in sorted(REPORTS.rglob("experiment.txt")):
-        crate.root_dataset.append_to("mentions", _add_run(crate, workflow, inputs, stated.parent))
+    for runs in sorted(REPORTS.rglob(str(RUNS))):  # a folder without has hashes of weights alone
+        crate.root_dataset.append_to("mentions", _add_run(crate, workflow, inputs, runs.parents[1]))
     return crate
 
 
@@ -94,7 +95,7 @@ def _add_workflow(crate: ROCrate) -> Entity:
 def _add_run(crate: ROCrate, workflow: Entity, inputs: list[Entity], folder: Path) -> Entity:
     """Add the action that has written a folder of reports: with all inputs if the project holds its images."""
     path = (folder / "experiment.txt").read_text(encoding="utf-8").strip()
-    config, runs = load_config(Path(path), allow_unset_env=True), pd.read_csv(folder / "provenance/runs.csv", dtype=str)
+    config, runs = load_config(Path(path), allow_unset_env=True), pd.read_csv(folder / RUNS, dtype=str)
     embedded = tracked_hash(config.experiment.dataset.calibration) is not None
     used = [_add_input(crate, path, "Configuration of the experiment."), *(inputs if embedded else inputs[-1:])]
     used += [_add_setting(crate, folder, runs[name]) for name in (*CHOSEN, *FOUND) if name in runs]

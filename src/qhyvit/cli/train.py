@@ -14,7 +14,7 @@ from qhyvit.data import cifar10
 from qhyvit.data.cifar10_sample import draw_sample
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
-from qhyvit.models.training import store_weights, top1_accuracy, train_cycles
+from qhyvit.models.training import remove_checkpoints, store_weights, top1_accuracy, train_cycles
 from qhyvit.models.zoo import build, load_weights, make_transform
 
 
@@ -46,3 +46,4 @@ def train(
     top1 = top1_accuracy(stored.eval(), make_transform(stored, dataset), *left)
     with atomic_write(report) as temporary:
         temporary.write_text(json.dumps({"model": model, "test_images": len(left[1]), "top1": top1}) + "\n")
+    remove_checkpoints(output)

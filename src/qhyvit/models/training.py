@@ -27,6 +27,7 @@ from qhyvit.files import atomic_write
 from qhyvit.models.image_size import load_state
 from qhyvit.models.zoo import build, data_config
 
+CHECKPOINT = ".cycle{}.checkpoint"  # suffix, with the number of the cycle
 CROP_PADDING = 4  # pixels at the images' own size, the usual augmentation of CIFAR-10
 
 
@@ -52,7 +53,7 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 def train_cycles(spec: Model, dataset: Dataset, cycles: Sequence[Cycle], images: Tensor, labels: Tensor, output: Path) -> nn.Module:
     """Train the model ``spec`` from scratch on uint8 ``images`` [N, H, W, 3] and ``labels`` [N], one cycle after another.
 
-    The checkpoint of each cycle lies next to ``output``; training resumes from the last one.
+    The checkpoint of each cycle lies next to ``output``; training resumes from the last one. `remove_checkpoints` removes them.
     """
     torch.manual_seed(cycles[0].seed)
     model = build(spec, dataset.classes, cycles[0].first_size)
@@ -61,9 +62,15 @@ def train_cycles(spec: Model, dataset: Dataset, cycles: Sequence[Cycle], images:
     for number, cycle in enumerate(cycles, start=1):
         trained, model = model, build(spec, dataset.classes, cycle.first_size)
         load_state(model, trained.cpu().state_dict())
-        checkpoint = output.with_suffix(f".cycle{number}.checkpoint")
+        checkpoint = output.with_suffix(CHECKPOINT.format(number))
         train_cycle(model, images.permute(0, 3, 1, 2), labels, settings, cycle, checkpoint, device)
     return model
+
+
+def remove_checkpoints(output: Path) -> None:
+    """Remove the checkpoints next to ``output``, which another training would continue from, whatever code has made them."""
+    for checkpoint in output.parent.glob(output.with_suffix(CHECKPOINT.format("*")).name):
+        checkpoint.unlink()
 
 
 def store_weights(model: nn.Module, path: Path) -> None:
