@@ -50,13 +50,14 @@ class QuantizedModel(nn.Module):
         site_errors: dict[str, float],
         image: Tensor,
         state_sha256: str,
+        moments: list[list[float]] | None = None,
     ) -> None:
         """``model`` is the traced original, which stays as it is; ``changed`` has new values of its parameters, by name.
 
         ``site_errors`` has the relative error of each site.
 
         Sites of exported files are checked on ``image`` [1, C, H, W], on the device of the model. ``state_sha256`` is the `state_hash` of
-        the original.
+        the original. ``moments`` are deviation and mean of the channels of the image that a file is from (None: those of ``image``).
         """
         super().__init__()
         self.quantizers = quantizers
@@ -67,6 +68,7 @@ class QuantizedModel(nn.Module):
         self.traced = model
         self.state_sha256 = state_sha256
         self._image = image
+        self._moments = moments or [moment.tolist() for moment in torch.std_mean(image.cpu(), (0, 2, 3), correction=0)]
         self.register_buffer("_empty", image.new_empty(0), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -165,9 +167,8 @@ class QuantizedModel(nn.Module):
         original = copy_to(self.traced, "cpu").graph_module
         with torch.no_grad():
             logits = original(_noise(self.settings["input"])).tolist()
-        image = [statistic.tolist() for statistic in torch.std_mean(self._image.cpu(), (0, 2, 3), correction=0)]
         known = {"state_sha256": self.state_sha256, "graph_sha256": graph_hash(original), "logits": logits}
-        record = known | {"image": image, "site_errors": self.site_errors}
+        record = known | {"moments": self._moments, "site_errors": self.site_errors}
         save_quantizers(Path(path), self.quantizers, provenance({}, self.settings) | record, self.changed)
 
 
@@ -187,7 +188,8 @@ def load(path: Path | str, module: nn.Module) -> QuantizedModel:
         changed = load_parameters(Path(path), device)
         settings, site_errors, state, graph = (record[name] for name in ("settings", "site_errors", "state_sha256", "graph_sha256"))
         logits = torch.tensor(record["logits"])
-        deviation, mean = (torch.tensor(statistic).view(1, -1, 1, 1) for statistic in record["image"])
+        moments = record["moments"]
+        deviation, mean = (torch.tensor(moment).view(1, -1, 1, 1) for moment in moments)
     model = TracedModel.from_module(copy_on_cpu(module), torch.zeros(2, *settings["input"]))
     noise = _noise(settings["input"])
     if state_hash(module) != state or not computes(model.graph_module, noise, logits):
@@ -199,7 +201,7 @@ def load(path: Path | str, module: nn.Module) -> QuantizedModel:
         raise InputError(f"{path}: {said}; give the module that it was quantized from, or quantize this one")
     place(model, device)
     image = noise * deviation + mean
-    return QuantizedModel(model, quantizers, changed, settings, site_errors, image.to(device), state)
+    return QuantizedModel(model, quantizers, changed, settings, site_errors, image.to(device), state, moments)
 
 
 def _noise(size: Sequence[int]) -> Tensor:
