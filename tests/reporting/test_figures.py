@@ -214,6 +214,12 @@ def test_drop_against_time_is_the_mean_over_seeds():
     assert marks.get_xydata().tolist() == [[100, 15]]
 
 
+def test_mean_against_time_is_over_networks_whose_time_is_known():
+    table = results(run(top1=80.0), run(top1=70.0, model="other"))
+    networks, mean = timing_figure(table, seconds_of(table).assign(quantize=[20.0, np.nan]), "partial", CATALOG).axes[0].lines[:2]
+    assert networks.get_xydata().tolist() == mean.get_xydata().tolist() == [[30, 10]]
+
+
 def test_run_of_unknown_time_has_no_mark(tmp_path):
     table = results(run())
     figure = timing_figure(table, seconds_of(table, quantize=np.nan), "partial", CATALOG)
