@@ -49,6 +49,15 @@ def test_remote_of_the_project_is_refused_wherever_it_is():
         require_remote()
 
 
+@pytest.mark.parametrize("url", ["file:///private", "local:///private"])
+def test_url_that_dvc_takes_for_a_folder_of_the_clone_is_not_pushed_to(url):
+    configure(Path("imagenet"), url)
+    Path("imagenet/mini").mkdir()
+    with pytest.raises(InputError, match=r"^imagenet/\.dvc/config: store \(.*:///private\) is a URL without a host, .* name one"):
+        share([Path("imagenet/mini")])
+    assert not Path("imagenet/mini.dvc").exists()
+
+
 def test_remote_outside_of_the_clone_is_accepted(tmp_path):
     configure(Path("imagenet"), "../../../private")
     assert require_remote() == ("store", str(tmp_path / "private"), False)

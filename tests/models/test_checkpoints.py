@@ -1,5 +1,6 @@
 """Checkpoints as training code writes them, with averaged weights, prefixes, tied weights, and what is no state dict."""
 
+import argparse
 import pickle
 
 import pytest
@@ -40,6 +41,11 @@ def of(number):
 def test_state_dict_is_found_and_named(convert, content, taken, sentence):
     said, tensors = convert(content)
     assert (said, tensors["w"].item(), len(tensors)) == (sentence, taken, 1)
+
+
+def test_arguments_of_a_training_script_are_left_out(convert):
+    content = {"state_dict": of(1), "args": argparse.Namespace(lr=0.1, model="net")}
+    assert convert(content)[0] == "1 tensors of state_dict, without args"
 
 
 def test_tied_weights_are_written_twice(convert):

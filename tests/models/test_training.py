@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,8 +7,10 @@ from PIL import Image
 from torch import nn
 
 from qhyvit.config.dataset import Dataset
+from qhyvit.config.loading import load_config
 from qhyvit.config.models import Model
-from qhyvit.config.training import Cycle
+from qhyvit.config.training import Cycle, Phase
+from qhyvit.errors import InputError
 from qhyvit.models import training
 from qhyvit.models.zoo import build, make_transform
 
@@ -88,6 +92,18 @@ def test_checkpoint_of_other_settings_or_weights_counts_as_none(tmp_path, change
     shift = 0.1 if changed == "weights" else 0.0
     assert torch.equal(train("used", cycle, shift), train("new", cycle, shift))
     assert (tmp_path / "used").read_bytes() == (tmp_path / "new").read_bytes()
+
+
+def test_network_whose_parameters_depend_on_the_image_size_is_refused_before_its_first_epoch(tmp_path):
+    config = load_config(Path("config/config.yaml"))
+    model, dataset = config.models["efficientformer_l1"], config.experiment.dataset
+    cycle = CYCLE.model_copy(update={"phases": [Phase(size=64, epochs=1), Phase(size=96, epochs=1)]})
+    images, labels = bright_or_dark(8)
+    with pytest.raises(
+        InputError, match=r"^training: efficientformer_l1 has parameters of other shapes at each of 64, 96 pixels; write one"
+    ):
+        training.train_cycles(model, dataset, [cycle], images.permute(0, 2, 3, 1), labels, tmp_path / "weights")
+    assert not list(tmp_path.iterdir())
 
 
 def test_trained_network_classifies_its_images(tmp_path):

@@ -1,13 +1,19 @@
+import socket
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from huggingface_hub.utils import get_session
 from safetensors.torch import load_file, save_file
 
 from qhyvit.config.models import HubSource
 from qhyvit.errors import InputError
 from qhyvit.models import weights
+
+SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # the example of FIPS 180-2, Appendix B.1
 
 
 def test_a_download_is_copied_whole(tmp_path, monkeypatch):
@@ -15,6 +21,28 @@ def test_a_download_is_copied_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "hf_hub_download", lambda repository, filename: tmp_path / "cached")
     weights.download(HubSource(hub="timm/net.tag"), tmp_path / "data/net.safetensors")
     assert torch.equal(load_file(tmp_path / "data/net.safetensors")["w"], torch.ones(2))
+
+
+@pytest.mark.parametrize(("content", "accepted"), [(b"abc", True), (b"abd", False)])
+def test_download_with_another_hash_than_the_hub_states_is_refused(tmp_path, monkeypatch, content, accepted):
+    blob, link = tmp_path / "blobs" / SHA256_OF_ABC, tmp_path / "model.safetensors"
+    blob.parent.mkdir()
+    blob.write_bytes(content)
+    link.symlink_to(blob)
+    monkeypatch.setattr(weights, "hf_hub_download", lambda repository, filename: str(link))
+    refused = pytest.raises(InputError, match=rf"net\.safetensors: timm/net\.tag was downloaded to .*{SHA256_OF_ABC} with another sha256")
+    with nullcontext() if accepted else refused:
+        weights.download(HubSource(hub="timm/net.tag"), tmp_path / "net.safetensors")
+    assert (tmp_path / "net.safetensors").exists() == accepted
+
+
+def test_connection_that_breaks_is_one_line(tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()  # without an answer
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/model.safetensors"
+        monkeypatch.setattr(weights, "hf_hub_download", lambda repository, filename: get_session().get(url))
+        with pytest.raises(InputError, match=r"net\.safetensors: timm/net\.tag could not be downloaded \(.+\); connect"):
+            weights.download(HubSource(hub="timm/net.tag"), tmp_path / "net.safetensors")
 
 
 def test_an_unreachable_hub_is_named(tmp_path, monkeypatch):
@@ -46,10 +74,8 @@ def test_weights_with_another_hash_than_recorded_are_refused(tmp_path):
     path.write_bytes(b"abc")
     stated = Path("${WEIGHTS}/net.safetensors")
     weights.pin_hash(path, stated, lock)
-    # The example of FIPS 180-2, Appendix B.1.
-    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert yaml.safe_load(lock.read_text()) == {"${WEIGHTS}/net.safetensors": expected}
+    assert yaml.safe_load(lock.read_text()) == {"${WEIGHTS}/net.safetensors": SHA256_OF_ABC}
     weights.pin_hash(path, stated, lock)
     path.write_bytes(b"abd")
-    with pytest.raises(InputError, match=rf"net\.safetensors: sha256 .* is not {expected}"):
+    with pytest.raises(InputError, match=rf"net\.safetensors: sha256 .* is not {SHA256_OF_ABC}"):
         weights.pin_hash(path, stated, lock)

@@ -5,6 +5,7 @@ offers a tar of binary records. Both must decode to the same pixels and labels, 
 """
 
 import hashlib
+import http.client
 import json
 import subprocess
 import tarfile
@@ -30,7 +31,7 @@ CONTENT_SHA256 = {
     "train": "67e12c2a5906880a4fe5595fe6d768185ad7ca587f35d3a7ece3c3b8b85035d2",
     "test": "e54a434ec35094516eacbaac0f2f9550358d985e9d1f71b47d41d333c15ba304",
 }
-_DOWNLOAD_FAULTS = (*FAULTS, tarfile.TarError, zlib.error, EOFError, subprocess.SubprocessError)
+_DOWNLOAD_FAULTS = (*FAULTS, http.client.HTTPException, tarfile.TarError, zlib.error, EOFError, subprocess.SubprocessError)
 _LARGEST_BATCH = 2**25  # bytes, more than those of 10,000 images
 _TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 

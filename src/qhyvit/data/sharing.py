@@ -1,9 +1,10 @@
 """Sharing of private data: track them by hash, and push them to the remote that the user has named."""
 
 from pathlib import Path
+from urllib.parse import urlparse
 
 from qhyvit.data.dvc import dvc_file, is_private, name_in_repository, run_dvc, said, tracked_path
-from qhyvit.data.private_remote import PRIVATE, Remote, require_remote
+from qhyvit.data.private_remote import CONFIG, NAME_ONE, PRIVATE, Remote, require_remote
 from qhyvit.errors import InputError
 
 
@@ -12,12 +13,23 @@ def share(paths: list[Path]) -> Remote:
 
     Raises InputError for other data, for data that have changed since they were tracked, and with what DVC said if it fails.
     """
-    remote = require_remote()
+    remote = require_private_remote()
     for path in paths:
         _require_shareable(path)
     for path in paths:
         _track(path)
     _require_success(paths[0], "push", *map(name_in_repository, paths))
+    return remote
+
+
+def require_private_remote() -> Remote:
+    """Return the remote of the private data, if what is pushed there leaves the clone.
+
+    Raises InputError as `require_remote` does, and for a URL without a host (`file:///folder`), which DVC takes for a path in the clone.
+    """
+    remote = require_remote()
+    if "://" in remote.url and not urlparse(remote.url).netloc:
+        raise InputError(f"{CONFIG}: {remote} is a URL without a host, which DVC takes for a folder in this project; {NAME_ONE}")
     return remote
 
 

@@ -1,5 +1,6 @@
 """Conversion of PyTorch checkpoints, as training code of many kinds writes them, to safetensors."""
 
+import argparse
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,9 +25,9 @@ def convert_checkpoint(checkpoint: Path, path: Path) -> str:
     """Write the state dict of a PyTorch checkpoint to ``path`` as safetensors, and return a sentence on what was taken.
 
     The state dict is the first of `STATE_KEYS` that is there, or the checkpoint itself, of which numbers and texts are left out. Prefixes
-    of wrappers (``module.``, ``_orig_mod.``) are removed from the names. Only tensors and plain containers are unpickled. Raises InputError
-    for a file that is missing, a checkpoint that holds anything else or no state dict, and a state dict that holds anything but dense
-    tensors of types that safetensors has.
+    of wrappers (``module.``, ``_orig_mod.``) are removed from the names. Only tensors, plain containers and the arguments of a script
+    (`argparse.Namespace`) are unpickled. Raises InputError for a file that is missing, a checkpoint that holds anything else or no state
+    dict, and a state dict that holds anything but dense tensors of types that safetensors has.
     """
     content = _unpickle(checkpoint)
     if not isinstance(content, Mapping):
@@ -46,7 +47,8 @@ def convert_checkpoint(checkpoint: Path, path: Path) -> str:
 def _unpickle(checkpoint: Path) -> Any:
     require_regular(checkpoint)
     try:
-        return torch.load(checkpoint, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # plain data, in which timm's training has its arguments
+            return torch.load(checkpoint, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{checkpoint}: no such file; correct the path") from error
     except Exception as error:  # torch raises whatever the unpickler met

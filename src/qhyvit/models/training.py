@@ -23,6 +23,7 @@ from qhyvit.config.dataset import Dataset
 from qhyvit.config.models import Model
 from qhyvit.config.training import Cycle
 from qhyvit.data.labelled_images import Transform
+from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.models.image_size import load_state
 from qhyvit.models.zoo import build, data_config
@@ -53,8 +54,11 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 def train_cycles(spec: Model, dataset: Dataset, cycles: Sequence[Cycle], images: Tensor, labels: Tensor, output: Path) -> nn.Module:
     """Train the model ``spec`` from scratch on uint8 ``images`` [N, H, W, 3] and ``labels`` [N], one cycle after another.
 
-    The checkpoint of each cycle lies next to ``output``; training resumes from the last one. `remove_checkpoints` removes them.
+    The checkpoint of each cycle lies next to ``output``; training resumes from the last one. `remove_checkpoints` removes them. Raises
+    InputError if parameters of the network have other shapes at other image sizes of one cycle.
     """
+    for cycle in cycles:
+        _require_one_shape(spec, dataset, cycle)
     torch.manual_seed(cycles[0].seed)
     model = build(spec, dataset.classes, cycles[0].first_size)
     settings = data_config(model, dataset)
@@ -65,6 +69,16 @@ def train_cycles(spec: Model, dataset: Dataset, cycles: Sequence[Cycle], images:
         checkpoint = output.with_suffix(CHECKPOINT.format(number))
         train_cycle(model, images.permute(0, 3, 1, 2), labels, settings, cycle, checkpoint, device)
     return model
+
+
+def _require_one_shape(spec: Model, dataset: Dataset, cycle: Cycle) -> None:
+    sizes = list(dict.fromkeys(cycle.epoch_sizes))
+    shapes = [{name: value.shape for name, value in build(spec, dataset.classes, size).state_dict().items()} for size in sizes]
+    if any(other != shapes[0] for other in shapes):
+        raise InputError(
+            f"training: {spec.constructor} has parameters of other shapes at each of {', '.join(map(str, sizes))} pixels; write one cycle"
+            " per size"
+        )
 
 
 def remove_checkpoints(output: Path) -> None:

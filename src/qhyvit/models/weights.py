@@ -1,11 +1,11 @@
 """Weights that DVC does not track: download them and pin their hash."""
 
+import re
 import shutil
 from pathlib import Path
 
 import yaml
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from qhyvit.config.models import HubSource
 from qhyvit.data.locks import locked
@@ -15,12 +15,15 @@ from qhyvit.models.recorded_weights import read_pins
 
 
 def download(source: HubSource, path: Path) -> None:
-    """Copy `model.safetensors` of a hub repository to ``path``. Raises InputError if that fails."""
+    """Copy `model.safetensors` of a hub repository to ``path``. Raises InputError if that fails, or if it is not what the hub has."""
     try:
         cached = hf_hub_download(source.hub, "model.safetensors")
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # of any kind: the client does not catch those of its HTTP library
         said = " ".join(str(error).split())
         raise InputError(f"{path}: {source.hub} could not be downloaded ({said}); connect, or put the file there by hand") from error
+    blob = Path(cached).resolve()  # in the hub's cache, its name is the sha256 that the hub states; the client compares sizes alone
+    if re.fullmatch(r"[0-9a-f]{64}", blob.name) and file_sha256(blob) != blob.name:
+        raise InputError(f"{path}: {source.hub} was downloaded to {blob} with another sha256 than that; remove that file, and try again")
     with atomic_write(path) as temporary:
         shutil.copyfile(cached, temporary)
 

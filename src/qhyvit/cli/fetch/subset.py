@@ -12,7 +12,8 @@ from qhyvit.config.base import LARGEST_PANDAS_SEED, check_dataset_name, check_va
 from qhyvit.config.dataset import IMAGENET_CLASSES, Dataset, Subset
 from qhyvit.config.loading import Config, load_config
 from qhyvit.data.dvc import tracked_hash
-from qhyvit.data.private_remote import PRIVATE, require_remote
+from qhyvit.data.private_remote import PRIVATE
+from qhyvit.data.sharing import require_private_remote
 from qhyvit.data.subset import write_subset
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
@@ -38,7 +39,7 @@ def fetch_subset(
         check_dataset_name(name)
     with _refused_as("--imagenet"):
         check_variables(imagenet)
-    require_remote()  # before minutes of drawing
+    require_private_remote()  # before minutes of drawing
     settings = load_config(base, allow_unset_env=True)
     folder, experiment = PRIVATE / name, EXPERIMENTS / f"{name}.yaml"
     if experiment.exists():
