@@ -75,6 +75,33 @@ def test_share_counts_convolutions_whose_weights_onnx_runtime_packs(tmp_path):
     assert {macs for macs, _ in onnx.products(tmp_path / "model.onnx", load_engine(tmp_path / "model.onnx").compiled)} == by_hand
 
 
+class Mixed(nn.Module):
+    """A product whose left operand is transposed, and a transposed convolution, which stays FP32."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.up, self.head = nn.Conv2d(3, 8, 4, stride=4), nn.ConvTranspose2d(8, 6, 2, stride=2), nn.Conv2d(6, 5, 1)
+
+    def forward(self, x):
+        x = self.embed(x)
+        tokens = x.flatten(2).mT
+        mixed = tokens @ (tokens.mT @ (tokens * 2)).softmax(-1)
+        return self.head(self.up(mixed.mT.unflatten(2, (4, 4)))).mean((2, 3))
+
+
+@either_format
+def test_share_counts_transposed_operands_and_convolutions(tmp_path, suffix):
+    torch.manual_seed(0)
+    quantized = qhyvit.quantize(Mixed().eval(), IMAGES, "minmax", "w8a8")
+    path = quantized.export(tmp_path / f"model{suffix}").path
+    pixels, channels = 16, 8
+    transposed = pixels * 8 * 6 * 4
+    by_hand = pixels * 8 * 48 + 2 * pixels * channels**2 + transposed + 4 * pixels * 6 * 5
+    products = find_engine(path).products(path, load_engine(path).compiled)
+    assert sum(macs for macs, _ in products) == by_hand
+    assert (transposed, False) in products
+
+
 @either_format
 def test_file_for_two_images_takes_whole_batches(model, tmp_path, suffix):
     quantizers = quantizers_of(model, IMAGES, 6, 6)

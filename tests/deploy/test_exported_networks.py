@@ -81,6 +81,64 @@ class Residual(nn.Module):
         return self.head(pooled + self.mix(pooled))
 
 
+class Gated(nn.Module):
+    """Linear layers on vectors that are multiplied, or added to others, on the way to the next."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.embed, self.mix = kind, nn.Conv2d(3, 128, 4, stride=4), nn.Linear(128, 128)
+        self.squeeze, self.gate, self.excite, self.head = (nn.Linear(*sizes) for sizes in [(128, 32), (128, 32), (32, 128), (128, 10)])
+
+    def forward(self, x):
+        x = self.mix(self.embed(x).flatten(2).mT)
+        mean = x.mean(1)
+        if self.kind == "product":
+            joined = nn.functional.silu(self.squeeze(mean)) * self.gate(mean)
+        else:
+            joined = (self.squeeze(mean) + mean[:, :32]).relu()
+        return self.head(x * self.excite(joined)[:, None]).mean(1)
+
+
+class Repeated(nn.Module):
+    """Convolutions that are applied twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Conv2d(3, 64, 4, stride=4), nn.Linear(64, 5)
+        self.first, self.second = (nn.Conv2d(64, 64, 3, padding=1) for _ in range(2))
+
+    def forward(self, x):
+        x = self.embed(x)
+        for layer in (self.first, self.second) * 2:
+            x = layer(x).relu()
+        return self.head(x.mean((2, 3)))
+
+
+class Activated(LearntQueries):
+    """Queries whose activation function, and their sum, mode `full` quantizes."""
+
+    def __init__(self):
+        super().__init__(linear=True)
+
+    def forward(self, x):
+        key, value = self.key_value(self.embed(x).flatten(2).mT).chunk(2, -1)
+        queries = nn.functional.silu(self.queries)
+        queries = self.query(queries) * 2 + queries
+        return self.head(((queries @ key.mT).softmax(-1) @ value).mean(1))
+
+
+class Squared(LearntQueries):
+    """Product of attention maps with themselves."""
+
+    def __init__(self):
+        super().__init__(linear=False)
+
+    def forward(self, x):
+        tokens = self.embed(x).flatten(2).mT
+        maps = (tokens @ tokens.mT).softmax(-1)
+        return self.head((maps @ maps @ tokens).mean(1))
+
+
 def exported_logits(module, path, **settings):
     """Logits of the simulation and those of the engine, of the same images, one after the other and again."""
     quantized = qhyvit.quantize(module.eval(), IMAGES, **settings)
@@ -100,6 +158,30 @@ def test_product_with_a_constant_is_right_in_every_inference(tmp_path, module, m
     torch.manual_seed(0)
     simulated, found = exported_logits(module(), tmp_path / f"model{suffix}", method=method, bits="w6a6" if adds_in_16_bits() else "w8a8")
     assert float((found - simulated).abs().max() / simulated.abs().max()) < 1e-2  # a step of a grid, where a value is on a tie
+
+
+@pytest.mark.parametrize("kind", ["product", "sum"])
+def test_linear_layers_on_joined_vectors_are_right_with_one_thread(tmp_path, kind):
+    torch.manual_seed(0)
+    bits = "w7a8" if adds_in_16_bits() else "w8a8"
+    simulated, found = exported_logits(Gated(kind), tmp_path / "model.xml", method="qhyvit-integer", bits=bits)
+    assert float((found - simulated).abs().max() / simulated.abs().max()) < 1e-2
+
+
+@of_engines
+@pytest.mark.parametrize(("module", "mode"), [(Repeated, "partial"), (Activated, "full"), (Squared, "partial")])
+def test_shared_weights_constants_of_mode_full_and_squares_are_exported(tmp_path, module, mode, suffix):
+    torch.manual_seed(0)
+    simulated, found = exported_logits(module(), tmp_path / f"model{suffix}", method="minmax", bits="w7a8", mode=mode)
+    assert float((found - simulated).abs().max() / simulated.abs().max()) < 1e-3
+
+
+def test_onnx_file_has_no_weight_of_a_repeated_layer_in_float(tmp_path):
+    torch.manual_seed(0)
+    quantized = qhyvit.quantize(Repeated().eval(), IMAGES, "minmax", "w8a8")
+    size = quantized.export(tmp_path / "model.onnx").path.stat().st_size
+    parameters = sum(value.numel() for value in Repeated().parameters())
+    assert parameters < size < 2.5 * parameters
 
 
 @of_engines

@@ -76,6 +76,17 @@ class Perceptron(nn.Module):
         return self.head((x * scales[:, None]).transpose(1, 2).unflatten(2, (4, 4))).mean((2, 3))
 
 
+@pytest.mark.parametrize("between", [nn.Dropout(), nn.BatchNorm1d(8)])
+def test_linear_layers_with_nothing_in_between_are_exported(tmp_path, between):
+    torch.manual_seed(0)
+    pool = nn.Sequential(nn.Conv2d(3, 16, 4, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = nn.Sequential(pool, nn.Linear(16, 8), between, nn.Linear(8, 5)).eval()
+    model = TracedModel.from_module(network, torch.zeros(2, 3, 16, 16))
+    quantizers = quantizers_of(model, IMAGES, 7, 8)
+    exported = export(model, quantizers, ONE, tmp_path / "model.xml")
+    assert largest_difference(load_engine(exported.path).logits(ONE), model.with_quantizers(quantizers)(ONE)) < 1e-5
+
+
 @pytest.mark.parametrize(("suffix", "weight_bits"), [(".xml", 4), (".xml", 7), (".onnx", 7)])
 def test_linear_layers_that_openvino_fuses_are_convolutions_of_integers(tmp_path, suffix, weight_bits):
     torch.manual_seed(0)
@@ -162,6 +173,7 @@ class Faulty:
     """An engine that is PyTorch, except for the first site, which it computes wrongly with integers."""
 
     fused_wrongly = staticmethod(openvino.fused_wrongly)
+    NAME = "PyTorch"
     FIRST_FORM = "integer"
 
     @staticmethod
@@ -207,6 +219,31 @@ def test_images_of_another_size_and_files_of_another_format_are_refused(model, t
     with pytest.raises(InputError, match=r"keep 'steam': no quantized site"):
         export(model, quantizers, ONE, tmp_path / "other.xml", keep=["steam"])
     assert not (tmp_path / "other.xml").exists()
+
+
+def test_images_of_another_type_and_no_images_are_refused(six_bits):
+    engine = load_engine(six_bits.path)
+    with pytest.raises(InputError, match=r"takes images of float32, not of float64; convert them"):
+        engine.logits(ONE.double())
+    with pytest.raises(InputError, match=r"takes 1 images \[3, 16, 16\] at a time, not \[0, 3, 16, 16\]"):
+        engine.logits(ONE[:0])
+
+
+def test_weights_of_another_origin_are_not_replaced(model, tmp_path):
+    (tmp_path / "pytorch_model.bin").write_bytes(b"weights")
+    with pytest.raises(InputError, match=r"pytorch_model\.bin: there without .*pytorch_model\.xml, whose weights it would become"):
+        export(model, quantizers_of(model, IMAGES, 6, 6), ONE, tmp_path / "pytorch_model.xml")
+    assert (tmp_path / "pytorch_model.bin").read_bytes() == b"weights"
+
+
+def test_both_files_are_replaced_where_the_path_links_to(model, tmp_path):
+    stored, link = tmp_path / "stored.xml", tmp_path / "model.xml"
+    export(model, quantizers_of(model, IMAGES, 4, 6), ONE, stored)
+    link.symlink_to(stored)
+    quantizers = quantizers_of(model, IMAGES, 6, 6)
+    assert load_engine(export(model, quantizers, ONE, link).path.resolve()).path == stored
+    assert largest_difference(load_engine(stored).logits(ONE), model.with_quantizers(quantizers)(ONE)) < 1e-5
+    assert link.is_symlink()
 
 
 def test_missing_package_is_named_with_the_way_to_install_it(monkeypatch):

@@ -15,6 +15,7 @@ from typer.models import ArgumentInfo, ParameterInfo
 from qhyvit.cli.options import Written
 from qhyvit.config.loading import load_config
 from qhyvit.data.labelled_folder import LABELS
+from qhyvit.deploy.weights_file import require_own_weights
 from qhyvit.errors import InputError
 from qhyvit.files import require_writable
 
@@ -93,10 +94,8 @@ def _files(path: Path, mark: Written) -> list[Path]:
     files = [Path(f"{path}{end}") for end in mark.ends]
     if path.suffix != ".xml":
         return files
-    weights = path.with_suffix(".bin")
-    if weights.exists() and not path.exists():
-        raise InputError(f"{weights}: there without {path}, whose weights it would become; give another name, or remove it")
-    return [*files, weights]
+    require_own_weights(path)
+    return [*files, path.with_suffix(".bin")]
 
 
 def _require_files(paths: Iterable[Named]) -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from qhyvit.graph.interpreter import FakeQuantInterpreter
+from qhyvit.deploy.simulated_values import simulated_values
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.graph.walks import users_of, visit
 from qhyvit.quantizers.base import Quantizers
@@ -20,7 +20,5 @@ def constant_values(model: TracedModel, quantizers: Quantizers, example: Tensor)
     nodes = {site.node for site in sites}.union(*(site.operand_nodes for site in sites if site.kind == "matmul")) - reached.keys()
     if not nodes:
         return {}
-    interpreter = FakeQuantInterpreter(model.graph_module, model.sites, quantizers, keep_values=True)
-    with torch.no_grad():
-        interpreter.run(example)
-    return {node.name: interpreter.env[node] for node in nodes}
+    values = simulated_values(model, quantizers, example)
+    return {node.name: values[node.name] for node in nodes}

@@ -25,11 +25,13 @@ class Engine:
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits [N, classes] of images [N, C, H, W], N a multiple of the batch size of the file.
 
-        Raises InputError for images of another size.
+        Raises InputError for images of another size or type.
         """
         module = find_engine(self.path)
         batch, *size = module.input_shape(self.compiled)
-        if list(images.shape[1:]) != size or len(images) % batch:
+        if images.dtype != torch.float32:
+            raise InputError(f"{self.path}: takes images of float32, not of {str(images.dtype).removeprefix('torch.')}; convert them")
+        if list(images.shape[1:]) != size or not len(images) or len(images) % batch:
             raise InputError(f"{self.path}: takes {batch} images {size} at a time, not {list(images.shape)}; resize them or export anew")
         return torch.cat([module.run(self.compiled, [part])[0] for part in images.split(batch)])
 

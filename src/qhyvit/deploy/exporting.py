@@ -3,13 +3,17 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from qhyvit.deploy.engines import find_engine
+from qhyvit.deploy.extra import convertible
 from qhyvit.deploy.lowering import Form, lower
 from qhyvit.deploy.verification import SiteCheck, check_sites
+from qhyvit.deploy.weights_file import require_own_weights
 from qhyvit.errors import InputError
 from qhyvit.graph.traced_model import TracedModel
 from qhyvit.presets import methods_for
@@ -64,9 +68,11 @@ def export(model: TracedModel, quantizers: Quantizers, example: Tensor, path: Pa
     """Write the quantized model as OpenVINO IR (``path`` ends in .xml) or as ONNX with QDQ (.onnx), whole or not at all.
 
     The file takes images of the shape of ``example`` [B, C, H, W] alone, which is also what the sites are checked on. The sites ``keep``
-    stay FP32. Raises InputError for a suffix without an engine, an unknown site, and quantizers that the engine cannot execute.
+    stay FP32. Raises InputError for a suffix without an engine, a .bin that belongs to no .xml and would be replaced, an unknown site, and
+    quantizers that the engine cannot execute.
     """
     engine = find_engine(path)
+    require_own_weights(path)
     unknown = sorted(set(keep) - quantizers.keys())
     if unknown:
         raise InputError(f"keep {unknown[0]!r}: no quantized site of this network; `qhyvit inspect` lists them")
@@ -76,7 +82,13 @@ def export(model: TracedModel, quantizers: Quantizers, example: Tensor, path: Pa
     converted = engine.convert(lower(model, quantized, example, forms), [example])
     with torch.no_grad():
         simulated = model.with_quantizers(quantized)(example)
-    compiled = engine.compile_model(converted)
-    found = torch.stack([engine.run(compiled, [example])[0] for _ in range(2)])  # an engine may be right in its first run alone
+    found = torch.stack([logits for threads in (1, None) for logits in _logits(engine, converted, example, threads)])
     engine.save(converted, path)
     return Exported(path, checks, sorted(keep), float((found - simulated).abs().max() / simulated.abs().max()))
+
+
+def _logits(engine: ModuleType, converted: Any, example: Tensor, threads: int | None) -> list[Tensor]:
+    """Return the logits of two runs with so many threads (None: all cores): an engine may be right in its first run alone."""
+    with convertible(engine.NAME):
+        compiled = engine.compile_model(converted, threads)
+    return [engine.run(compiled, [example])[0] for _ in range(2)]

@@ -189,8 +189,9 @@ def _convolve(graph_module: GraphModule, site: Site, source: Node) -> None:
     rows, weight, *bias = site.node.args
     maps = writer.call(aten.reshape.default, rows, [-1, inputs, 1, 1])
     kernels = writer.call(aten.reshape.default, weight, [outputs, inputs, 1, 1])
-    result = writer.call(aten.conv2d.default, maps, kernels, *bias)
-    site.node.replace_all_uses_with(writer.call(aten.reshape.default, result, [-1, outputs]))
+    rows = writer.call(aten.reshape.default, writer.call(aten.conv2d.default, maps, kernels, *bias), [-1, outputs])
+    rows.meta.update(site.node.meta)
+    site.node.replace_all_uses_with(rows)
 
 
 def _factors(site: Site, grid: EngineGrid, weights: Quantizer, depthwise: bool) -> Tensor | None:

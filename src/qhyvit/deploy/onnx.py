@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,12 +19,13 @@ from qhyvit.files import atomic_write
 from qhyvit.graph.operators import aten
 from qhyvit.graph.sites import Site
 
+NAME = "ONNX"
 FIRST_FORM: Form = "shifted"  # ONNX Runtime takes one zero point per tensor
 OPSET = 17
 # Weights of 8 bits are made unsigned where the processor would otherwise add pairs of products in 16 bits, which are too few.
 SETTINGS = {"session.x64quantprecision": "1"}
 INTEGER_PRODUCTS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat")
-FLOAT_PRODUCTS = ("Conv", "FusedConv", "NhwcFusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+FLOAT_PRODUCTS = ("Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 
 
 def convert(graph_module: GraphModule, inputs: Sequence[Tensor]) -> Any:
@@ -40,7 +41,7 @@ def convert(graph_module: GraphModule, inputs: Sequence[Tensor]) -> Any:
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself and about shapes that are constants here
         path = Path(folder, "model.onnx")
-        with convertible("ONNX"):
+        with convertible(NAME):
             torch.onnx.export(Called(graph_module), tuple(inputs), path, input_names=names, opset_version=OPSET, dynamo=False)
         model = onnx.load(path)
     with torch.no_grad():
@@ -66,6 +67,7 @@ def _state_outputs(graph: Any, outputs: Sequence[Tensor]) -> None:
 def _store_integers(onnx: Any, graph: Any) -> None:
     """Store rounded weights as integers, which the file then holds instead of a float weight and its rounding."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}  # constants of products have a single scale, which is none of these
+    _remove_copies(graph, tensors.keys())
     for node in [node for node in graph.node if node.op_type == "QuantizeLinear" and {*node.input[:2]} <= tensors.keys()]:
         weight, scale = (onnx.numpy_helper.to_array(tensors[name]) for name in node.input[:2])
         integers = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)
@@ -78,6 +80,18 @@ def _store_integers(onnx: Any, graph: Any) -> None:
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
+
+
+def _remove_copies(graph: Any, names: Collection[str]) -> None:
+    """Remove the copies of the initializers ``names`` that the exporter has made of equal ones."""
+    sources = {name: name for name in names}
+    for node in graph.node:
+        node.input[:] = [sources.get(name, name) for name in node.input]
+        if node.op_type == "Identity" and node.input[0] in sources:
+            sources[node.output[0]] = node.input[0]
+    kept = [node for node in graph.node if node.output[0] not in sources]
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def compile_model(model: Any, threads: int | None = None, profile: Path | None = None) -> Any:
@@ -133,7 +147,11 @@ def products(path: Path, compiled: Any) -> list[tuple[int, bool]]:
 
 def _macs(kernel: dict[str, Any]) -> int:
     inputs, outputs = ([next(iter(slot.values())) for slot in kernel[f"{kind}_type_shape"]] for kind in ("input", "output"))
+    if kernel["op_name"] == "ConvTranspose":
+        return int(np.prod(inputs[0]) * np.prod(inputs[1][1:]))
     if "Conv" in kernel["op_name"]:
         weight = inputs[3 if kernel["op_name"] == "QLinearConv" else 1]
         return int(np.prod(outputs[0]) * np.prod(weight[1:]))
-    return int(np.prod(outputs[0]) * inputs[0][-1])
+    rows, columns = inputs[0][-2:]
+    summed = columns if rows == outputs[0][-2] else rows  # of a left operand that the kernel transposes
+    return int(np.prod(outputs[0]) * summed)

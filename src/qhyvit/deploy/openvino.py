@@ -8,19 +8,23 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from qhyvit.deploy.extra import convertible, import_extra
 from qhyvit.deploy.lowering import Form
-from qhyvit.files import atomic_write
+from qhyvit.deploy.weights_file import require_own_weights
+from qhyvit.files import atomic_write, target_of
 from qhyvit.graph.nodes import is_batched, shape_of
 from qhyvit.graph.sites import Site
+from qhyvit.graph.walks import visit
 
 # One stream, as for images that come one by one; and what is on no grid is computed in float32, as by the simulator.
 SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+NAME = "OpenVINO"
 FIRST_FORM: Form = "integer"
-PRODUCTS = ("Convolution", "GroupConvolution", "MatMul")  # of a file
-KERNELS = ("Convolution", "FullyConnected", "MatMul", "Subgraph")  # that compute them
+TRANSPOSED = ("ConvolutionBackpropData", "GroupConvolutionBackpropData")
+PRODUCTS = ("Convolution", "GroupConvolution", *TRANSPOSED, "MatMul")  # of a file
+KERNELS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "Subgraph")  # that compute them
 
 
 class Called(nn.Module):
@@ -42,7 +46,7 @@ def convert(graph_module: GraphModule, inputs: Sequence[Tensor]) -> Any:
     """
     openvino = import_extra("openvino")
     exported = torch.export.export(Called(graph_module), tuple(inputs), strict=False)
-    with convertible("OpenVINO"):
+    with convertible(NAME):
         model = openvino.convert_model(exported, input=[list(tensor.shape) for tensor in inputs])
     import_extra("openvino._offline_transformations").compress_quantize_weights_transformation(model)
     _name(model)
@@ -82,23 +86,34 @@ def input_shape(compiled: Any) -> list[int]:
 def fused_wrongly(sites: Sequence[Site]) -> set[str]:
     """Return the names of linear layers that follow each other on one vector per image.
 
-    Where there is VNNI, OpenVINO 2026.4 makes one kernel of them, which computes 8-bit products wrongly.
+    Where there is VNNI, OpenVINO 2026.4 makes one kernel of them, which computes 8-bit products wrongly. Vectors may be added or
+    multiplied in between.
     """
     flat = {site.node: site.name for site in sites if site.kind == "linear" and len(shape_of(site.operand_nodes[0])) == 2}
     found = set()
     for node, name in flat.items():
-        source = node
-        while len(inputs := [other for other in source.all_input_nodes if is_batched(other)]) == 1:
-            (source,) = inputs
-            if source in flat:
-                found |= {name, flat[source]}
-                break
+        reached = visit(_batched_inputs(node), lambda other: other not in flat and _leads_to_vectors(other), _batched_inputs)
+        before = {flat[other] for other in reached if other in flat}
+        found |= before | ({name} if before else set())
     return found
 
 
+def _batched_inputs(node: Node) -> list[Node]:
+    return [other for other in node.all_input_nodes if is_batched(other)]
+
+
+def _leads_to_vectors(node: Node) -> bool:
+    return len(_batched_inputs(node)) == 1 or len(shape_of(node)) == 2
+
+
 def save(model: Any, path: Path) -> None:
-    """Write ``path``, an .xml file, and the weights next to it as .bin; the .xml comes last, so that it is never without weights."""
+    """Write ``path``, an .xml file, and the weights next to it as .bin; the .xml comes last, so that it is never without weights.
+
+    Both are next to the file that ``path`` links to. Raises InputError if the .bin is there without it.
+    """
     openvino = import_extra("openvino")
+    path = target_of(path)
+    require_own_weights(path)
     with atomic_write(path) as temporary, TemporaryDirectory(dir=temporary.parent, prefix=f".{path.name}.") as folder:
         written = Path(folder, path.name)
         openvino.save_model(model, written, compress_to_fp16=False)
@@ -125,11 +140,12 @@ def products(path: Path, compiled: Any) -> list[tuple[int, bool]]:
 
 
 def _macs(operation: Any) -> int:
-    outputs = int(np.prod(list(operation.output(0).shape)))
+    name, outputs = operation.get_type_name(), int(np.prod(list(operation.output(0).shape)))
     left, right = (list(operation.input_value(index).shape) for index in (0, 1))
-    if operation.get_type_name() == "MatMul":
+    if name == "MatMul":
         return outputs * int(left[-2 if operation.get_attributes()["transpose_a"] else -1])
-    return outputs * int(np.prod(right[2 if operation.get_type_name() == "GroupConvolution" else 1 :]))
+    kernel = int(np.prod(right[2 if name.startswith("Group") else 1 :]))
+    return kernel * (int(np.prod(left)) if name in TRANSPOSED else outputs)
 
 
 def _word(value: Any) -> str:

@@ -9,9 +9,11 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
-from torch.fx import Graph, GraphModule, Node
+from torch.fx import Graph, GraphModule
 
+from qhyvit.deploy.extra import convertible
 from qhyvit.deploy.lowering import FORMS, Form, lower_site
+from qhyvit.deploy.simulated_values import simulated_values
 from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.sites import Site
 from qhyvit.graph.traced_model import TracedModel
@@ -75,7 +77,10 @@ def _check(
     for site in copies:
         lower_site(graph_module, site, quantizers[site.name], form)
     graph_module.recompile()
-    found = engine.run(engine.compile_model(engine.convert(graph_module, values)), values)
+    converted = engine.convert(graph_module, values)
+    with convertible(engine.NAME):
+        compiled = engine.compile_model(converted)
+    found = engine.run(compiled, values)
     checks = []
     for site, one, other in zip(sites, found, expected, strict=True):
         difference = float((one - other).abs().max() / other.abs().max().clamp(min=torch.finfo(torch.float32).tiny))
@@ -89,13 +94,14 @@ def side_by_side(graph_module: GraphModule, sites: Sequence[Site]) -> tuple[Grap
     graph, copies = Graph(), []
     for site in sites:
         inputs = site.operand_nodes if site.kind == "matmul" else site.operand_nodes[:1]
-        known: dict[Node, Node] = {}
-        for position, node in enumerate(inputs):
-            copy = graph.placeholder(f"{site.node.name}_{position}")
+        placeholders = [graph.placeholder(f"{site.node.name}_{position}") for position in range(len(inputs))]
+        known = dict(zip(inputs, placeholders, strict=True))
+        for node, copy in zip(inputs, placeholders, strict=True):
             copy.meta.update(node.meta)
-            known[node] = copy
         known |= {old: graph.get_attr(str(old.target)) for old in site.node.all_input_nodes if old not in known}
         node = graph.node_copy(site.node, known.__getitem__)
+        for position, copy in enumerate(placeholders):  # both operands of a product may be one node
+            node.update_arg(position, copy)
         copies.append(Site(site.name, site.kind, node, site.groups))
     graph.output(tuple(copy.node for copy in copies))
     return GraphModule(graph_module, graph), copies
@@ -108,13 +114,11 @@ def _simulate(graph_module: GraphModule, sites: Sequence[Site], quantizers: Quan
 
 def _inputs(model: TracedModel, sites: Sequence[Site], quantizers: Quantizers, example: Tensor) -> dict[str, list[Tensor]]:
     """Return the inputs of each site in the quantized network, without rounding ties."""
-    interpreter = FakeQuantInterpreter(model.graph_module, model.sites, quantizers, keep_values=True)
-    with torch.no_grad():
-        interpreter.run(example)
+    values = simulated_values(model, quantizers, example)
     inputs: dict[str, list[Tensor]] = {}
     for site in sites:
         operands = zip(site.operands, site.operand_nodes, strict=True)
-        named = [(name, interpreter.env[node]) for name, node in operands if name != "weight"]
+        named = [(name, values[node.name]) for name, node in operands if name != "weight"]
         inputs[site.name] = [_without_ties(value, quantizers[site.name].get(name)).contiguous() for name, value in named]
     return inputs
 

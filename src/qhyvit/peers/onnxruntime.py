@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from qhyvit.deploy import onnx
 from qhyvit.deploy.exporting import export
-from qhyvit.deploy.extra import import_extra
+from qhyvit.deploy.extra import convertible, import_extra
 from qhyvit.files import atomic_write
 from qhyvit.graph.traced_model import TracedModel
 
@@ -17,7 +18,7 @@ from qhyvit.graph.traced_model import TracedModel
 def quantize(model: TracedModel, images: Tensor, path: Path) -> None:
     """Quantize ``model`` to W8A8 from the calibration ``images`` [N, C, H, W] and write an ONNX model to ``path``.
 
-    Observed ranges, asymmetric activations and weights per channel, in QDQ form.
+    Observed ranges, asymmetric activations and weights per channel, in QDQ form. Raises InputError if ONNX Runtime cannot load its file.
     """
     runtime, tools = import_extra("onnxruntime"), import_extra("onnxruntime.quantization")
 
@@ -42,5 +43,7 @@ def quantize(model: TracedModel, images: Tensor, path: Path) -> None:
             activation_type=tools.QuantType.QUInt8,
             weight_type=tools.QuantType.QInt8,
         )
+        with convertible(onnx.NAME):  # it makes files of shared weights that it cannot load
+            onnx.compile_model(quantized)
         with atomic_write(path) as temporary:
             shutil.copyfile(quantized, temporary)
