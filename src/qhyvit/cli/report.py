@@ -11,7 +11,7 @@ from qhyvit.cli.inputs import find_entry
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 from qhyvit.own_files import written_by
-from qhyvit.reporting.html import Section, page
+from qhyvit.reporting.html import Section, packed, page
 from qhyvit.reporting.registry import RESULTS, TABLES
 
 TABLES_BY_NAME = {RESULTS.name: RESULTS, **TABLES}
@@ -27,7 +27,7 @@ def report(
     names = [table.partition("=")[0] for table in tables]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{repeated[0]}: given twice; give each table once")
-    text = page("Tables", [_section(table) for table in tables])
+    text = packed(page("Tables", [_section(table) for table in tables]))
     with atomic_write(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -1,6 +1,8 @@
 """Tables as pages that sort and filter in a browser, without a network: for the HTML report."""
 
+import gzip
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -36,6 +38,17 @@ def page(title: str, sections: Sequence[Section]) -> str:
     for category in dict.fromkeys(section.category for section in sections):
         parts += [f"<h2>{escape(category)}</h2>", *(_folded(section) for section in sections if section.category == category)]
     return document(title, "\n".join(parts))
+
+
+def packed(text: str) -> str:
+    """A page that unpacks the page ``text``: reports of Snakemake open it from an address that holds it, and browsers take at most 2 MB."""
+    content = b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    return (
+        '<!DOCTYPE html>\n<meta charset="utf-8">\n<script>\n'
+        f"const bytes = Uint8Array.from(atob('{content}'), character => character.charCodeAt(0));\n"
+        "new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).text()"
+        ".then(text => { document.open(); document.write(text); document.close(); });\n</script>\n"
+    )
 
 
 def _folded(section: Section) -> str:
