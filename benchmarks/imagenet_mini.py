@@ -9,16 +9,20 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import pandas as pd
 import typer
 
 from benchmarks.common import REPORTS
 from benchmarks.folds import pooled
 from qhyvit.config.loading import load_config
 from qhyvit.files import atomic_write
-from qhyvit.reporting.catalog import FP32, read_catalog
-from qhyvit.reporting.correctness import decode, read_correct
-from qhyvit.reporting.runs import KEY, read_results, tabulate
+from qhyvit.reporting.captions import PAIRED, run_note
+from qhyvit.reporting.catalog import FP32, MethodCatalog, read_catalog
+from qhyvit.reporting.correctness import COLUMNS, decode, encode, read_correct
+from qhyvit.reporting.runs import KEY, correct_images, read_results, tabulate
 from qhyvit.reporting.tables.accuracy import accuracy_table
+from qhyvit.reporting.tables.gains import gains, gains_shown
+from qhyvit.reporting.tables.paired import headline_pairs
 from qhyvit.reporting.write import to_markdown
 
 EXPERIMENTS = {"imagenet_mini": "imagenet-mini", "imagenet_mini_tuning": "imagenet-mini-tuning"}  # by the file they are pooled in
@@ -30,7 +34,7 @@ NOTES = (
 
 
 def main() -> None:
-    """Write reports/benchmarks/imagenet_mini.{csv,md} and imagenet_mini_tuning.{csv,md} of the reports of both folds."""
+    """Write imagenet_mini and imagenet_mini_tuning in reports/benchmarks, of the reports of both folds."""
     missing = []
     for file, name in EXPERIMENTS.items():
         folds = [Path("config/experiments") / f"{name}{fold}.yaml" for fold in ("", "-swapped")]
@@ -43,14 +47,29 @@ def main() -> None:
 
 
 def pool(file: str, folds: list[Path]) -> None:
-    """Write reports/benchmarks/<file>.{csv,md} of the reports of the experiments ``folds``."""
+    """Write reports/benchmarks/<file>.{csv,md}, and the gains in <file>_paired.{csv,md}, of the reports of the experiments ``folds``."""
     methods = read_catalog(load_config(folds[0], allow_unset_env=True).experiment.methods_file)
-    table = tabulate(pooled([result for fold in folds for result in fold_results(_reports(fold))]), methods)
-    with atomic_write(REPORTS / f"{file}.csv") as path:
-        table.drop(columns="dataset").to_csv(path, index=False, float_format="%.6g")
-    with atomic_write(REPORTS / f"{file}.md") as path:
-        shown = accuracy_table(table[table.method != FP32], methods).drop(columns="mode")
-        path.write_text(f"{to_markdown(shown)}\n{NOTES.format(images=table.images.max())}\n")
+    results = pooled([result for fold in folds for result in fold_results(_reports(fold))])
+    table = tabulate(results, methods)
+    shown = accuracy_table(table[table.method != FP32], methods).drop(columns="mode")
+    _write(file, table, shown, NOTES.format(images=table.images.max()))
+    gained = pooled_gains(results, methods)
+    _write(f"{file}_paired", gained, gains_shown(gained).drop(columns="mode"), f"{PAIRED} {run_note(gained)}")
+
+
+def pooled_gains(results: list[dict[str, Any]], methods: MethodCatalog) -> pd.DataFrame:
+    """Return the `gains` of the methods of the headline over each other method, on the images of all folds."""
+    same_images = "+".join(sorted({result["dataset"] for result in results}))
+    rows = [result | {"images_hash": same_images, "correct": encode(correct_images(result))} for result in results]
+    correct = pd.DataFrame(rows, columns=COLUMNS)
+    return gains(correct, headline_pairs(set(correct.method), methods), methods)
+
+
+def _write(name: str, rows: pd.DataFrame, shown: pd.DataFrame, notes: str) -> None:
+    with atomic_write(REPORTS / f"{name}.csv") as path:
+        rows.drop(columns="dataset").to_csv(path, index=False, float_format="%.6g")
+    with atomic_write(REPORTS / f"{name}.md") as path:
+        path.write_text(f"{to_markdown(shown)}\n{notes}\n")
 
 
 def _reports(fold: Path) -> Path:

@@ -2,12 +2,13 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from qhyvit.presets import METHODS_FILE
 from qhyvit.reporting.catalog import read_catalog
-from qhyvit.reporting.figures.deployment import deployment_figure
+from qhyvit.reporting.figures.deployment import deployment_figure, make
 from qhyvit.reporting.sources import Sources
 from qhyvit.reporting.tables import deployment_paired
 from qhyvit.reporting.tables.deployment import deployment, deployment_shown, processors
@@ -45,8 +46,8 @@ def test_each_engine_of_a_method_has_a_row_with_its_drop():
     assert rows.agreement.tolist()[:2] == [75, 100]
     shown = deployment_shown(rows)
     assert shown.agreement.tolist() == ["75.00", "100.00", ""]
-    assert shown["largest"].tolist() == ["1e-01", "2e-03", ""]
-    assert shown["difference of noise"].tolist() == ["1e-03", "1e-03", ""]
+    assert shown["largest"].tolist() == ["1.0e-01", "2.0e-03", ""]
+    assert shown["difference of noise"].tolist() == ["1.0e-03", "1.0e-03", ""]
     assert shown["MiB"].tolist() == ["2.00"] * 3
     assert processors(RESULTS) == "Run on chip of onnxruntime, chip of openvino."
 
@@ -62,14 +63,20 @@ def test_other_tools_are_paired_with_openvino_runs_alone(tmp_path):
     assert of_net[["method", "baseline", "gain"]].to_numpy().tolist() == [["minmax", "nncf", 25.0]]
 
 
-@pytest.mark.parametrize("relative", [None, {"openvino": 0.5}, {"openvino": 0.5, "onnxruntime": 1.5}])
-def test_figure_has_a_mark_per_method_and_engine_at_its_latency_or_size(relative):
+def test_figure_has_a_line_per_method_and_engine_with_its_drop_and_latency():
     rows = deployment(RESULTS, METHODS)
-    measured = rows[["model", "method", "engine"]].assign(relative=rows.engine.map(relative or {})).dropna()
-    latencies = None if relative is None else measured
-    figure = deployment_figure(rows, latencies, METHODS)
-    (panel,) = figure.axes
-    places = [float(container.lines[0].get_xdata()[0]) for container in panel.containers]
-    complete = len(measured) == len(rows)
-    assert places == ([1.5, 0.5, 0.5] if complete else [2.0, 2.0, 2.0])
-    assert figure.get_supxlabel() == ("latency relative to FP32 in OpenVINO" if complete else "size (MiB)")
+    latencies = rows[rows.engine == "openvino"][["model", "method", "engine"]].assign(relative=[0.5, 1.5])
+    drops, times = deployment_figure(rows, latencies, METHODS).axes
+    assert [label.get_text() for label in drops.get_yticklabels()] == ["Min-max, onnxruntime", "Min-max, openvino", "nncf, openvino"]
+    assert drops.containers[0].lines[0].get_xydata().tolist() == [[50, 0], [25, 1], [50, 2]]
+    (marks,) = [line for line in times.lines if line.get_marker() == "o"]
+    assert marks.get_ydata().tolist() == [0, 1, 2]
+    assert marks.get_xdata() == pytest.approx([np.nan, 0.5, 1.5], nan_ok=True)
+
+
+def test_figure_without_latencies_keeps_its_drops(tmp_path):
+    table = tmp_path / "deployment.csv"
+    deployment(RESULTS, METHODS).to_csv(table, index=False)
+    drops, times = make(Sources(METHODS, {"deployment": [table]})).axes
+    assert drops.containers[0].lines[0].get_xdata().tolist() == [50, 25, 50]
+    assert all(np.isnan(np.array(line.get_xdata(), float)).all() for line in times.lines if line.get_marker() == "o")

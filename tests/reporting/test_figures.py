@@ -16,7 +16,6 @@ from qhyvit.errors import InputError
 from qhyvit.presets import METHODS_FILE
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.figures.ablation import ablation_figure
-from qhyvit.reporting.figures.accuracy import accuracy_figure
 from qhyvit.reporting.figures.calibration_size import size_figure
 from qhyvit.reporting.figures.drop_against_seconds import timing_figure
 from qhyvit.reporting.figures.drops import drop_figure
@@ -62,6 +61,12 @@ def seconds_of(table, calibrate=10.0, quantize=90.0):
     )  # fmt: skip
 
 
+def sizes_of(table):
+    """A table of `calibration_size` with two sizes of each method."""
+    runs = table[table.method != "fp32"].assign(lowest=1.0, highest=3.0, seeds=2, deviation=0.5)
+    return pd.concat([runs.assign(calibration_images=images, drop=2.0) for images in (8, 32)])
+
+
 def points(container):
     """The places of the marks of an errorbar, and the ends of its bars."""
     marks, _, (bars,) = container.lines
@@ -88,9 +93,9 @@ def test_method_of_two_experiments_looks_the_same():
     """Experiments have other methods, in another order, and one has a method that the methods file does not know."""
     first = results(*(run(method) for method in ("qhyvit-cv", "percentile", "qhyvit")))
     second = results(*(run(method) for method in ("another", "minmax", "qhyvit", "hyq", "percentile")))
-    drawn = [looks(accuracy_figure(table, "partial", CATALOG)) for table in (first, second)]
-    drawn += [looks(timing_figure(table, seconds_of(table), "partial", CATALOG)) for table in (first, second)]
-    assert [list(each) for each in drawn[:2]] == [
+    drawn = [looks(timing_figure(table, seconds_of(table), "partial", CATALOG)) for table in (first, second)]
+    drawn += [looks(size_figure(sizes_of(table), CATALOG)) for table in (first, second)]
+    assert [list(each) for each in drawn] == 2 * [
         ["Percentile", "Q-HyViT", "Q-HyViT-CV (ours)"],
         ["Min-max", "Percentile", "HyQ", "Q-HyViT"],
     ]
@@ -118,7 +123,7 @@ def parts_outside(figure):
 
 
 @pytest.mark.parametrize("top1", [[100.0, 0.0], [89.9, 90.0], [90.0, 50.0], [84.9, 10.0]])
-@pytest.mark.parametrize("draw", [accuracy_figure, drop_figure, seed_figure, ablation_figure, timing_figure])
+@pytest.mark.parametrize("draw", [drop_figure, seed_figure, ablation_figure, timing_figure])
 def test_no_mark_is_cut_off_at_an_edge(draw, top1):
     runs = [
         run(method, value, model=model, drop_low=90 - value, drop_high=90 - value)
@@ -131,26 +136,15 @@ def test_no_mark_is_cut_off_at_an_edge(draw, top1):
 
 
 def test_parts_outside_finds_a_mark_at_the_edge():
-    figure = accuracy_figure(results(run(top1=90.0)), "partial", CATALOG)
-    figure.axes[0].set_ylim(0, 90)
+    figure = drop_figure(results(run(top1=80.0)), "partial", CATALOG)
+    figure.axes[0].set_xlim(0, 10)
     assert parts_outside(figure)
-
-
-def test_accuracies_and_their_intervals():
-    axes = accuracy_figure(results(run()), "partial", CATALOG).axes[0]
-    assert axes.get_title(loc="left") == "F: net"
-    assert axes.lines[0].get_ydata() == [90.0, 90.0]
-    assert points(axes.containers[0]) == ([[0, 80]], [[[0, 75], [0, 85]]])
-    low, high = axes.get_ylim()
-    assert low <= 75
-    assert high >= 90
 
 
 def test_modes_are_kept_apart():
     table = results(run(top1=75.0), run(top1=10.0, mode="full"), run(top1=60.0, bits=4))
-    marks, bars = points(accuracy_figure(table, "partial", CATALOG).axes[0].containers[0])
-    assert marks == [[0, 75], [1, 60]]
-    assert bars[0] == [[0, 70], [0, 80]]
+    panels = drop_figure(table, "partial", CATALOG).axes
+    assert [points(axes.containers[0])[0] for axes in panels] == [[[15, 0]], [[30, 0]]]
 
 
 def test_drops_and_their_intervals():
@@ -194,7 +188,7 @@ def test_ablation_without_all_steps_is_refused():
         ablation_figure(results(run("qhyvit-scale")), "partial", CATALOG)
 
 
-@pytest.mark.parametrize("figure", [accuracy_figure, drop_figure, seed_figure, ablation_figure])
+@pytest.mark.parametrize("figure", [drop_figure, seed_figure, ablation_figure])
 def test_mode_without_runs_is_refused(figure):
     with pytest.raises(InputError, match="no run is in mode 'full'; choose another mode"):
         figure(results(run()), "full", CATALOG)
@@ -258,7 +252,7 @@ LABELS = ("costs a $b", "$x$ and $\\frac{", "$$", r"\$ escaped", "10$^{3")
 
 
 @pytest.mark.parametrize("label", LABELS)
-@pytest.mark.parametrize("draw", [accuracy_figure, drop_figure, seed_figure, timing_figure])
+@pytest.mark.parametrize("draw", [drop_figure, seed_figure, timing_figure])
 def test_dollars_in_a_label_are_drawn_as_they_are(draw, label, tmp_path):
     table, catalog = results(run(), run("qhyvit", 85.0)), replace(CATALOG, labels={**CATALOG.labels, "minmax": label})
     figure = draw(table, seconds_of(table), "partial", catalog) if draw is timing_figure else draw(table, "partial", catalog)
@@ -277,10 +271,10 @@ def test_powers_of_ten_on_an_axis_stay_formulas(tmp_path):
     assert not re.search(r"<text[^>]*>[^<]*(mathdefault|10\^)", drawn)
 
 
-@pytest.mark.parametrize("draw", [accuracy_figure, drop_figure, seed_figure, ablation_figure, timing_figure])
+@pytest.mark.parametrize("draw", [drop_figure, seed_figure, ablation_figure, timing_figure])
 def test_sixteen_methods_fit_a_page(many, draw):
     """Nothing leaves the page, and the legend, the panels and the labels of the whole figure are clear of each other."""
-    table = many[many.seed == 0] if draw in (accuracy_figure, drop_figure) else many
+    table = many[many.seed == 0] if draw is drop_figure else many
     figure = draw(table, seconds_of(table), "partial", CATALOG) if draw is timing_figure else draw(table, "partial", CATALOG)
     FigureCanvasAgg(figure).draw()
     assert figure.get_figwidth() == PAGE

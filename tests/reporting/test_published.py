@@ -11,7 +11,6 @@ from qhyvit.config.models import MODELS
 from qhyvit.errors import InputError
 from qhyvit.presets import METHODS_FILE
 from qhyvit.reporting.averaged import averaged
-from qhyvit.reporting.captions import seeds_note
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.correctness import COLUMNS as CORRECT_COLUMNS
 from qhyvit.reporting.correctness import encode
@@ -196,7 +195,9 @@ def test_comparison_on_imagenet_worked_by_hand():
 
 def test_note_counts_published_counterparts(tmp_path):
     ours = results(run("mobilevit_xxs", "qhyvit", 66.0), run("mobilevit_xs", "qhyvit", 70.0))
-    assert made("table_ii", ours, tmp_path).note.startswith(f"1 of these 2 cells have a published counterpart. {seeds_note(1)}")
+    assert made("table_ii", ours, tmp_path).note.startswith(
+        "1 of these 2 cells have a published counterpart. This run has 100 evaluation images and one seed."
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ def test_on_imagenets_whole_validation_set_the_papers_cells_are_subtracted_whate
     ours = results(run("mobilevit_xxs", "qhyvit", 66.5, 68.0, dataset="mine")).assign(images=50_000)
     table = made("table_ii", ours, tmp_path, {"name": "mine", "layout": "imagenet", "classes": 1000})
     assert table.rows.top1_difference.tolist() == pytest.approx([-1.7])
-    assert table.note == f"1 of these 1 cells have a published counterpart. {seeds_note(1)}"
+    assert table.note == "1 of these 1 cells have a published counterpart. This run has 50,000 evaluation images and one seed."
 
 
 def test_published_cells_stand_next_to_the_method_that_claims_them():
@@ -310,9 +311,9 @@ def test_both_methods_of_the_headline_have_rows(tmp_path):
     assert rows.improvement.to_dict() == {("qhyvit", "ptq4vit"): 1, ("qhyvit-cv", "ptq4vit"): 3}
     assert rows.paper_stated["qhyvit", "ptq4vit"] == 7.09
     assert rows.loc[("qhyvit-cv", "ptq4vit"), ["paper_improvement", "paper_stated"]].isna().all()
-    assert table.note == ""
+    assert table.note == "This run has 100 evaluation images and one seed."
     without = made("improvement", ours[ours.method != "qhyvit"], tmp_path)
-    assert without.note == "This run has no `qhyvit`, the paper's method: gains are those of `qhyvit-cv`."
+    assert without.note == f"This run has no `qhyvit`, the paper's method: gains are those of `qhyvit-cv`. {table.note}"
 
 
 def test_table_has_three_forms_with_equal_bytes_each_time(tmp_path):

@@ -34,6 +34,10 @@ def times(seconds, bits=FOUR[:2]):
     return pd.DataFrame(cells).assign(mode="partial", method="qhyvit", quantize=0.0)
 
 
+def deployed(table):
+    return deployment_figure(table, pd.DataFrame(columns=["model", "method", "engine", "relative"]), CATALOG)
+
+
 def claims(table):
     published = pd.DataFrame([{"model": "a", "method": "qhyvit", "w_bits": 8, "a_bits": 8, "drop": 40.0}])
     return claims_figure(table, published, CATALOG)
@@ -64,7 +68,7 @@ def touching(figure):
     [
         (lambda table: drop_figure(table, "partial", CATALOG), "xaxis"),
         (claims, "xaxis"),
-        (lambda table: deployment_figure(table, None, CATALOG), "yaxis"),
+        (deployed, "xaxis"),
         (timing, "yaxis"),
     ],
     ids=["drops", "claims", "deployment", "timing"],
@@ -72,7 +76,7 @@ def touching(figure):
 def test_mark_lies_between_two_drops_with_a_tick(draw, name, drops):
     figure = draw(results(drops))
     assert not touching(figure)
-    for axes in figure.axes:
+    for axes in figure.axes[: 1 if draw is deployed else None]:
         placed = ticks(getattr(axes, name))
         assert placed[0] <= min(drops) <= max(drops) <= placed[-1]
         assert {-1, 0, 1} <= {*placed}

@@ -1,5 +1,7 @@
 """Captions of tables and figures, for the HTML report, Markdown and LaTeX alike."""
 
+import pandas as pd
+
 from qhyvit.graph.floating_point_kinds import KINDS
 
 _DRAWS = (
@@ -98,10 +100,6 @@ RUNS = (
     " sha256 hashes of settings, calibration, weights and image manifest, as recorded in its file."
 )
 
-ACCURACY_FIGURE = (
-    "Top-1 accuracy by bit-width and method, one panel per network. The dashed line is FP32; bars span the 95 % paired interval of the"
-    f" drop. {_DRAWS}"
-)
 DROPS = (
     "Drop of top-1 from FP32 by method, in points: one panel per bit-width, one mark per network with the 95 % paired interval of its drop."
     f" The axis is linear up to 2 points and logarithmic beyond. {_DRAWS}"
@@ -128,7 +126,7 @@ SITE_ERRORS = (
 SENSITIVITY = (
     "Sites of {model} that cost most when they alone are quantized by {method} to {bits}: the KL divergence of the predictions from those"
     " of the FP32 network, on calibration images that the calibration did not draw. Next to it the remaining divergence when all sites"
-    " except this one are quantized: the lower, the more this site costs together with the others."
+    " except this one are quantized: the lower, the more this site costs together with the others. Both axes are logarithmic."
 )
 CHANNEL_RANGES = (
     "Ranges of the channels at the input of each layer of {model}, in order of execution (logarithmic). The thin line spans all channels,"
@@ -149,12 +147,18 @@ DROP_AGAINST_SECONDS = (
     " marks are networks, large ones their means. Times are of this run on this machine, on one thread and next to other jobs."
 )
 DEPLOYMENT_FIGURE = (
-    "Drop of top-1 of exported networks at W8A8, in points with its 95 % paired interval over images, against their latency relative to"
-    " FP32 in OpenVINO (reports/benchmarks/latency.csv, at the networks' own image sizes), or against their size if one of"
-    " them has no latency there: one panel per network, one mark per method and engine."
+    "Exported networks at W8A8, with one draw of the calibration images: one line per method and engine, one mark per network. Left: drop"
+    " of top-1 from FP32, in points, with its 95 % paired interval over images. Right: latency relative to FP32 in OpenVINO"
+    " (reports/benchmarks/latency.csv, at the networks' own image sizes). Lines without marks there were not measured."
 )
 
 
-def seeds_note(seeds: int) -> str:
-    """Return a note on how many ``seeds`` a table averages."""
-    return "This run has one seed." if seeds == 1 else f"This run has {seeds} seeds."
+def run_note(runs: pd.DataFrame) -> str:
+    """Return a note on the evaluation images and the seeds of a table's ``runs``; there may be none.
+
+    Their columns are ``images`` and either ``seed``, of each, or ``seeds``, the number of those that a row is the mean of.
+    """
+    if runs.empty:
+        return ""
+    seeds = runs.seeds.max() if "seeds" in runs else runs.seed.nunique()
+    return f"This run has {int(runs.images.max()):,} evaluation images and {'one seed' if seeds == 1 else f'{seeds} seeds'}."

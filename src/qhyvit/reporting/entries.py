@@ -78,7 +78,7 @@ class FigureEntry(Entry):
 
     @property
     def path(self) -> str:
-        """Path under the folder of reports, without suffix and with its wildcards, as in ``figures/accuracy-{mode}``."""
+        """Path under the folder of reports, without suffix and with its wildcards, as in ``figures/drops-{mode}``."""
         return str(PurePosixPath(self.folder, "-".join([self.name, *(f"{{{wildcard}}}" for wildcard in self.per)])))
 
     def instances(self, config: Config) -> list[dict[str, str]]:

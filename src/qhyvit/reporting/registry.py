@@ -17,10 +17,10 @@ from qhyvit.config.loading import Config
 from qhyvit.reporting import captions
 from qhyvit.reporting.catalog import read_catalog
 from qhyvit.reporting.entries import Entry, FigureEntry, TableEntry, modes
+from qhyvit.reporting.tables.headline import CLAIMED
 
 E = TypeVar("E", bound=Entry)
 JOINT = ("qhyvit-scheme", "qhyvit", "qhyvit-joint")
-CLAIMS = ("easyquant", "ptq4vit", "repqvit", "qhyvit")  # methods of the paper's Table II
 PRINTED = ("csv", "md", "tex")
 
 
@@ -188,13 +188,6 @@ TABLES = _by_name(
 
 FIGURES = _by_name(
     FigureEntry(
-        name="accuracy",
-        title="accuracy by bit-width and method, {mode} quantization",
-        caption=captions.ACCURACY_FIGURE,
-        inputs=("results", "correct"),
-        per=("mode",),
-    ),
-    FigureEntry(
         name="drops",
         title="drop of each method, {mode} quantization",
         caption=captions.DROPS,
@@ -206,7 +199,7 @@ FIGURES = _by_name(
         title="drops next to the published ones",
         caption=captions.CLAIMS,
         inputs=("results", "correct", "published/table_ii"),
-        available=lambda config, _: {*CLAIMS} <= {*config.methods} and _has_published_bits(config, "partial"),
+        available=lambda config, _: {*CLAIMED} <= {*config.methods} and _has_published_bits(config, "partial"),
     ),
     FigureEntry(
         name="seeds",
@@ -270,7 +263,7 @@ FIGURES = _by_name(
     ),
     FigureEntry(
         name="deployment",
-        title="drop of exported models against latency or size",
+        title="drop and latency of exported models",
         caption=captions.DEPLOYMENT_FIGURE,
         category="Deployment",
         inputs=("deployment", "latency"),

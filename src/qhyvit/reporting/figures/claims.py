@@ -1,21 +1,23 @@
 """Drops of the main methods on each network, next to those that the paper publishes."""
 
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qhyvit.reporting.averaged import read_averaged
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.figures.drop_axis import LABEL, LARGEST, scale_drops
-from qhyvit.reporting.figures.style import PAGE, STYLE, add_legend, dodge, error_bars, method_styles
+from qhyvit.reporting.figures.drop_axis import LARGEST, drop_label, scale_drops
+from qhyvit.reporting.figures.line_panels import line_panels
+from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, method_styles
 from qhyvit.reporting.published import read_cells, under_our_names
 from qhyvit.reporting.runs import bit_widths, bits_shown, quantized_runs
 from qhyvit.reporting.sources import Sources
+from qhyvit.reporting.tables.headline import CLAIMED
 
-METHODS = ("omse", "easyquant", "ptq4vit", "repqvit", "qhyvit")  # a plain baseline, those of the paper, and its method
-PUBLISHED = {"marker": "x", "markersize": 6, "markeredgewidth": 1.4}
+PUBLISHED: dict[str, Any] = {"marker": "x", "markersize": 6, "markeredgewidth": 1.4}
 
 
 def make(sources: Sources) -> Figure:
@@ -31,17 +33,13 @@ def claims_figure(averaged: pd.DataFrame, published: pd.DataFrame, methods: Meth
     lines lead to them from ours.
     """
     ours = quantized_runs(averaged, "partial")
-    ours = ours[ours.method.isin(METHODS)]
+    ours = ours[ours.method.isin(CLAIMED)]
     published = published.assign(bits=bits_shown(published))
     networks, styles = sorted(ours.model.unique()), method_styles(ours.method, methods)
     widths = bit_widths(ours)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 1.1 + 0.5 * len(networks)), layout="constrained")
-        panels = list(figure.subplots(1, len(widths), squeeze=False, sharey=True)[0])
-        panels[0].set_yticks(range(len(networks)), networks)
-        panels[0].set_ylim(len(networks) - 0.5, -0.5)
+        figure, panels = line_panels(networks, widths, line=0.5)
         for axes, width in zip(panels, widths, strict=True):
-            axes.set_title(width, loc="left")
             for shift, (method, style) in zip(dodge(len(styles)), styles.items(), strict=True):
                 cell, claim = (
                     rows[(rows.bits == width) & (rows.method == method)].set_index("model").reindex(networks) for rows in (ours, published)
@@ -52,16 +50,9 @@ def claims_figure(averaged: pd.DataFrame, published: pd.DataFrame, methods: Meth
                 axes.hlines(place, cell["drop"], claim["drop"], color=style["color"], linestyle=":", linewidth=0.8)
                 axes.plot(claim["drop"], place, color=style["color"], linestyle="none", **PUBLISHED)
             scale_drops(axes.xaxis, (ours["drop"].min(), LARGEST), (ours.drop_low.min(), LARGEST))
-            _finish(axes, len(networks))
+            axes.axvline(0, color="black", linewidth=0.8)
         if published.model.isin(networks).any():
             panels[0].plot([], [], color="0.3", linestyle="none", label="published drop, on ImageNet", **PUBLISHED)
-        figure.supxlabel(LABEL)
+        figure.supxlabel(drop_label(ours.images.max()))
         add_legend(figure, panels[0])
     return figure
-
-
-def _finish(axes: Axes, networks: int) -> None:
-    axes.grid(visible=False, axis="y")
-    for boundary in range(1, networks):
-        axes.axhline(boundary - 0.5, color="0.8", linewidth=0.8)
-    axes.axvline(0, color="black", linewidth=0.8)

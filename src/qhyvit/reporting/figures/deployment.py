@@ -1,49 +1,49 @@
-"""Drop of exported models against their latency, or their size."""
+"""Drop of exported models, and their latency."""
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.figures.drop_axis import LABEL, scale_drops
-from qhyvit.reporting.figures.style import STYLE, add_legend, error_bars, legend_height, marker_styles, panel_grid
+from qhyvit.reporting.figures.drop_axis import drop_label, scale_drops
+from qhyvit.reporting.figures.line_panels import line_panels
+from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, marker_styles
 from qhyvit.reporting.sources import Sources
 
-MIB = 2**20
 RUN = ["model", "method", "engine"]
+LATENCY = "latency relative to FP32 in OpenVINO"
 
 
 def make(sources: Sources) -> Figure:
     """Make the figure from deployment.csv, and from latency.csv if it is given."""
-    latencies = pd.read_csv(sources.one("latency")) if sources.paths.get("latency") else None
+    latencies = pd.read_csv(sources.one("latency")) if sources.paths.get("latency") else pd.DataFrame(columns=[*RUN, "relative"])
     return deployment_figure(pd.read_csv(sources.one("deployment")), latencies, sources.methods)
 
 
-def deployment_figure(rows: pd.DataFrame, latencies: pd.DataFrame | None, methods: MethodCatalog) -> Figure:
-    """Draw the drop of top-1 at W8A8, one panel per network, one mark per method and engine, with the 95 % interval of the smallest seed.
+def deployment_figure(rows: pd.DataFrame, latencies: pd.DataFrame, methods: MethodCatalog) -> Figure:
+    """Draw the exports of the smallest seed at W8A8: one line per method and engine, one mark per network.
 
-    ``rows`` is the table of `qhyvit.reporting.tables.deployment`. The axis is the latency in ``latencies``, with the columns RUN and
-    ``relative`` to FP32, if all runs have one there, and the size otherwise.
+    Left: the drop of top-1 with its 95 % interval. Right: the latency, for the runs that have one. ``rows`` is the table of
+    `qhyvit.reporting.tables.deployment`; ``latencies`` has the columns RUN and ``relative`` to FP32.
     """
     shown = rows[(rows.w_bits == 8) & (rows.a_bits == 8) & (rows.seed == rows.seed.min())]
-    shown, label = shown.assign(x=shown["size"] / MIB), "size (MiB)"
-    if latencies is not None:
-        timed = shown.drop(columns="x").merge(latencies.rename(columns={"relative": "x"})[[*RUN, "x"]], on=RUN)
-        if len(timed) == len(shown):
-            shown, label = timed, "latency relative to FP32 in OpenVINO"
-    shown = shown.assign(name=shown.method.map(methods.label) + ", " + shown.engine)
-    networks = list(shown.groupby("model"))
-    styles = marker_styles(list(dict.fromkeys(shown.name)))
+    shown = shown.merge(latencies[[*RUN, "relative"]], on=RUN, how="left")
+    shown = shown.assign(line=shown.method.map(methods.label) + ", " + shown.engine)
+    lines, networks = list(dict.fromkeys(shown.line)), sorted(shown.model.unique())
     with mpl.rc_context(STYLE):
-        figure, panels = panel_grid(max(len(networks), 1), columns=3, height=2.6, above=0.3 + legend_height([*styles, ""]), shared=False)
-        for axes, (model, of_model) in zip(panels, networks, strict=False):
-            for run in of_model.itertuples():
-                bars = error_bars(*(pd.Series([value]) for value in (run.drop_low, run.drop, run.drop_high)))
-                axes.errorbar(run.x, run.drop, yerr=bars, **styles[run.name], linestyle="none", elinewidth=0.8)
-            axes.axhline(0, color="black", linewidth=0.8)
-            scale_drops(axes.yaxis, (shown["drop"].min(), shown["drop"].max()), (shown.drop_low.min(), shown.drop_high.max()))
-            axes.set_title(model, loc="left")
-        figure.supxlabel(label)
-        figure.supylabel(LABEL)
-        add_legend(figure, panels[0])
+        figure, (drops, times) = line_panels(lines, ["", ""], line=0.5)
+        for shift, (network, style) in zip(dodge(len(networks)), marker_styles(networks).items(), strict=True):
+            runs = shown[shown.model == network].set_index("line").reindex(lines)
+            places = np.arange(len(lines)) + shift
+            bars = error_bars(runs.drop_low, runs["drop"], runs.drop_high)
+            drops.errorbar(runs["drop"], places, xerr=bars, **style, linestyle="none", elinewidth=0.8)
+            times.plot(runs.relative, places, **style, linestyle="none")
+        scale_drops(drops.xaxis, (shown["drop"].min(), shown["drop"].max()), (shown.drop_low.min(), shown.drop_high.max()))
+        drops.axvline(0, color="black", linewidth=0.8)
+        drops.set_xlabel(drop_label(shown.images.max(), "\n"))
+        times.set_xlim(0, max(1.1, 1.1 * shown.relative.max()) if shown.relative.notna().any() else 1.1)
+        times.axvline(1, color="black", linewidth=0.8)
+        times.set_xlabel(LATENCY)
+        add_legend(figure, drops)
     return figure

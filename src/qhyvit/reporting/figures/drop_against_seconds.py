@@ -2,19 +2,14 @@
 
 import matplotlib as mpl
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.figures.drop_axis import LABEL, scale_drops
+from qhyvit.reporting.figures.drop_axis import drop_label, scale_drops
 from qhyvit.reporting.figures.style import STYLE, add_legend, legend_height, method_styles, panel_grid
-from qhyvit.reporting.figures.ticks import SpacedLocator
+from qhyvit.reporting.figures.ticks import scale_logarithmic
 from qhyvit.reporting.runs import CELL, bit_widths, bits_shown, quantized_runs, read_results, seed_means
 from qhyvit.reporting.sources import Sources
-
-ROUND = (1, 2, 5, 3, 7, 1.5, 4, 2.5, 6, 8, 1.2, 9)  # the first digits of ticks, the roundest numbers first
-MARGIN = 1.3  # by which the axis of seconds goes beyond its marks
 
 
 def make(sources: Sources) -> Figure:
@@ -28,7 +23,8 @@ def timing_figure(results: pd.DataFrame, timings: pd.DataFrame, mode: str, metho
     Large marks are the means of methods over networks, small marks the networks. ``timings`` is the table of
     `qhyvit.reporting.tables.timings`; runs whose time is not known have no mark.
     """
-    timed = seed_means(quantized_runs(results, mode)).merge(timings, on=CELL)
+    runs = quantized_runs(results, mode)
+    timed = seed_means(runs).merge(timings, on=CELL)
     rows = timed.assign(bits=bits_shown(timed), seconds=timed.calibrate + timed.quantize)
     bits, styles = bit_widths(rows), method_styles(rows.method, methods)
     with mpl.rc_context(STYLE):
@@ -46,19 +42,10 @@ def timing_figure(results: pd.DataFrame, timings: pd.DataFrame, mode: str, metho
             axes.axhline(0, color="black", linewidth=0.8)
             axes.set_title(width, loc="left")
         if rows.seconds.notna().any():  # a logarithmic axis without data cannot be saved
-            _scale_seconds(panels[0], rows.seconds.min() / MARGIN, rows.seconds.max() * MARGIN)
+            scale_logarithmic(panels[0].xaxis, rows.seconds)
         extremes = rows["drop"].min(), rows["drop"].max()
         scale_drops(panels[0].yaxis, marks=extremes, bars=extremes)
         figure.supxlabel("calibration and quantization (seconds)")
-        figure.supylabel(LABEL)
+        figure.supylabel(drop_label(runs.images.max()))
         add_legend(figure, panels[0])
     return figure
-
-
-def _scale_seconds(axes: Axes, low: float, high: float) -> None:
-    """Make the x-axis logarithmic from ``low`` to ``high``, with as many round numbers as have room."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(SpacedLocator(axes.xaxis, [digits * 10**power for digits in ROUND for power in range(-2, 7)], gap=14))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlim(low, high)

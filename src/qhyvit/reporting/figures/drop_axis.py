@@ -6,7 +6,6 @@ from matplotlib.ticker import NullLocator
 from qhyvit.reporting.figures.ticks import SpacedLocator
 
 LINEAR = 2  # points of drop; beyond, the axis is logarithmic
-LABEL = f"drop of top-1 (points; linear up to {LINEAR}, then logarithmic)"
 LARGEST = 100
 TICKS = (0, 10, 1, LARGEST, 3, 30)  # where room is short, the first ones have it
 
@@ -20,6 +19,11 @@ def scale_drops(axis: Axis, marks: tuple[float, float], bars: tuple[float, float
     axis.set_minor_locator(NullLocator())
     limits = -_limit(-marks[0], -bars[0], 1), _limit(marks[1], bars[1], LINEAR)
     (axis.axes.set_xlim if across else axis.axes.set_ylim)(*limits)
+
+
+def drop_label(images: float, separator: str = " ") -> str:
+    """Return the label of an axis of drops on so many evaluation ``images``."""
+    return f"drop of top-1 on {images:,.0f} images{separator}(points; linear up to {LINEAR}, then logarithmic)"
 
 
 def _limit(mark: float, bar: float, least: float) -> float:

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from qhyvit.reporting.averaged import read_averaged
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.figures.drop_axis import LABEL, LARGEST, scale_drops
-from qhyvit.reporting.figures.method_panels import method_panels
+from qhyvit.reporting.figures.drop_axis import LARGEST, drop_label, scale_drops
+from qhyvit.reporting.figures.line_panels import method_panels
 from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, marker_styles
 from qhyvit.reporting.runs import quantized_runs
 from qhyvit.reporting.sources import Sources
@@ -35,6 +35,6 @@ def drop_figure(averaged: pd.DataFrame, mode: str, methods: MethodCatalog) -> Fi
                 axes.errorbar(cell["drop"], np.arange(len(order)) + shift, xerr=bars, **style, linestyle="none", elinewidth=0.8)
             scale_drops(axes.xaxis, (shown["drop"].min(), LARGEST), (shown.drop_low.min(), LARGEST))
             axes.axvline(0, color="black", linewidth=0.8)
-        figure.supxlabel(LABEL)
+        figure.supxlabel(drop_label(shown.images.max()))
         add_legend(figure, next(iter(panels)))
     return figure

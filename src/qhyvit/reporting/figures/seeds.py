@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.figures.method_panels import method_panels
+from qhyvit.reporting.figures.line_panels import method_panels
 from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, marker_styles
 from qhyvit.reporting.runs import quantized_runs, read_results
 from qhyvit.reporting.sources import Sources

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from qhyvit.reporting.figures.style import COLOURS, PAGE, STYLE
+from qhyvit.reporting.figures.ticks import scale_logarithmic
 from qhyvit.reporting.read import read_table
 from qhyvit.reporting.sources import Sources
 
@@ -20,15 +21,17 @@ def make(sources: Sources) -> Figure:
 def sensitivity_figure(sensitivity: pd.DataFrame, title: str) -> Figure:
     """Draw the sites that cost most when they alone are quantized, the worst at the top, next to the cost of all others without them.
 
-    ``sensitivity`` has the columns of `qhyvit.analysis.sensitivity`.
+    ``sensitivity`` has the columns of `qhyvit.analysis.sensitivity`. Both axes are logarithmic; a divergence of 0 has no mark.
     """
     worst = sensitivity.nlargest(SITES, "alone_kl")[::-1]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(PAGE, 1.1 + 0.16 * len(worst)), layout="constrained")
         for axes, (column, label), colour in zip(figure.subplots(1, 2, sharey=True), PANELS.items(), COLOURS, strict=False):
-            axes.barh(worst.site, worst[column], color=colour)
+            divergences = worst[column].where(worst[column] > 0)
+            axes.plot(divergences, worst.site, color=colour, marker="o", markersize=4, linestyle="none")
+            if divergences.notna().any():  # a logarithmic axis without data cannot be saved
+                scale_logarithmic(axes.xaxis, divergences)
             axes.set_title(label, loc="left")
             axes.set_xlabel("KL divergence from FP32 (nats)")
-            axes.grid(visible=False, axis="y")
         figure.suptitle(title)
     return figure

@@ -1,11 +1,26 @@
 """Ticks whose labels do not touch."""
 
 from collections.abc import Iterable
+from math import floor, log10
 
+import pandas as pd
 from matplotlib.axis import Axis, XAxis
-from matplotlib.ticker import Locator
+from matplotlib.ticker import Locator, NullLocator
 
 LETTER = 5, 9  # width and height of a letter of a label, in points
+ROUND = (1, 2, 5, 3, 7, 1.5, 4, 2.5, 6, 8, 1.2, 9)  # the first digits of ticks, the roundest numbers first
+MARGIN = 1.3  # by which a logarithmic axis goes beyond its marks
+
+
+def scale_logarithmic(axis: XAxis, values: "pd.Series[float]") -> None:
+    """Make an x-axis logarithmic around its positive ``values``, with as many round numbers as have room."""
+    low, high = values.min() / MARGIN, values.max() * MARGIN
+    axis.axes.set_xscale("log")
+    powers = range(floor(log10(low)), floor(log10(high)) + 1)
+    axis.set_major_locator(SpacedLocator(axis, [float(f"{digits}e{power}") for digits in ROUND for power in powers], gap=14))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+    axis.axes.set_xlim(low, high)
 
 
 class SpacedLocator(Locator):

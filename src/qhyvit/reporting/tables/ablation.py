@@ -2,9 +2,10 @@
 
 from itertools import pairwise
 
+from qhyvit.reporting.captions import run_note
 from qhyvit.reporting.correctness import read_correct
 from qhyvit.reporting.sources import Sources
-from qhyvit.reporting.tables.gains import gains, gains_note, gains_shown
+from qhyvit.reporting.tables.gains import gains, gains_shown
 from qhyvit.reporting.write import Table
 
 
@@ -12,4 +13,4 @@ def make(sources: Sources) -> Table:
     """Make the table from correct.csv."""
     pairs = [(step, before) for before, step in pairwise(sources.methods.steps)]
     rows = gains(read_correct(sources.one("correct")), pairs, sources.methods)
-    return Table(rows, gains_shown(rows), gains_note(rows))
+    return Table(rows, gains_shown(rows), run_note(rows))

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from qhyvit.reporting.averaged import read_averaged
-from qhyvit.reporting.captions import seeds_note
+from qhyvit.reporting.captions import run_note
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.runs import bit_widths, bits_shown, in_order
 from qhyvit.reporting.sources import Sources
@@ -16,7 +16,7 @@ def make(sources: Sources) -> Table:
     """Make the table from results.csv and correct.csv."""
     averaged = read_averaged(sources)
     table = accuracy_table(averaged, sources.methods)
-    return Table(table, table, seeds_note(averaged.seeds.max()))
+    return Table(table, table, run_note(averaged))
 
 
 def accuracy_table(averaged: pd.DataFrame, methods: MethodCatalog) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 from qhyvit.config.base import Mode
 from qhyvit.config.dataset import IMAGENET_VALIDATION_IMAGES
 from qhyvit.reporting.averaged import INTERVAL, read_averaged
-from qhyvit.reporting.captions import seeds_note
+from qhyvit.reporting.captions import run_note
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.published import read_cells, under_our_names
 from qhyvit.reporting.runs import BITS, CELL, MEANS, bits_shown, in_order
@@ -29,7 +29,7 @@ def comparison_table(sources: Sources, name: str, mode: Mode, methods: Collectio
     covered = ours[(ours["mode"] == mode) & ours.w_bits.isin(PAPER_BITS) & (ours.w_bits == ours.a_bits) & ours.method.isin(methods)]
     rows = compare(covered, under_our_names(published, sources.methods.published_as), same_images)
     rows = in_order(rows, sources.methods, ["dataset", *BITS, "model", "method"])
-    notes = [_coverage(rows), seeds_note(ours.seeds.max()), "" if same_images else _other_images(images)]
+    notes = [_coverage(rows), run_note(ours), "" if same_images else _other_images(images)]
     return Table(rows, comparison_shown(rows), " ".join(filter(None, notes)))
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from qhyvit.reporting.captions import run_note
 from qhyvit.reporting.catalog import FP32, MethodCatalog
 from qhyvit.reporting.runs import KEY, bits_shown, in_order, read_result, tabulate
 from qhyvit.reporting.sources import Sources
@@ -18,7 +19,7 @@ def make(sources: Sources) -> Table:
     """Make the table from the results of `qhyvit execute` and of the FP32 networks."""
     results = [read_result(path) for path in sources.all("deployed")]
     rows = deployment(results, sources.methods)
-    return Table(rows, deployment_shown(rows), processors(results))
+    return Table(rows, deployment_shown(rows), f"{processors(results)} {run_note(rows)}")
 
 
 def deployment(results: list[dict[str, Any]], methods: MethodCatalog) -> pd.DataFrame:
@@ -68,4 +69,4 @@ def processors(results: list[dict[str, Any]]) -> str:
 
 
 def _scientific(values: "pd.Series[float]") -> "pd.Series[str]":
-    return values.map(lambda value: "" if pd.isna(value) else f"{value:.0e}").astype(str)
+    return values.map(lambda value: "" if pd.isna(value) else f"{value:.1e}").astype(str)

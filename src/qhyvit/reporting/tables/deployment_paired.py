@@ -1,11 +1,12 @@
 """Exported models against those of other tools, image by image, each run as integers by its engine."""
 
 from qhyvit.config.deployment import PEER_FORMATS
+from qhyvit.reporting.captions import run_note
 from qhyvit.reporting.catalog import FP32
 from qhyvit.reporting.correctness import correct_table
 from qhyvit.reporting.runs import read_result
 from qhyvit.reporting.sources import Sources
-from qhyvit.reporting.tables.gains import gains, gains_note, gains_shown
+from qhyvit.reporting.tables.gains import gains, gains_shown
 from qhyvit.reporting.write import Table
 
 ENGINE = "openvino"  # that runs ours
@@ -22,4 +23,4 @@ def make(sources: Sources) -> Table:
         for peer in sources.methods.order(result["method"] for result in peers)
     ]
     rows = gains(correct_table([*ours, *peers], sources.one("images"), sources.methods), pairs, sources.methods)
-    return Table(rows, gains_shown(rows), gains_note(rows))
+    return Table(rows, gains_shown(rows), run_note(rows))

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from qhyvit.evaluation.statistics import CONFIDENCE, crossed_mean, holm
-from qhyvit.reporting.captions import seeds_note
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.correctness import decode
 from qhyvit.reporting.runs import BITS, KEY, bits_shown, in_order
@@ -51,11 +50,6 @@ def gains_shown(rows: pd.DataFrame) -> pd.DataFrame:
     wide = wide.reindex(pd.MultiIndex.from_frame(cells[index].drop_duplicates()))
     networks = [model for model in wide.columns if model != MEAN]
     return wide.reindex(columns=[*networks, MEAN]).fillna("").reset_index().rename_axis(columns=None)
-
-
-def gains_note(rows: pd.DataFrame) -> str:
-    """Return a note on the seeds behind the rows of `gains`."""
-    return "" if rows.empty else seeds_note(rows.seeds.max())
 
 
 def _joined(method: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from qhyvit.reporting.captions import run_note
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.runs import CELL, KEY, bits_shown, in_order, read_results
 from qhyvit.reporting.sources import Sources
@@ -14,8 +15,9 @@ CHANGES = ["kl_ratio", "gain"]
 
 def make(sources: Sources) -> Table:
     """Make the table from results.csv."""
-    rows = compared(read_results(sources.one("results")), sources.methods)
-    return Table(rows, compared_shown(rows))
+    results = read_results(sources.one("results"))
+    rows = compared(results, sources.methods)
+    return Table(rows, compared_shown(rows), run_note(results))
 
 
 def compared(results: pd.DataFrame, methods: MethodCatalog) -> pd.DataFrame:

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 
+from qhyvit.reporting.captions import run_note
 from qhyvit.reporting.catalog import FP32, MethodCatalog
 from qhyvit.reporting.correctness import read_correct
 from qhyvit.reporting.sources import Sources
-from qhyvit.reporting.tables.gains import gains, gains_note, gains_shown
+from qhyvit.reporting.tables.gains import gains, gains_shown
 from qhyvit.reporting.tables.headline import HEADLINE, headline_note
 from qhyvit.reporting.write import Table
 
@@ -14,7 +15,7 @@ def make(sources: Sources) -> Table:
     """Make the table from correct.csv."""
     correct = read_correct(sources.one("correct"))
     rows = gains(correct, headline_pairs(set(correct.method), sources.methods), sources.methods)
-    return Table(rows, gains_shown(rows), f"{headline_note(correct.method)} {gains_note(rows)}".strip())
+    return Table(rows, gains_shown(rows), f"{headline_note(correct.method)} {run_note(rows)}".strip())
 
 
 def headline_pairs(ran: Collection[str], methods: MethodCatalog) -> list[tuple[str, str]]:

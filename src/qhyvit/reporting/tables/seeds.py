@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from qhyvit.reporting.captions import run_note
 from qhyvit.reporting.catalog import FP32, MethodCatalog
 from qhyvit.reporting.runs import CELL, bits_shown, in_order, read_results
 from qhyvit.reporting.sources import Sources
@@ -12,8 +13,9 @@ SPREAD = {"count": "seeds", "mean": "top1_mean", "std": "top1_sd", "min": "top1_
 
 def make(sources: Sources) -> Table:
     """Make the table from results.csv."""
-    rows = seed_spread(read_results(sources.one("results")), sources.methods)
-    return Table(rows, seed_spread_shown(rows))
+    results = read_results(sources.one("results"))
+    rows = seed_spread(results, sources.methods)
+    return Table(rows, seed_spread_shown(rows), run_note(results))
 
 
 def seed_spread(results: pd.DataFrame, methods: MethodCatalog) -> pd.DataFrame:
