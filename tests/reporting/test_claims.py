@@ -64,13 +64,14 @@ def test_verdict_is_the_first_whose_condition_is_true(folder, first, high, verdi
     assert rows["here"].tolist() == [f"mean {(first + 0.4) / 2:.2f}, first {first:.2f} [0.10, {high:.2f}]", ""]
 
 
-def test_values_of_another_run_are_held_to_the_tolerance(folder):
+@pytest.mark.parametrize(("first", "mean"), [(0.5, 0.45), (-0.1, 0.15)], ids=["above", "below"])
+def test_values_of_another_run_are_held_to_the_tolerance(folder, first, mean):
     folder()
-    folder(first=0.5, run="again/nested")
+    folder(first=first, run="again/nested")
     rows = compare(read_claims(Path("claims.yaml")), pd.read_csv, Path("again/nested"))
     assert rows[["claim", "value"]].to_numpy().tolist() == [["little-loss", "mean"], ["little-loss", "first"]]
     assert rows.committed.tolist() == pytest.approx([0.3, 0.2])
-    assert rows.again.tolist() == pytest.approx([0.45, 0.5])
+    assert rows.again.tolist() == pytest.approx([mean, first])
     assert rows.passed.tolist() == [True, False]
 
 

@@ -49,6 +49,20 @@ def test_gain_and_interval_worked_by_hand(correct):
     assert single["p"] < 1e-8
 
 
+def test_p_values_are_adjusted_for_all_rows(correct):
+    """Three equal tests with p = 0.03 each: Holm multiplies by 3."""
+    every, _ = correct
+    losing = np.arange(IMAGES) >= 5
+    alone = over_minmax(table(run("a", "qhyvit", every), run("a", "minmax", losing))).p.item()
+    assert 0.02 < alone < 0.05
+    baselines = ("minmax", "percentile", "omse")
+    rows = gains(
+        table(run("a", "qhyvit", every), *(run("a", name, losing) for name in baselines)), [("qhyvit", name) for name in baselines], CATALOG
+    )
+    assert rows.p.tolist() == pytest.approx([3 * alone] * 3)
+    assert not gains_shown(rows)["a"].str.endswith("*").any()
+
+
 def test_mean_pairs_images_over_networks_and_seeds(correct):
     every, most = correct
     runs = [run(model, "qhyvit", every, seed) for model in "ab" for seed in (0, 1)]

@@ -60,7 +60,17 @@ def run(model, method, top1, fp32=80.0, *, dataset="cifar10", mode="partial", bi
 def results(*runs):
     fp32 = {(each["dataset"], each["model"]): each["top1_fp32"] for each in runs}
     references = [
-        {"dataset": dataset, "model": model, "method": "fp32", "mode": "", "w_bits": 32, "a_bits": 32, "seed": 0, "top1": top1}
+        {
+            "dataset": dataset,
+            "model": model,
+            "method": "fp32",
+            "mode": "",
+            "w_bits": 32,
+            "a_bits": 32,
+            "seed": 0,
+            "images": 100,
+            "top1": top1,
+        }
         for (dataset, model), top1 in fp32.items()
     ]
     return pd.DataFrame([*references, *runs], columns=COLUMNS)
