@@ -31,7 +31,7 @@ from workflow.scripts.snakemake_log import planned, read_jobs
 
 REPOSITORY = Path(__file__).parents[1]
 ensure_torchvision()  # before a module of tests imports timm
-settings.register_profile("untimed", deadline=None)  # tests hold on a busy machine too
+settings.register_profile("untimed", deadline=None, derandomize=True)  # the same examples in each run, on a busy machine too
 settings.register_profile("fuzz", deadline=None, max_examples=6_000)  # of each test of tests/fuzz, in minutes
 settings.load_profile("untimed")
 

@@ -86,9 +86,8 @@ def test_method_without_recalibration_is_told_so(project):
         recalibrate(CONFIG, MODEL, "minmax", "w4a4", IMAGES, CALIBRATION, Path("refused"))
 
 
-def test_tuning_that_was_stopped_continues_and_leaves_no_checkpoint(project, monkeypatch):
-    run, stopped = (CONFIG, MODEL, "qhyvit-tuned", *RUN[3:]), Path("stopped")
-    quantize(*run, Path("whole"), Path("errors.csv"))
+def stop_tuning(run, output):
+    """Quantize with a tuning that is interrupted, so that it leaves a checkpoint."""
     losses = []
 
     def loss(*arguments):
@@ -97,14 +96,30 @@ def test_tuning_that_was_stopped_continues_and_leaves_no_checkpoint(project, mon
             raise KeyboardInterrupt
         return losses[-1]
 
-    monkeypatch.setattr(distillation, "kl_loss", loss)
-    with pytest.raises(KeyboardInterrupt):
-        quantize(*run, stopped, Path("errors.csv"))
-    assert not stopped.exists()
-    assert Path(".stopped.tuning").exists()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distillation, "kl_loss", loss)
+        with pytest.raises(KeyboardInterrupt):
+            quantize(*run, output, Path("errors.csv"))
+    assert not output.exists()
+    assert output.with_name(f".{output.name}.tuning").exists()
+
+
+def test_tuning_that_was_stopped_continues_and_leaves_no_checkpoint(project):
+    run, stopped = (CONFIG, MODEL, "qhyvit-tuned", *RUN[3:]), Path("stopped")
+    quantize(*run, Path("whole"), Path("errors.csv"))
+    stop_tuning(run, stopped)
     quantize(*run, stopped, Path("errors.csv"))
     assert stopped.read_bytes() == Path("whole").read_bytes()
     assert not Path(".stopped.tuning").exists()
+
+
+def test_tuning_at_other_bits_does_not_continue_one_that_was_stopped(project):
+    run = (CONFIG, MODEL, "qhyvit-tuned", *RUN[3:])
+    others = (*run[:4], "w4a8", *run[5:])
+    quantize(*others, Path("fresh"), Path("errors.csv"))
+    stop_tuning(run, Path("reused"))
+    quantize(*others, Path("reused"), Path("errors.csv"))
+    assert Path("reused").read_bytes() == Path("fresh").read_bytes()
 
 
 @pytest.mark.parametrize(

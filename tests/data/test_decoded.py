@@ -38,7 +38,9 @@ def entries(tmp_path):
     return [type(entry)(entry.path, entry.label, pixel_hash(read_image(entry.path))) for entry in found]
 
 
-def test_batches_are_those_of_the_transform_bit_for_bit(entries, tmp_path):
+@pytest.mark.parametrize("at_once", [2, 1024])
+def test_batches_are_those_of_the_transform_bit_for_bit(entries, tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(decoded, "AT_ONCE", at_once)
     expected = torch.stack([image for image, _ in LabelledImages(entries, TRANSFORM)])
     batches = Batches(decode(entries, TRANSFORM, tmp_path), 3, range(len(entries)))
     assert [len(labels) for _, labels in batches] == [3, 3, 1]

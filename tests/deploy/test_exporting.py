@@ -175,6 +175,7 @@ class Faulty:
     fused_wrongly = staticmethod(openvino.fused_wrongly)
     NAME = "PyTorch"
     FIRST_FORM = "integer"
+    ERROR = 0.1  # of its largest output
 
     @staticmethod
     def convert(graph_module, inputs):
@@ -187,13 +188,15 @@ class Faulty:
         first, *others = graph_module(*inputs)
         (output,) = graph_module.graph.find_nodes(op="output")
         is_rounded_here = output.args[0][0].args[1].op == "call_function"
-        return [first + 0.1 if is_rounded_here else first, *others]
+        return [first + Faulty.ERROR * first.abs().max() if is_rounded_here else first, *others]
 
 
-def test_site_whose_integers_disagree_is_multiplied_in_floating_point(model):
+@pytest.mark.parametrize(("error", "form"), [(3e-4, "float"), (3e-5, "integer")])
+def test_site_whose_integers_disagree_is_multiplied_in_floating_point(model, monkeypatch, error, form):
+    monkeypatch.setattr(Faulty, "ERROR", error)
     quantizers = quantizers_of(model, IMAGES, 6, 6)
     checks = verification.check_sites(model, quantizers, ONE, Faulty)
-    assert [check.form for check in checks] == ["float", *["integer"] * (len(model.sites) - 1)]
+    assert [check.form for check in checks] == [form, *["integer"] * (len(model.sites) - 1)]
     assert all(check.agrees for check in checks)
 
 

@@ -71,6 +71,24 @@ class Residual(nn.Module):
         return self.third(self.down(x))
 
 
+class Joined(nn.Module):
+    """Tokens of a map and of one of half its size, of which those of the larger are also read alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.down = nn.Conv2d(3, CHANNELS, 3, padding=1), nn.Conv2d(CHANNELS, CHANNELS, 3, stride=2, padding=1)
+        self.first, self.join = nn.Linear(CHANNELS, CHANNELS), nn.Linear(CHANNELS, CHANNELS)
+
+    def forward(self, x):
+        x = self.stem(x)
+        large, small = to_tokens(x), to_tokens(self.down(x))
+        return self.first(large).sum(1) + self.join(torch.cat([large, small], 1)).sum(1)
+
+
+def test_block_of_joined_maps_does_not_begin_at_one_that_another_block_has():
+    assert [ends(block) for block in bridges(Joined())] == [("stem", "first"), ("down", "join")]
+
+
 def test_conversion_counts_once_per_size_of_map():
     first, second = bridges(Residual())
     assert ends(first) == ("local", "first.qkv")

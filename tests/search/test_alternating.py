@@ -12,7 +12,7 @@ from qhyvit.calibration.capture import SiteStatistics
 from qhyvit.calibration.importance_sampling import SampledRows
 from qhyvit.calibration.ranges import observe
 from qhyvit.calibration.tensor_file import in_memory
-from qhyvit.search.alternating import alternate, reconstruction_error
+from qhyvit.search.alternating import _contest, alternate, reconstruction_error
 from qhyvit.search.candidates import Candidates
 from qhyvit.search.site_problem import SiteProblem
 from qhyvit.search.subsample import sampled
@@ -55,6 +55,26 @@ def true_objective(name, problem, x, quantizers):
             per_position = problem.gradient.unflatten(1, (x.shape[0], -1)).permute(1, 0, 3, 2)
             gradient = per_position.reshape(error.shape)
     return float((gradient.double() * error).square().sum())
+
+
+class Family:
+    """Candidates of which one is left, with these losses on a sample and on all rows."""
+
+    def __init__(self, estimate, loss):
+        self.quantizer, self.estimate, self.loss = object(), estimate, loss
+
+    def finalists(self, other):
+        return self.estimate, self
+
+    def best(self, other):
+        return self.loss, self.quantizer
+
+
+@pytest.mark.parametrize(("estimate", "is_compared"), [(1.2, True), (1.3, False)])
+def test_families_with_nearly_equal_estimates_are_compared_on_all_rows(estimate, is_compared):
+    first, second = Family(estimate=1.0, loss=1.0), Family(estimate=estimate, loss=0.9)
+    least, quantizer, _ = _contest([first, second], object())
+    assert (least, quantizer) == ((0.9, second.quantizer) if is_compared else (1.0, first.quantizer))
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "matmul"])

@@ -16,7 +16,7 @@ from qhyvit.graph.trace import trace
 from qhyvit.quantizers.base import same_quantizer
 from qhyvit.quantizers.uniform import UniformQuantizer
 from qhyvit.search import block_errors, channel_multipliers, joint_search
-from qhyvit.search.block_errors import BlockErrors, OperandErrors
+from qhyvit.search.block_errors import BlockErrors, OperandErrors, Scored
 from qhyvit.search.channel_multipliers import Grids, improve_channels
 from qhyvit.search.joint_search import improvements, search_jointly
 
@@ -275,6 +275,9 @@ def test_closed_form_of_the_last_layer_equals_runs_of_the_block(kind, operand, m
     assert same_quantizer(found.quantizer, by_runs.quantizer)
     assert found.error == pytest.approx(by_runs.error)
     assert found.error < start.error
+    monkeypatch.undo()
+    monkeypatch.setattr(errors, "scored", lambda quantizer: Scored(start.error + 1, quantizer))  # all images have more, and the sample less
+    assert channel_multipliers._by_runs(errors, errors, start, Grids(family)) is start
 
 
 def test_multipliers_of_a_run_are_at_equal_distances_of_their_size():

@@ -15,6 +15,7 @@ from qhyvit.graph.traced_model import TracedModel
 from qhyvit.methods.task import CalibrationImages
 from qhyvit.quantizers.rescaled import RescaledWeightQuantizer
 from qhyvit.quantizers.uniform import UniformQuantizer
+from qhyvit.tuning import correction
 from qhyvit.tuning.correction import _slope, correct
 
 IMAGES = torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -197,6 +198,15 @@ def test_correction_that_raises_the_divergence_on_other_images_is_not_taken(laye
     images[0, :, 8, 8] = -1e4
     found = correct(Task(TracedModel.from_module(layers, IMAGES[:2]), images), start, CorrectionSettings(images=64, slope=False))
     assert found == (start, {})
+
+
+def test_divergence_is_of_images_that_the_correction_was_not_fitted_on(layers, quantizers, monkeypatch):
+    used, divergence = [], correction._divergence
+    monkeypatch.setattr(correction, "_divergence", lambda *arguments: used.append(arguments[-1]) or divergence(*arguments))
+    images = torch.cat([IMAGES, IMAGES.flip(2), IMAGES.flip(3)])
+    correct(Task(TracedModel.from_module(layers, IMAGES[:2]), images), quantizers, CorrectionSettings(images=64, slope=True))
+    assert len(used) == 2
+    assert all(torch.equal(each, images[64:128]) for each in used)
 
 
 def test_correction_that_lowers_the_divergence_on_other_images_is_taken(layers, quantizers):

@@ -181,6 +181,30 @@ def test_step_with_the_least_divergence_of_held_out_images_is_taken(calibration,
     assert quantize(bits="w8a8", learning_rates=TOO_LARGE).changed == {}
 
 
+def test_tenth_is_held_out_and_the_others_are_learnt_from_with_their_mirror_images(quantize, monkeypatch):
+    looked_at, drawn = [], []
+    take, batches = distillation._take, distillation._batches
+    monkeypatch.setattr(distillation, "_take", lambda images, numbers: looked_at.append(len(images)) or take(images, numbers))
+    monkeypatch.setattr(distillation, "_batches", lambda count, *others: drawn.append(count) or batches(count, *others))
+    quantize()
+    seen, held_out = 144, 16
+    assert drawn == [2 * seen]
+    of_teacher, of_start = 1, 1
+    assert looked_at.count(held_out) == of_teacher + of_start + distillation.CHECKS
+    assert looked_at.count(seen) == 2 * seen // FEW_STEPS["batch_size"] + FEW_STEPS["steps"]
+
+
+def test_learning_rates_fall_to_0_as_a_cosine(module, calibration):
+    quantizers = qhyvit.quantize(module, calibration, "minmax", "w3a3").quantizers
+    optimizer, schedule = distillation._optimizer(LearntNetwork(calibration.model, quantizers, {}), [1.0] * 4, 8)
+    found = []
+    for _ in range(8):
+        optimizer.step()
+        schedule.step()
+        found.append(optimizer.param_groups[0]["lr"])
+    assert found == pytest.approx([(1 + math.cos(math.pi * step / 8)) / 2 for step in range(1, 9)])
+
+
 def test_tuning_begins_again_with_smaller_rates_where_they_are_too_large(module, calibration, quantize, monkeypatch):
     rates = []
     adam = distillation.Adam
