@@ -30,6 +30,7 @@ EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "config/experiments").g
 CONFIG = REPOSITORY / "config"
 PER_CHANNEL = {"granularity": ["per_channel"], "scheme": ["asymmetric"]}
 ASYMMETRIC = {"granularity": ["per_tensor"], "scheme": ["asymmetric"]}
+TWO_SCHEMES = {"granularity": ["per_tensor"], "scheme": ["symmetric", "asymmetric"]}
 PER_TENSOR = {name: {"granularity": ["per_tensor"], "scheme": ["symmetric"]} for name in ("weights", "activations")}
 RATES = dict.fromkeys(("activation_scales", "weight_scales", "biases", "weights"), 0)
 IDLE = {"images": 32, "steps": 1, "batch_size": 1, "learning_rates": RATES}
@@ -364,6 +365,8 @@ def test_bits_are_parsed_or_refused():
     ("method", "changes", "message"),
     [
         ("repqvit", {"conv_input_bits": 32}, "conv_input_bits: this method has no operand in FP32; state 2 to 8"),
+        ("repqvit", {"weights": PER_TENSOR["weights"]}, "weights.granularity: this algorithm has no other than per_channel; state it"),
+        ("minmax", {"matmuls": TWO_SCHEMES}, "matmuls.scheme: this algorithm does not search, and would take symmetric; state one"),
         (
             "qhyvit-scale",
             {"conv_input_bits": 32},

@@ -29,6 +29,8 @@ def message_of(folder, changes):
         ({"methods": ["minmax"], "bits": ["w8a8"]}, ".bits: the experiment has no 'w8a8'; add it to `bits` or remove it"),
         ({"methods": ["minmax", "minmax"], "bits": ["w4a4"]}, ".methods lists a value twice; remove one"),
         ({"methods": ["minmax"], "bits": ["w4a4", "w4a4"]}, ".bits lists a value twice; remove one"),
+        ({"methods": ["minmax"]}, ": it states methods but no bits, so that it has no runs; state bits too, or leave it out"),
+        ({"bits": ["w4a4"]}, ": it states bits but no methods, so that it has no runs; state methods too, or leave it out"),
     ],
 )
 def test_run_that_the_experiment_lacks_or_that_is_there_twice_is_refused(tmp_path, section, runs, message):

@@ -153,6 +153,19 @@ def test_each_network_is_loaded_once_and_none_for_other_commands(start, monkeypa
     assert Path("loaded").read_text() == "some.yaml first\nsome.yaml second\n"
 
 
+def test_process_that_has_waited_longest_for_a_command_makes_room(start, monkeypatch):
+    def load(config, model):
+        with Path("loaded").open("a") as file:
+            file.write(f"{model} ")
+
+    monkeypatch.setattr(fork_server, "_load", load)
+    monkeypatch.setattr(fork_server, "MOST_PROCESSES", 2)
+    start()
+    for model in ("first", "second", "first", "third", "first", "second"):
+        assert run_in_server(["evaluate", "exit", "4", "--model", model]) == 4
+    assert Path("loaded").read_text().split() == ["first", "second", "third", "second"]
+
+
 def test_command_whose_process_is_killed_is_left_to_the_client(start):
     start()
     assert run_in_server(["quantize", "kill"]) is None

@@ -71,6 +71,13 @@ def test_jobs_are_counted_by_rule_and_state():
     assert table.loc["total"].to_dict() == {"done": 2, "running": 2, "failed": 1, "remaining": 2}
 
 
+def test_jobs_of_a_log_that_lists_none_are_counted_when_they_end():
+    """A run with `--quiet rules`."""
+    quiet = "\n".join(line for line in LOG.splitlines() if not line.startswith(("rule", "localrule", "    ", "Error", "Trying")))
+    table = count(planned(quiet), read_jobs(quiet).values(), active=True)
+    assert table.loc["calibrate"].to_dict() == {"done": 2, "running": 0, "failed": 0, "remaining": 2}
+
+
 def test_files_wildcards_and_durations_are_read():
     jobs = read_jobs(LOG)
     assert jobs[1].input == ["images.csv", "a/weights.json"]

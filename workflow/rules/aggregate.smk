@@ -16,7 +16,7 @@ rule aggregate:
     group:
         "tables"
     resources:
-        mem_mb=1000,
+        mem_mb=mem_per_attempt(1000),
     params:
         folder=lambda wildcards, output: os.path.dirname(output.results),
         methods=METHODS,
@@ -39,7 +39,7 @@ rule table_code:
     group:
         "tables"
     resources:
-        mem_mb=1000,
+        mem_mb=mem_per_attempt(1000),
     params:
         rows=[",".join(row) for row in [CODE_COLUMNS, *code_rows(SETTINGS, CODE)]],
     shell:

@@ -165,6 +165,13 @@ def mem_per_attempt(mem_mb):
     return lambda wildcards, attempt: mem_mb * attempt
 
 
+def quantize_mem_mb(wildcards, attempt):
+    """Return the memory of a search, and of a tuning, whose backward passes keep all values of 32 images."""
+    pixels = (EXPERIMENT.dataset.input_size or 256) ** 2
+    tuned = SETTINGS.methods[wildcards.method].tuning
+    return attempt * (4000 * max(pixels // 128**2, 1) if tuned else 2000)
+
+
 def expand_runs(template, seeds=EXPERIMENT.seeds, models=EXPERIMENT.models):
     """Expand ``template`` for every model, seed, method, mode that the method defines, and bit-width of the experiment."""
     return [

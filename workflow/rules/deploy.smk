@@ -31,6 +31,8 @@ use rule export as export_onnx with:
         f"{LOGS}/export/{{model}}-seed{{seed}}-{{method}}-{{bits}}-onnx.log",
     benchmark:
         f"{BENCHMARKS}/export/{{model}}-seed{{seed}}-{{method}}-{{bits}}-onnx.tsv"
+    params:
+        runtime=runtime("export_onnx"),
 
 
 rule quantize_peer:

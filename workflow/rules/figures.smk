@@ -30,7 +30,7 @@ for FIGURE in EXPERIMENT_FIGURES:
         group:
             "figures"
         resources:
-            mem_mb=1000,
+            mem_mb=mem_per_attempt(1000),
         params:
             figure=figure_options(FIGURE),
             inputs=input_options(FIGURE),

@@ -25,7 +25,7 @@ rule quantize_baseline:
     priority: SEARCH_PRIORITY
     threads: 1
     resources:
-        mem_mb=mem_per_attempt(2000),
+        mem_mb=quantize_mem_mb,
     params:
         recalibration=lambda wildcards, input: ["--recalibration", input.recalibration] if input.recalibration else [],
         partial=lambda wildcards, input: ["--partial", input.partial] if input.partial else [],

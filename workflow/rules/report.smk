@@ -31,7 +31,7 @@ rule report:
     group:
         "tables"
     resources:
-        mem_mb=1000,
+        mem_mb=mem_per_attempt(1000),
     params:
         tables=[f"{name}={path}" for name, (_, path) in TABLES_SHOWN.items()],
         texts=[(entry.title, entry.caption) for entry, _ in TABLES_SHOWN.values()],

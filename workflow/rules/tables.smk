@@ -79,7 +79,7 @@ for TABLE in EXPERIMENT_TABLES:
         group:
             "tables"
         resources:
-            mem_mb=1000,
+            mem_mb=mem_per_attempt(1000),
         params:
             table=[TABLE.name, "--output", f"{REPORTS}/{TABLE.path}"],
             inputs=input_options(TABLE),

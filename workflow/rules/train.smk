@@ -1,10 +1,11 @@
-# Origin of the embedded weights and images. Not part of the default run, which pulls them from DVC.
+# Origin of the embedded weights and images. Not part of the default run, which pulls them from DVC. The
+# Makefile looks for them in the folder results, whatever the experiment calls its own.
 
 
 rule fetch_cifar10:
     output:
-        full=directory(f"{EXPERIMENT.results}/cifar10-full"),
-        sample=directory(f"{EXPERIMENT.results}/cifar10-sample"),
+        full=directory("results/cifar10-full"),
+        sample=directory("results/cifar10-sample"),
     log:
         "logs/fetch_cifar10.log",
     resources:
@@ -19,8 +20,8 @@ rule train_weights:
     input:
         rules.fetch_cifar10.output.full,
     output:
-        weights=f"{EXPERIMENT.results}/training/{{model}}.safetensors",
-        report=f"{EXPERIMENT.results}/training/{{model}}.json",
+        weights="results/training/{model}.safetensors",
+        report="results/training/{model}.json",
     log:
         "logs/train_weights/{model}.log",
     benchmark:
@@ -31,7 +32,7 @@ rule train_weights:
     params:
         network=lambda wildcards: SETTINGS.models[wildcards.model].model_dump(mode="json", include=OF_NETWORK),
         classes=EXPERIMENT.dataset.classes,
-        cycles=lambda wildcards: [settings(cycle) for cycle in EXPERIMENT.training[wildcards.model]],
+        cycles=lambda wildcards: [settings(cycle) for cycle in EXPERIMENT.training.get(wildcards.model, [])],
         runtime=runtime("train_weights", threads=2),
         code=model_code("qhyvit.cli.train"),
     shell:

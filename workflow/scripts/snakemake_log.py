@@ -6,7 +6,7 @@ from datetime import datetime
 
 STATS = re.compile(r"^job +count\n[- ]+\n(.*?)^total", flags=re.MULTILINE | re.DOTALL)
 JOB = re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):$")
-FINISHED = re.compile(r"Finished jobid: (\d+) ")
+FINISHED = re.compile(r"Finished jobid: (\d+) \(Rule: (\w+)\)")
 FAILED = re.compile(r"Error in rule \w+:$")
 FIELD = re.compile(r"(input|output|jobid|wildcards|reason): (.*)$")
 
@@ -48,7 +48,7 @@ def read_jobs(text: str) -> dict[int, Job]:
         elif match := JOB.match(line):
             job = Job(match[1], started=now, failed=failed)
         elif match := FINISHED.match(line):
-            jobs[int(match[1])].finished = now
+            jobs.setdefault(int(match[1]), Job(match[2])).finished = now  # --quiet lists no jobs
         elif FAILED.match(line):
             job = Job("", failed=True)
         elif job and (match := FIELD.match(line)):

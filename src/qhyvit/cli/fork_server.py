@@ -23,7 +23,7 @@ from typing import NoReturn
 from qhyvit.cli.forwarding import OF_A_NETWORK, OTHERS, Request, receive, send
 
 MODEL = "--model"
-MOST_PROCESSES = 8  # each has a network in memory
+MOST_PROCESSES = max(8, os.cpu_count() or 1)  # each has a network in memory; the one that has waited longest for a command ends
 SECONDS_TO_CLEAN_UP = 10
 
 Network = tuple[str, str]  # configuration file and model
@@ -43,12 +43,14 @@ def main(listener: socket.socket, parent: int) -> None:
             except (EOFError, OSError, ValueError):
                 continue
             network = _network_of(request)
-            if network not in processes:
-                processes[network] = _start(network, request["folder"], [listener, connection, *processes.values()], streams)
+            process = processes.pop(network, None)
+            if process is None:
+                process = _start(network, request["folder"], [listener, connection, *processes.values()], streams)
             try:
-                send(processes[network], request, (connection.fileno(), *streams))
+                send(process, request, (connection.fileno(), *streams))
+                processes[network] = process  # as the last
             except OSError:  # it was killed, and the command runs elsewhere
-                processes.pop(network).close()
+                process.close()
             for stream in streams:
                 os.close(stream)
         if len(processes) > MOST_PROCESSES:

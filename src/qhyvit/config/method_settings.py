@@ -49,6 +49,16 @@ class MethodSettings(Strict):
             raise ValueError("correction, tuning: they leave out what mode full adds, so that output_scale must be null")
         return self
 
+    @model_validator(mode="after")
+    def _check_choices(self) -> Self:
+        if isinstance(self, SearchSettings):
+            return self
+        for operand in ("weights", "activations", "matmuls", "linear_weights", "grouped_activations"):
+            for setting, values in getattr(self, operand) or ():
+                if len(values) > 1:
+                    raise ValueError(f"{operand}.{setting}: this algorithm does not search, and would take {values[0]}; state one")
+        return self
+
     @property
     def changes_parameters(self) -> bool:
         """True if the method changes parameters of the network too, and not only quantizes it."""

@@ -43,6 +43,13 @@ class RepqvitMethod(ConvInputSettings):
     )
 
     @model_validator(mode="after")
+    def _check_granularity(self) -> Self:
+        for operand, executed in (("weights", "per_channel"), ("activations", "per_tensor")):
+            if getattr(self, operand).granularity != [executed]:
+                raise ValueError(f"{operand}.granularity: this algorithm has no other than {executed}; state it")
+        return self
+
+    @model_validator(mode="after")
     def _check_bits(self) -> Self:
         if self.conv_input_bits == 32:
             raise ValueError("conv_input_bits: this method has no operand in FP32; state 2 to 8")

@@ -20,6 +20,9 @@ class ListedRuns(Strict):
             for value in values:
                 if value not in known:
                     raise ValueError(f"{section}.{key}: the experiment has no {value!r}; add it to `{key}` or remove it")
+        for key, other in (("methods", "bits"), ("bits", "methods")):
+            if getattr(self, key) and not getattr(self, other):
+                raise ValueError(f"{section}: it states {key} but no {other}, so that it has no runs; state {other} too, or leave it out")
         if self.methods and self.bits and "partial" not in modes:
             raise ValueError(f"{section}: its runs are in mode partial, which the experiment does not have; add it to `modes`")
 
