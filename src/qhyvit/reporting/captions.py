@@ -28,7 +28,8 @@ RESULTS = (
 ACCURACY = f"Top-1 accuracy by method and bit-width, with the drop from FP32 and its 95 % paired interval, in points. {_DRAWS}"
 TABLE_II = f"Partial quantization (softmax and norms in FP32) at 8 and 6 bits, next to Table II of the paper. {_COMPARED}"
 TABLE_III = (
-    "Full quantization (softmax, norms, activation functions and additions too), next to Table III of the paper, which has 8 bits only."
+    "Full quantization (softmax, norms, activation functions and additions too), next to Table III of the paper, which has 8"
+    " bits only, and to HyQ's comparison where that table has no known cell."
     f" These stay in FP32: {'; '.join(KINDS.values())}; biases, and the arithmetic inside softmax, norms and activation functions."
     f" {_COMPARED}"
 )

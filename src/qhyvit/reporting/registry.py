@@ -65,7 +65,7 @@ TABLES = _by_name(
         name="table_iii",
         title="comparison with the paper's Table III (full quantization)",
         caption=captions.TABLE_III,
-        inputs=("results", "correct", "published/table_iii"),
+        inputs=("results", "correct", "published/table_iii", "published/hyq"),
         formats=PRINTED,
         available=lambda config: _has_published_bits(config, "full"),
     ),

@@ -10,7 +10,7 @@ from qhyvit.config.dataset import IMAGENET_VALIDATION_IMAGES
 from qhyvit.reporting.averaged import INTERVAL, read_averaged
 from qhyvit.reporting.captions import run_note
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.published import read_cells, under_our_names
+from qhyvit.reporting.published import under_our_names
 from qhyvit.reporting.runs import BITS, CELL, MEANS, bits_shown, in_order
 from qhyvit.reporting.sources import Sources
 from qhyvit.reporting.tables.headline import HEADLINE
@@ -20,9 +20,8 @@ PAPER_BITS = (8, 6)
 PAPER = {"top1_fp32": "paper_fp32", "top1": "paper_top1", "drop": "paper_drop", "source": "source", "trust": "trust"}
 
 
-def comparison_table(sources: Sources, name: str, mode: Mode, methods: Collection[str], fp32: str | None = None) -> Table:
-    """Compare the runs of ``methods`` in ``mode`` with the published table ``name``; ``fp32`` names the table of its FP32 accuracies."""
-    published = read_cells(sources.one(f"published/{name}"), sources.one(f"published/{fp32}") if fp32 else None)
+def comparison_table(sources: Sources, published: pd.DataFrame, mode: Mode, methods: Collection[str]) -> Table:
+    """Compare the runs of ``methods`` in ``mode`` with the cells of a ``published`` table (`read_cells`)."""
     ours = read_averaged(sources)
     images = int(ours.images.max())
     same_images = sources.experiment().experiment.dataset.is_whole_imagenet(images)
