@@ -117,4 +117,4 @@ def test_embedded_final_images_have_equally_many_of_each_class():
 def test_only_the_final_experiment_names_the_final_evaluation_set():
     readers = [path for folder in ("config", "benchmarks", "workflow") for path in (REPOSITORY / folder).rglob("*") if path.is_file()]
     naming = {str(path.relative_to(REPOSITORY)) for path in readers if b"cifar10-final" in path.read_bytes()}
-    assert naming <= {FINAL_EXPERIMENT}
+    assert naming == {FINAL_EXPERIMENT}
