@@ -46,6 +46,6 @@ def timing_figure(results: pd.DataFrame, timings: pd.DataFrame, mode: str, metho
         extremes = rows["drop"].min(), rows["drop"].max()
         scale_drops(panels[0].yaxis, marks=extremes, bars=extremes)
         figure.supxlabel("calibration and quantization (seconds)")
-        figure.supylabel(drop_label(runs.images.max()))
+        figure.supylabel(drop_label(runs.images.max(), "\n"))
         add_legend(figure, panels[0])
     return figure
