@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from qhyvit.errors import InputError
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, marker_styles, panel_grid
+from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, network_styles, panel_grid
 from qhyvit.reporting.runs import bit_widths, quantized_runs, read_results
 from qhyvit.reporting.sources import Sources
 
@@ -41,8 +41,8 @@ def ablation_figure(results: pd.DataFrame, mode: str, methods: MethodCatalog) ->
 
 
 def _draw_steps(axes: Axes, rows: pd.DataFrame, steps: list[str]) -> None:
-    networks = sorted(rows.model.unique())
-    for shift, (network, style) in zip(dodge(len(networks), 0.3), marker_styles(networks).items(), strict=True):
+    styles = network_styles(rows)
+    for shift, (network, style) in zip(dodge(len(styles), 0.3), styles.items(), strict=True):
         drops = rows[rows.model == network].groupby("method")["drop"].agg(["mean", "min", "max"]).reindex(steps)
         bars = error_bars(drops["min"], drops["mean"], drops["max"])
         axes.errorbar(np.arange(len(steps)) + shift, drops["mean"], yerr=bars, **style, linewidth=0.8)

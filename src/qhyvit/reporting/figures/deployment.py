@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.figures.drop_axis import drop_label, scale_drops
 from qhyvit.reporting.figures.line_panels import line_panels
-from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, marker_styles
+from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, network_styles
 from qhyvit.reporting.sources import Sources
 
 RUN = ["model", "method", "engine"]
@@ -30,10 +30,10 @@ def deployment_figure(rows: pd.DataFrame, latencies: pd.DataFrame, methods: Meth
     shown = rows[(rows.w_bits == 8) & (rows.a_bits == 8) & (rows.seed == rows.seed.min())]
     shown = shown.merge(latencies[[*RUN, "relative"]], on=RUN, how="left")
     shown = shown.assign(line=shown.method.map(methods.label) + ", " + shown.engine)
-    lines, networks = list(dict.fromkeys(shown.line)), sorted(shown.model.unique())
+    lines, networks = list(dict.fromkeys(shown.line)), network_styles(shown)
     with mpl.rc_context(STYLE):
         figure, (drops, times) = line_panels(lines, ["", ""], line=0.5)
-        for shift, (network, style) in zip(dodge(len(networks)), marker_styles(networks).items(), strict=True):
+        for shift, (network, style) in zip(dodge(len(networks)), networks.items(), strict=True):
             runs = shown[shown.model == network].set_index("line").reindex(lines)
             places = np.arange(len(lines)) + shift
             bars = error_bars(runs.drop_low, runs["drop"], runs.drop_high)

@@ -9,7 +9,7 @@ from qhyvit.reporting.averaged import read_averaged
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.figures.drop_axis import LARGEST, drop_label, scale_drops
 from qhyvit.reporting.figures.line_panels import method_panels
-from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, marker_styles
+from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, network_styles
 from qhyvit.reporting.runs import quantized_runs
 from qhyvit.reporting.sources import Sources
 
@@ -25,11 +25,11 @@ def drop_figure(averaged: pd.DataFrame, mode: str, methods: MethodCatalog) -> Fi
     ``averaged`` has one row per cell, with the columns of `qhyvit.reporting.averaged`.
     """
     shown = quantized_runs(averaged, mode)
-    order, networks = methods.order(shown.method), sorted(shown.model.unique())
+    order, networks = methods.order(shown.method), network_styles(shown)
     with mpl.rc_context(STYLE):
         figure, panels = method_panels(shown, methods)
         for axes, width in panels.items():
-            for shift, (network, style) in zip(dodge(len(networks)), marker_styles(networks).items(), strict=True):
+            for shift, (network, style) in zip(dodge(len(networks)), networks.items(), strict=True):
                 cell = shown[(shown.bits == width) & (shown.model == network)].set_index("method").reindex(order)
                 bars = error_bars(cell.drop_low, cell["drop"], cell.drop_high)
                 axes.errorbar(cell["drop"], np.arange(len(order)) + shift, xerr=bars, **style, linestyle="none", elinewidth=0.8)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.figures.line_panels import method_panels
-from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, marker_styles
+from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, network_styles
 from qhyvit.reporting.runs import quantized_runs, read_results
 from qhyvit.reporting.sources import Sources
 
@@ -24,11 +24,11 @@ def seed_figure(results: pd.DataFrame, mode: str, methods: MethodCatalog) -> Fig
     """
     shown = quantized_runs(results, mode)
     shown["deviation"] = shown.top1 - shown.groupby(["model", "method", "bits"]).top1.transform("mean")
-    order, networks = methods.order(shown.method), sorted(shown.model.unique())
+    order, networks = methods.order(shown.method), network_styles(shown)
     with mpl.rc_context(STYLE):
         figure, panels = method_panels(shown, methods)
         for axes, width in panels.items():
-            for shift, (network, style) in zip(dodge(len(networks)), marker_styles(networks).items(), strict=True):
+            for shift, (network, style) in zip(dodge(len(networks)), networks.items(), strict=True):
                 rows = shown[(shown.bits == width) & (shown.model == network)]
                 lines = np.array([order.index(method) for method in rows.method])
                 axes.plot(rows.deviation, lines + shift, **style, linestyle="none")

@@ -21,6 +21,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MORE_MARKERS = ("<", ">", "p", "h", "d"), ("H", "8", (4, 1, 0), (6, 1, 0))  # the last two are stars
 SHAPES = [(marker, filled) for group in (MARKERS, *MORE_MARKERS) for filled in (True, False) for marker in group]
+FAMILIES = ("MobileViTv1", "MobileViTv2", "Mobile-Former", "EfficientFormerV1", "EfficientFormerV2")  # the paper's
 SHIFT = 4  # of the colours when the markers repeat: the main methods then have different ones
 BRIDGE, OTHER, HATCH = "#D55E00", "#56B4E9", "////"  # sites of bridge blocks, also hatched, and all others
 PAGE = 7.2  # inches, the width of a printed page between its margins: figures are not scaled, so font sizes are true
@@ -43,9 +44,18 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def marker_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return colour, marker and label of each of ``names``, networks, by their place."""
-    return {name: _look(place) | {"label": name} for place, name in enumerate(names)}
+def network_styles(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return colour, marker and label of each ``model`` of the runs, in alphabetical order.
+
+    They depend on its ``family``, so that a network looks the same in figures of other experiments, and on the other networks of that.
+    """
+    families = [*FAMILIES, *sorted({*runs.family} - {*FAMILIES})]
+    styles: dict[str, dict[str, Any]] = {}
+    earlier = dict.fromkeys(families, 0)
+    for model, family in runs[["model", "family"]].drop_duplicates().sort_values("model").itertuples(index=False):
+        styles[model] = _look(families.index(family) + len(families) * earlier[family]) | {"label": model}
+        earlier[family] += 1
+    return styles
 
 
 def method_styles(names: Iterable[str], methods: MethodCatalog) -> dict[str, dict[str, Any]]:
