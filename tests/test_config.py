@@ -365,7 +365,7 @@ def test_bits_are_parsed_or_refused():
     ("method", "changes", "message"),
     [
         ("repqvit", {"conv_input_bits": 32}, "conv_input_bits: this method has no operand in FP32; state 2 to 8"),
-        ("repqvit", {"weights": PER_TENSOR["weights"]}, "weights.granularity: this algorithm has no other than per_channel; state it"),
+        ("repqvit", {"weights": PER_TENSOR["weights"]}, "weights.granularity: this algorithm supports per_channel alone; state that"),
         ("minmax", {"matmuls": TWO_SCHEMES}, "matmuls.scheme: this algorithm does not search, and would take symmetric; state one"),
         (
             "qhyvit-scale",

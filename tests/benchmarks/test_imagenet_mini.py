@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.folds import pooled
-from benchmarks.imagenet_mini import fold_results
+from benchmarks.imagenet_mini import fold_results, pooled_gains
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.correctness import encode
 from qhyvit.reporting.runs import COLUMNS, KEY, tabulate
@@ -35,3 +35,17 @@ def test_reports_of_two_folds_are_one_result_over_all_images(tmp_path):
     row = tabulate(results, MethodCatalog({}, {}, {})).set_index("method").loc["minmax"]
     assert (row["images"], row["top1"], row["top1_fp32"]) == (10, pytest.approx(50), pytest.approx(90))
     assert row["drop"] == pytest.approx(40)
+
+
+def test_gains_are_on_the_images_of_all_folds():
+    """Of ten images the search is right on eight, and the baseline on five of these and one other."""
+    run = {"family": "F", "model": "net", "mode": "partial", "w_bits": 8, "a_bits": 8, "seed": 0}
+    correct = {"qhyvit": ("1111", "111100"), "minmax": ("1100", "111001")}
+    folds = [
+        run | {"dataset": dataset, "method": method, "images": len(digits), "top1": 0.0, "kl": 0.0, "correct": digits}
+        for method, of_method in correct.items()
+        for dataset, digits in zip("ab", of_method, strict=True)
+    ]
+    (row,) = pooled_gains(pooled(folds), MethodCatalog({}, {}, {})).to_dict("records")
+    assert (row["method"], row["baseline"], row["images"]) == ("qhyvit", "minmax", 10)
+    assert row["gain"] == pytest.approx(100 * (8 - 6) / 10)

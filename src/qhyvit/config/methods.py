@@ -46,7 +46,7 @@ class RepqvitMethod(ConvInputSettings):
     def _check_granularity(self) -> Self:
         for operand, executed in (("weights", "per_channel"), ("activations", "per_tensor")):
             if getattr(self, operand).granularity != [executed]:
-                raise ValueError(f"{operand}.granularity: this algorithm has no other than {executed}; state it")
+                raise ValueError(f"{operand}.granularity: this algorithm supports {executed} alone; state that")
         return self
 
     @model_validator(mode="after")
