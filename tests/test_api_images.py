@@ -81,7 +81,7 @@ def test_batch_without_anything_and_seed_without_an_integer_are_named(images):
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_seed_out_of_range_is_named(images, seed):
-    with pytest.raises(qhyvit.InputError, match=rf"^seed: {seed} is none of 0 to \d+; give one of them$"):
+    with pytest.raises(qhyvit.InputError, match=rf"^seed: {seed} is outside 0 to \d+; give a number in this range$"):
         qhyvit.calibrate(Net(), images, seed=seed)
 
 

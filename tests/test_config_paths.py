@@ -68,7 +68,7 @@ def test_home_folder_is_refused(load, changes, key):
 
 @pytest.mark.parametrize("key", ["decoded", "models_file", "methods_file"])
 def test_variable_that_is_not_replaced_is_refused(load, key):
-    with pytest.raises(InputError, match=rf"{key}: \$\{{SCRATCH\}}/x: SCRATCH is not replaced here, but in dataset and weights alone"):
+    with pytest.raises(InputError, match=rf"{key}: \$\{{SCRATCH\}}/x: the variable SCRATCH is replaced only in dataset and weights"):
         load({key: "${SCRATCH}/x"})
 
 

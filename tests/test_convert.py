@@ -85,7 +85,7 @@ def test_folder_of_images_becomes_files_that_run_and_a_page(template, convert):
     assert "5 images calibrated (32 are usual); the table is on 5 others." in text
     assert "There is no top-1" not in text
     config = timm.data.resolve_data_config({}, model=timm.create_model("test_convnext"))
-    assert f"less the mean {config['mean'][0]:g}, " in text
+    assert f"minus the mean {config['mean'][0]:g}, " in text
     assert len(set(re.findall(r'id="worst-([^"]+)"', text))) == 5
     assert load_engine(out / "model.xml").logits(torch.zeros(1, 3, 64, 64)).shape == (1, 2)
 

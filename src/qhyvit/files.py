@@ -22,7 +22,7 @@ STREAM_FAILED = "iostream error"  # all that C++ says
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``path``; it takes the place of ``path`` only when the block ends without an error.
 
-    Of a link, it takes the place of the file at its end. Raises InputError for a path of anything but a file.
+    If ``path`` is a link, the file that it points to is replaced. Raises InputError for a path of anything but a file.
     """
     target = target_of(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -40,7 +40,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def target_of(path: Path) -> Path:
-    """Return the file that a write to ``path`` writes, at the end of its links. Raises InputError for anything but a file."""
+    """Return the file that a write to ``path`` replaces, with links resolved. Raises InputError for anything but a file."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -53,7 +53,7 @@ def target_of(path: Path) -> Path:
 
 
 def require_writable(path: Path) -> None:
-    """Raise InputError if the file ``path`` cannot be written, as far as that shows before it is."""
+    """Raise InputError if the file ``path`` cannot be written, as far as its parent folders and their permissions show."""
     place = target_of(path).absolute().parent
     while not place.exists():
         place = place.parent
@@ -98,7 +98,7 @@ def file_sha256(path: Path) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Tell if ``path`` is a file: not if its name is longer than that of any file, as a list of files may have it."""
+    """Tell if ``path`` is a file; False also for a name that is too long for the file system, as a labels file may hold."""
     try:
         return path.is_file()
     except OSError:

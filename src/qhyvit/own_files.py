@@ -60,7 +60,7 @@ def irregular(path: Path) -> str:
 
 
 def require(holds: bool, what: str) -> None:
-    """Raise ValueError, as a file of another kind does, unless something that is so in all files of a kind ``holds``."""
+    """Raise ValueError with the message ``what`` unless ``holds``; `written_by` turns it into an InputError."""
     if not holds:
         raise ValueError(what)
 

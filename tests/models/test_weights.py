@@ -41,7 +41,7 @@ def test_connection_that_breaks_is_one_line(tmp_path, monkeypatch):
         threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()  # without an answer
         url = f"http://127.0.0.1:{server.getsockname()[1]}/model.safetensors"
         monkeypatch.setattr(weights, "hf_hub_download", lambda repository, filename: get_session().get(url))
-        with pytest.raises(InputError, match=r"net\.safetensors: timm/net\.tag could not be downloaded \(.+\); connect"):
+        with pytest.raises(InputError, match=r"net\.safetensors: timm/net\.tag could not be downloaded \(.+\); check the network"):
             weights.download(HubSource(hub="timm/net.tag"), tmp_path / "net.safetensors")
 
 
@@ -56,7 +56,7 @@ def test_an_unreachable_hub_is_named(tmp_path, monkeypatch):
 
 
 def test_a_repository_that_cannot_be_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"net\.safetensors: \.\./\.\. could not be downloaded \(.*\); connect"):
+    with pytest.raises(InputError, match=r"net\.safetensors: \.\./\.\. could not be downloaded \(.*\); check the network"):
         weights.download(HubSource(hub="../.."), tmp_path / "net.safetensors")
 
 

@@ -64,7 +64,9 @@ def test_archive_does_not_depend_on_times_and_permissions_of_the_checkout(checko
 
 def test_change_that_is_not_committed_is_refused(checkout):
     (checkout / "link").unlink()
-    with pytest.raises(SystemExit, match=r"^an archive is made of a commit, and link is not committed as it is \(files like this: 1\)$"):
+    with pytest.raises(
+        SystemExit, match=r"^an archive is made of a commit, and link differs from it \(files like it: 1\); commit or stash them$"
+    ):
         main()
     assert not ARCHIVE.parent.exists()
 

@@ -24,11 +24,13 @@ def main() -> None:
         changed = git("status", "--porcelain").decode().splitlines()
         seconds, date = git("show", "--no-patch", "--format=%ct %cs", "HEAD").decode().split()
     except FileNotFoundError:
-        sys.exit("an archive is made of a commit, and there is no program git in PATH")
+        sys.exit("an archive is made of a commit, and there is no program git in PATH; install git")
     except subprocess.CalledProcessError as error:
-        sys.exit(f"an archive is made of a commit, in a clone by git: {error.stderr.decode().strip()}")
+        sys.exit(f"an archive is made of a commit, in a clone by git: {error.stderr.decode().strip()}; run it in a clone of the project")
     if changed:
-        sys.exit(f"an archive is made of a commit, and {changed[0][3:]} is not committed as it is (files like this: {len(changed)})")
+        sys.exit(
+            f"an archive is made of a commit, and {changed[0][3:]} differs from it (files like it: {len(changed)}); commit or stash them"
+        )
     archive = Path("dist") / f"{NAME}.tar.gz"
     with TemporaryDirectory() as folder, atomic_write(archive) as temporary:
         fill(Path(folder), date)

@@ -49,7 +49,7 @@ def code_rows(config: Config, code: CodeFingerprints) -> list[list[str]]:
 
 
 def made_by_other_code(folder: Path, code: CodeFingerprints) -> list[str]:
-    """Return what a report was made by other code than today's, or by code that it does not tell."""
+    """Return the commands and methods of a report whose code was not today's, or is not stated."""
     config = load_config(Path((folder / MARKER).read_text(encoding="utf-8").strip()), allow_unset_env=True)
     now = code_rows(config, code)
     told = pd.read_csv(folder / CODE, dtype=str, keep_default_na=False).values.tolist() if (folder / CODE).is_file() else []

@@ -41,7 +41,7 @@ def share() -> None:
     for command in ("add", "push"):
         result = run_dvc(ARCHIVE, command, str(ARCHIVE))
         if result.returncode:
-            raise InputError(f"{ARCHIVE}: `dvc {command}` failed: {said(result)}")
+            raise InputError(f"{ARCHIVE}: `dvc {command}` failed: {said(result)}; fix the cause, and repeat make share-results")
     typer.echo(f"{len(paths)} files in {ARCHIVE}; commit {dvc_file(ARCHIVE)} and what is new in dvc-store")
 
 

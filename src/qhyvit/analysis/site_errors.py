@@ -9,7 +9,7 @@ from qhyvit.search.alternating import reconstruction_error
 
 
 def site_errors(task: Task, quantizers: Quantizers, changed: Parameters = NO_PARAMETERS) -> pd.DataFrame:
-    """Tabulate per site the quantizers of both operands and the Fisher-weighted squared error, also relative to the output's energy.
+    """Tabulate per site the quantizers of both operands and the Fisher-weighted squared error, also relative to the weighted energy.
 
     ``changed`` weights are compared with the original ones; the bias is not part of the error.
     """

@@ -29,9 +29,10 @@ SAMPLED_POSITIONS = 64
 class Calibration:
     """Statistics of a traced module over calibration images, which all methods, modes and bit-widths share.
 
-    ``batches`` are the images [B, C, H, W], in order; methods that need further passes run them again. ``state_sha256`` is the hash of the
-    parameters and buffers of the module. ``read_more`` returns at most so many images [N, C, H, W] for the correction and the tuning, on
-    the CPU; None: they have those of the batches.
+    ``model`` is the traced module; ``statistics`` and ``output_statistics`` are those of its sites and output sites, by name. ``batches``
+    are the images [B, C, H, W], in order; methods that need further passes run them again. ``state_sha256`` is the hash of the parameters
+    and buffers of the module. ``read_more(count)`` returns at most ``count`` images [N, C, H, W] on the CPU, for the correction and the
+    tuning; None: they draw from ``batches``.
     """
 
     model: TracedModel
@@ -62,9 +63,10 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
     [B, classes], is not changed; it is run as in eval mode, on its device. ``seed`` also draws the sampled labels and positions (Q-HyViT,
     arXiv 2303.12557, Section IV, with labels sampled from the softmax of the module).
 
-    Raises InputError for a seed that is no integer of 0 to 2^63 - 1, for images that are missing, damaged, of several sizes or not
-    finite, and for a module that has no finite weights on one device, that cannot be copied, that returns no logits, or that torch.export
-    cannot trace.
+    Raises InputError for a ``seed`` that is no integer from 0 to 2^63 - 1, and for images that are missing, damaged, of several sizes or
+    not finite. So it does for a module without finite weights on one device, one that cannot be copied, one that torch.export cannot
+    trace, one without sites, and one that returns no logits. It also does for activations or gradients that are not finite, and for a
+    full disk.
     """
     seed = _checked_seed(seed)
     device = device_of(module)
@@ -87,7 +89,8 @@ def inspect(module: nn.Module, images: Images) -> dict[str, Any]:
 
     ``images``, as in `calibrate`, give the input size; no more of them are read than the first, or its batch. Shapes and
     multiply-accumulates are those of one image. The key ``unquantized_products`` lists each product that no method quantizes, with its
-    operator and the reason.
+    operator and the reason. Raises InputError for images that are missing, damaged or not finite. It also does for a module that is not
+    on one device, or that cannot be copied or traced.
     """
     device_of(module)
     return describe(copy_on_cpu(module), example(first_image(images, module)))
@@ -99,5 +102,5 @@ def _checked_seed(seed: SupportsIndex) -> int:
     except TypeError as error:
         raise InputError(f"seed: {seed!r} is no integer; give one") from error
     if not 0 <= checked <= LARGEST_SEED:
-        raise InputError(f"seed: {checked} is none of 0 to {LARGEST_SEED}; give one of them")
+        raise InputError(f"seed: {checked} is outside 0 to {LARGEST_SEED}; give a number in this range")
     return checked

@@ -24,9 +24,9 @@ def is_graph_of(graph_module: GraphModule, module: nn.Module, image: Tensor) -> 
 
 @torch.no_grad()
 def computes(graph_module: GraphModule, image: Tensor, expected: object) -> bool:
-    """Tell if a graph computes the logits ``expected`` for an image [1, C, H, W], to the tolerance of folding, which processors keep too.
+    """Tell if a graph computes the logits ``expected`` for an image [1, C, H, W], within the tolerance of `fold_and_check`.
 
-    Logits that another rounding of the image would change as well tell nothing, and pass.
+    True too if rounding the image differently changes the logits by more than that: then no comparison is possible.
     """
     found = graph_module(image)
     if not isinstance(expected, Tensor) or expected.shape != found.shape:

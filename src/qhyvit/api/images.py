@@ -63,8 +63,8 @@ def describe_transform(module: nn.Module) -> str:
     mean, deviation = (", ".join(f"{value:g}" for value in config[name]) for name in ("mean", "std"))
     return (
         f"Images [1, {channels}, {height}, {width}] are RGB, resized ({config['interpolation']}) and cropped (timm's crop_pct"
-        f" {config['crop_pct']:g}, crop_mode {config['crop_mode']}), scaled to 0..1, less the mean {mean}, over the standard deviation"
-        f" {deviation}."
+        f" {config['crop_pct']:g}, crop_mode {config['crop_mode']}), scaled to 0..1, minus the mean {mean}, divided by the standard"
+        f" deviation {deviation}."
     )
 
 

@@ -34,9 +34,10 @@ def quantize(
 ) -> QuantizedModel:
     """Quantize ``module`` with a method of the presets and return a QuantizedModel, which is called like ``module``.
 
-    ``images`` are as in `calibrate`, or the Calibration of the same module, which is then not made again (its own seed counts). ``bits``
-    has those of weights and activations, as in "w8a8", 2 to 8 each. Mode "partial" quantizes inputs and weights of convolutions, linear
-    layers and matrix products; "full" also softmax, norms, activation functions and additions.
+    ``method`` is the name of a preset; the default, "qhyvit", is Algorithm 1 of Q-HyViT (arXiv 2303.12557). ``images`` are as in
+    `calibrate`, or the Calibration of the same module, which is then not made again (its own seed counts). ``bits`` states the bits of
+    weights and activations, 2 to 8 each, as in "w8a8". Mode "partial" quantizes inputs and weights of convolutions, linear layers and
+    matrix products; "full" also softmax, norms, activation functions and additions.
 
     The search and the tuning run on the CPU, and the result is on the device of ``module``, or on that of the Calibration.
 

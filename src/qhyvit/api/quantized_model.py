@@ -57,7 +57,7 @@ class QuantizedModel(nn.Module):
         ``site_errors`` has the relative error of each site.
 
         Sites of exported files are checked on ``image`` [1, C, H, W], on the device of the model. ``state_sha256`` is the `state_hash` of
-        the original. ``moments`` are deviation and mean of the channels of the image that a file is from (None: those of ``image``).
+        the original. ``moments`` are standard deviation and mean per channel of the image whose model was saved (None: of ``image``).
         """
         super().__init__()
         self.quantizers = quantizers
@@ -129,7 +129,8 @@ class QuantizedModel(nn.Module):
         """Tabulate the choices: a row per site, in the order of execution, per output that full mode quantizes, and per product in FP32.
 
         ``first_operand`` and ``second_operand`` are the granularity and scheme of input and weight of a layer, or of left and right of a
-        product of activations. ``relative_error`` is the Fisher-weighted squared error at the site's output over the output's energy.
+        product of activations. ``relative_error`` is the squared error of the site's product without bias, over the energy of that
+        product, both weighted by Fisher gradients.
         ``stays_fp32`` is the reason why a product is no site, and ``share_of_macs`` its part of the multiply-accumulates, from 0 to 1.
         """
         rows: list[tuple[Any, ...]] = []
@@ -150,8 +151,9 @@ class QuantizedModel(nn.Module):
         """Write the model for an inference engine: OpenVINO for an ending in .xml, with its .bin next to it, ONNX for one in .onnx.
 
         The file takes one image at a time, [1, C, H, W], transformed as those of the calibration were. Each site is checked against this
-        simulation, and the result says how they differ. The sites ``keep`` stay FP32. Raises InputError for another ending, for a missing
-        package of the extra `deploy`, and for quantizers that the engine cannot execute, with the first site and the reason.
+        simulation, and the result says how they differ. The sites ``keep`` stay FP32. Raises InputError for another ending, a missing
+        package of the extra `deploy`, an unknown site in ``keep``, and a path that cannot be written. It also does, with the first site
+        and the reason, for quantizers that the engine cannot execute.
         """
         kept = [keep] if isinstance(keep, str) else [*keep]
         model = copy_to(self.traced, "cpu").with_parameters(parameters_on_device(self.changed, "cpu"))
@@ -161,8 +163,9 @@ class QuantizedModel(nn.Module):
     def save(self, path: Path | str) -> None:
         """Write quantizers and settings to a safetensors file, whole or not at all; `load` needs the original module next to it.
 
-        The hashes of the original's state dict and graph, and its logits for an image of noise, are written too, by which `load` knows it.
-        Of the calibration images, mean and deviation of the channels of one are written.
+        The hashes of the original's state dict and graph, and its logits for an image of noise, are written too; `load` checks them.
+        Of the calibration images, the mean and standard deviation of the channels of one are written. Raises InputError if ``path`` cannot
+        be written.
         """
         original = copy_to(self.traced, "cpu").graph_module
         with torch.no_grad():
@@ -176,8 +179,8 @@ class QuantizedModel(nn.Module):
 def load(path: Path | str, module: nn.Module) -> QuantizedModel:
     """Read back what `QuantizedModel.save` wrote, for the ``module`` that it was made from.
 
-    Raises InputError for any other file, and for another module or one with other weights, as a run on one image also tells. One whose
-    graph has other operators is another, as it may be with another version of PyTorch.
+    Raises InputError for any other file, and for another module or one with other weights, as a run on one image also tells. A module whose
+    graph has other operators counts as another one; another version of PyTorch may trace other operators.
     """
     device = device_of(module)
     require_finite(module, "module")

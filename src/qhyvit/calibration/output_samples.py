@@ -27,10 +27,9 @@ class OutputStatistics:
 class OutputCollector:
     """Collector of the statistics of some output sites.
 
-    Positions are drawn uniformly and without repetition, `OUTPUT_POSITIONS` at most, in ``batches`` shares: equal ones,
-    where the last takes what is left, or, if nothing would be left for it, ones that differ by one at most; a batch of fewer images than
-    the first has a smaller share. The generator is this class's own, so that other draws from the same ``seed`` do not depend on the
-    output sites.
+    Positions are drawn uniformly without replacement, at most `OUTPUT_POSITIONS` in all. Batches have equal shares, except the last, which
+    has the remainder. If the remainder would be 0, the shares differ by at most 1. A batch of fewer images than the first has a smaller
+    share. The generator is this class's own, so that other draws from the same ``seed`` do not depend on the output sites.
     """
 
     def __init__(self, sites: Sequence[OutputSite], batches: int, seed: int) -> None:

@@ -1,6 +1,7 @@
 """Command line of Q-HyViT: quantize hybrid vision transformers and reproduce the paper's experiments.
 
-Exit codes: 0 done; 2 bad input, which one line on stderr names with a way to fix it; 1 any other failure.
+Exit codes: 0 done; 2 bad input, which one line on stderr names with a way to fix it; 1 any other failure. `diff` and `claims` also exit
+with 1 if a run got worse or a value is outside its tolerance.
 """
 
 import gc
@@ -50,7 +51,7 @@ SUMMARIES = {
 FETCH = {
     "images": "Check every image of the experiment and write their manifest; images tracked by DVC are pulled first.",
     "weights": "Get the weights of a model, check that they fit, and write a receipt with their hash and the network's settings.",
-    "checkpoint": "Convert a PyTorch checkpoint to safetensors; only tensors are unpickled.",
+    "checkpoint": "Convert a PyTorch checkpoint to safetensors; its pickle is read with weights_only=True.",
     "subset": "Draw a subset of ImageNet into a folder of its own, with an experiment for it; `qhyvit share` pushes the folder.",
     "cifar10": "Download CIFAR-10, which training needs, and write the embedded sets of its images.",
 }

@@ -43,7 +43,7 @@ def convert(
     model: Annotated[str, typer.Option(help="Model of timm, or of config/models.yaml if that file is there.")],
     images: Annotated[
         Path,
-        typer.Option(help="Folder of images, at any depth; 32 of them calibrate, and the report is on others. Tuning reads more of them."),
+        typer.Option(help="Folder of images, at any depth: up to 32 calibrate, and up to 500 others make the report. Tuning reads more."),
     ],
     output: Annotated[Path, options.Written(folder=True), typer.Option(help="Folder to write; it must not be there yet.")],
     checkpoint: Annotated[
@@ -54,7 +54,7 @@ def convert(
     size: Annotated[
         int | None, typer.Option(min=8, max=LARGEST_SIDE, help="Side of the images in pixels; default: that of the model.")
     ] = None,
-    evaluation: Annotated[Path | None, typer.Option(help="Folder of images for the report, instead of those left in --images.")] = None,
+    evaluation: Annotated[Path | None, typer.Option(help="Folder of images for the report, instead of others in --images.")] = None,
     method: Annotated[
         str, typer.Option(help="Method of docs/methods.md. Engines execute the grids of all qhyvit-integer methods, and of few others.")
     ] = "qhyvit-integer",

@@ -46,9 +46,11 @@ Quantized = Annotated[
     list[Path] | None, typer.Option(help="File written by `qhyvit quantize`; repeatable. Without it the FP32 network is run.")
 ]
 Stamps = Annotated[
-    Path | None, Written(), typer.Option(help="CSV file for size, time and hash of each file, by which a plan sees changes.")
+    Path | None,
+    Written(),
+    typer.Option(help="CSV file for size, modification time and hash of each file, so that later runs detect changes."),
 ]
-State = Annotated[str, typer.Option(help="Name of the state of the files, written to --stamps.")]
+State = Annotated[str, typer.Option(help="Name of the state that --stamps records.")]
 Output = Annotated[Path, Written(), typer.Option(help="File to write.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads. Results are byte-identical only for equal numbers of threads.")]
 Svg = Annotated[Path, Written(), typer.Option(help="SVG file to write.")]

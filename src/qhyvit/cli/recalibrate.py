@@ -23,8 +23,8 @@ def recalibrate(
 ) -> None:
     """Repeat the calibration with the gradients that a method asks for; methods with equal defaults share the file.
 
-    The file holds the sampled rows of every site and the inputs of bridge blocks. The gradients are, for example, of the network quantized
-    with the default settings.
+    The file holds the sampled rows of every site and the inputs of bridge blocks. Depending on the method, gradients are those of the FP32
+    network, or of the network quantized with the default settings.
     """
     torch.set_num_threads(threads)
     settings = load_experiment(config, model, method)

@@ -28,7 +28,7 @@ FOLDER_PATTERN = r"^[\w./][\w./ -]*$"  # Snakemake reads braces as wildcards, an
 LARGEST_SEED = 2**63 - 1  # of 64 bits with a sign
 LARGEST_PANDAS_SEED = 2**32 - 1
 
-# Larger sizes would not be errors of their own: they take all memory, or days.
+# Limits of sizes: larger ones raise no error of their own, but exhaust the memory or take days.
 LARGEST_SIDE = 2048  # pixels; those of timm's networks are about 1,000 or fewer
 LARGEST_BATCH = 4096  # images
 LARGEST_SHARDS = 2000  # batches of ImageNet's 50,000 validation images
@@ -46,7 +46,7 @@ def _check_folder(path: Path) -> Path:
 
 def _check_plain(path: Path) -> Path:
     if variables := env_variables(path):
-        raise ValueError(f"{path}: {variables[0]} is not replaced here, but in dataset and weights alone; write the path in full")
+        raise ValueError(f"{path}: the variable {variables[0]} is replaced only in dataset and weights; write the path in full")
     return check_path(path)
 
 

@@ -52,7 +52,7 @@ class Evaluation(Strict):
 
 
 class Experiment(Strict):
-    """Experiment file. Its defaults are those of the embedded experiment, config/config.yaml, except `methods`."""
+    """Experiment file. Its defaults are those of the embedded one, config/config.yaml, except `methods`, `training` and `reports`."""
 
     dataset: Dataset
     weights: PathText = Field(

@@ -126,8 +126,8 @@ class SearchSettings(ZeroPointSettings):
     )
     cross_validated: StrictBool = Field(
         default=False,
-        description="evaluate candidates for an activation on each batch of calibration images with a range no wider than that of the"
-        " other batches",
+        description="evaluate candidates for an activation on each batch of calibration images with its range clipped to that of the other"
+        " batches (times a multiplier above 1)",
     )
 
     split_qkv: StrictBool = Field(

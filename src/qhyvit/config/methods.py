@@ -29,13 +29,13 @@ class MinmaxMethod(MethodSettings):
 
 
 class FqvitMethod(ZeroPointSettings):
-    """Full observed range, with log2 steps for attention maps (FQ-ViT)."""
+    """Full observed range, with log2 steps for attention maps (FQ-ViT, arXiv 2111.13824)."""
 
     algorithm: Literal["fqvit"]
 
 
 class RepqvitMethod(ConvInputSettings):
-    """Ranges clipped at the best percentile, and norms that absorb the scales of channels (RepQ-ViT)."""
+    """Ranges clipped at the best percentile, and norms that absorb the scales of channels (RepQ-ViT, arXiv 2212.08254)."""
 
     algorithm: Literal["repqvit"]
     percentiles: list[Annotated[StrictFloat, Field(ge=99.9, le=100)]] = Field(
@@ -57,7 +57,7 @@ class RepqvitMethod(ConvInputSettings):
 
 
 class HyqMethod(MethodSettings):
-    """Full observed range, with learnt scales for the input channels of some pointwise convolutions (HyQ)."""
+    """Full observed range, with learnt scales for the input channels of some pointwise convolutions (HyQ, Kim et al., IJCAI 2024)."""
 
     algorithm: Literal["hyq"]
     steps: StrictInt = Field(ge=1, description="steps of Adam per convolution")
@@ -71,7 +71,7 @@ class ScaleSearchMethod(SearchSettings, ConvInputSettings):
 
 
 class Ptq4vitMethod(SearchSettings, ConvInputSettings):
-    """Scale by an objective, per site, and twin uniform quantizers after softmax, GELU and SiLU (PTQ4ViT)."""
+    """Scale by an objective, per site, and twin uniform quantizers after softmax, GELU and SiLU (PTQ4ViT, arXiv 2111.12293)."""
 
     algorithm: Literal["ptq4vit"]
     defects: list[Literal["gelu-minimum", "added-halves", "stacked-groups"]] = Field(
@@ -83,7 +83,7 @@ class Ptq4vitMethod(SearchSettings, ConvInputSettings):
 
 
 class QhyvitMethod(SearchSettings):
-    """Scale search per site, then the sites of each bridge block jointly, by the error at the block's output (Q-HyViT)."""
+    """Scale search per site, then of the sites of each bridge block jointly (Q-HyViT, arXiv 2303.12557, Section IV, Algorithm 1)."""
 
     algorithm: Literal["qhyvit"]
     candidates_per_block: Annotated[StrictInt, Field(ge=1)] | Literal["all"] = Field(

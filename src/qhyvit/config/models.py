@@ -44,7 +44,7 @@ class HubSource(Strict):
 
 
 class Model(Strict):
-    """Network of the zoo."""
+    """Network that experiments can name: a constructor in timm's registry with its arguments."""
 
     family: str
     constructor: ConstructorName = Field(description="name in timm's registry")

@@ -1,4 +1,4 @@
-"""Section `training` of an experiment: how the embedded weights were trained."""
+"""Section `training` of an experiment: one-cycle schedules of `qhyvit train`, which made the embedded weights."""
 
 from pydantic import Field, StrictFloat, StrictInt
 
@@ -13,7 +13,7 @@ class Phase(Strict):
 
 
 class Cycle(Strict):
-    """One-cycle schedule of the training of the embedded weights."""
+    """One-cycle schedule of `qhyvit train` (Smith and Topin, arXiv 1708.07120); learning rates are those of AdamW."""
 
     phases: list[Phase] = Field(min_length=1, description="progressive resizing: small images first")
     batch_size: StrictInt = Field(gt=0, le=LARGEST_BATCH)

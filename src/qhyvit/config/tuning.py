@@ -40,4 +40,4 @@ class CorrectionSettings(Strict):
     """Correction of the outputs of layers, in closed form."""
 
     images: StrictInt = Field(ge=1, description="calibration images, and as many others as a check; all that there are if these are fewer")
-    slope: StrictBool = Field(description="the scales of output channels too; otherwise biases alone")
+    slope: StrictBool = Field(description="true: correct the scale of each output channel and the bias; false: the bias alone")

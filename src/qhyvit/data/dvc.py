@@ -59,7 +59,7 @@ def how_to_repair(path: Path) -> str:
 
 
 def pull(target: Path) -> None:
-    """Get a path that DVC tracks with `dvc pull`, for which a copy without git will do. Objects of a private remote are verified.
+    """Get a path that DVC tracks with `dvc pull`, also in a copy without git. Objects of a private remote are verified.
 
     A part of a tracked folder is no target: DVC may take it for another part that it has.
 

@@ -54,4 +54,4 @@ def _track(path: Path) -> None:
 def _require_success(path: Path, *command: str) -> None:
     result = run_dvc(path, *command)
     if result.returncode:
-        raise InputError(f"{path}: `dvc {command[0]}` failed: {said(result)}; see to {require_remote()}, and repeat the command")
+        raise InputError(f"{path}: `dvc {command[0]}` failed: {said(result)}; check {require_remote()}, and repeat the command")

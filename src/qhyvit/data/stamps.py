@@ -22,7 +22,7 @@ FIRST, WEIGHTS = "first", "weights"
 
 
 class Stamp(NamedTuple):
-    """State of a file: bytes, time of its last change in nanoseconds, and sha256, which archives have none of, as they are large."""
+    """State of a file: size in bytes, modification time in nanoseconds, and sha256 (empty for an archive, which is too large to hash)."""
 
     size: int
     modified: int

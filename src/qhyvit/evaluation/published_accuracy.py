@@ -1,4 +1,4 @@
-"""Comparison of a FP32 network with its published accuracy, before anything is quantized on ImageNet."""
+"""Comparison of an FP32 network with its published accuracy, before anything is quantized on ImageNet."""
 
 from math import sqrt
 

@@ -48,9 +48,9 @@ def crossed_mean(values: np.ndarray) -> tuple[Estimate, float]:
 
     Rows are draws of the calibration images, columns evaluation images, and both could have been others: a value is the mean plus random
     effects of its image, of its draw, and of both together. The variance of the mean follows from the mean squares of this model:
-    (images + draws - rest) / DN, where one draw tells nothing of others. The interval is Student's t, not narrower than `unseen`, and a
-    standard error that is narrower is widened likewise for the p-value. The degrees of freedom are the harmonic mean of D - 1 and N - 1,
-    weighted by the shares of draws and images in the variance.
+    (images + draws - rest) / DN, but at least images / DN and draws / DN. With one draw it is images / DN. The interval is Student's t, not
+    narrower than `unseen`, and a standard error that is narrower is widened likewise for the p-value. The degrees of freedom are the
+    harmonic mean of D - 1 and N - 1, weighted by the shares of draws and images in the variance.
 
     Simulated intervals of three or more draws cover 94 to 98 % where draws matter, and up to 99 % where they do not; of two draws, 91 %.
     Satterthwaite's degrees of freedom (Biometrics Bulletin 2 (1946) 110), which square the shares, fall to 92 % at three draws. Resampling

@@ -71,7 +71,7 @@ COPYING_MOVES = {  # move data as views do, to new memory
 }
 STRIDED_VIEWS = {aten.view.default, aten._unsafe_view.default}  # need an input of certain strides
 JOINS = {aten.cat.default, aten.pad.default, aten.reshape_as.default, operator.getitem}  # rearrange the elements of several tensors
-SHAPE_READERS: dict[object, int] = {  # how many of their first arguments they read the values of
+SHAPE_READERS: dict[object, int] = {  # number of leading arguments whose values they read; of the others they read the shape
     aten.sym_size.int: 0,
     aten.expand_as.default: 1,
     aten.reshape_as.default: 1,

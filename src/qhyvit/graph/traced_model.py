@@ -29,7 +29,7 @@ class TracedModel:
     def from_module(cls, model: nn.Module, example: Tensor, device: str = "cpu") -> "TracedModel":
         """Trace ``model`` on ``example`` [B, C, H, W], B > 1, fold its BatchNorms, and move the graph to ``device``.
 
-        Raises InputError for a model that cannot be traced (see `trace`), for one that loses the axis of images where there is one image,
+        Raises InputError for a model that cannot be traced (see `trace`), for one that drops the batch axis of a single image,
         and for one without sites.
         """
         graph_module = trace(model, example)

@@ -17,7 +17,7 @@ CLIP_RATIOS = torch.linspace(1.0, 0.11, 90)
 
 
 def find_output_quantizers(task: Task) -> Quantizers:
-    """Return the quantizer of every output site: asymmetric, as in fully quantized networks, or log2 after a softmax."""
+    """Return the quantizer of every output site: asymmetric, or log2 after a softmax if ``output_scale`` is ptf."""
     return {site.name: {"output": _quantizer(task, site)} for site in task.model.output_sites}
 
 

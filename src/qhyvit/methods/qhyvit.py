@@ -13,7 +13,7 @@ from qhyvit.search.block_search import QuantizedBlock, search_block
 from qhyvit.search.candidates import UniformCandidates
 from qhyvit.search.joint_search import search_jointly
 
-MAX_OPTION_RATIO = 1.5  # options of more times the least error of a single site are left out
+MAX_OPTION_RATIO = 1.5  # options whose error at their own site exceeds this multiple of the least are not tried
 
 
 def find_quantizers(task: Task) -> Quantizers:

@@ -10,8 +10,8 @@ share the quantizer of the first of them. The norm stays unchanged where anythin
 GroupNorm before a convolution or of a folded BatchNorm is quantized per tensor. On networks without LayerNorm this method is no more than
 percentile ranges.
 
-Unlike in the released code, every range is widened to contain 0, all calibration runs in the FP32 network, convolutions have the bits of
-all other layers, and percentiles of a channel are estimated from the sampled rows.
+Unlike in the released code, every range is widened to contain 0 and all calibration runs in the FP32 network. Percentiles of a channel are
+estimated from the sampled rows. Convolutions have the bits of all other layers, unless `conv_input_bits` gives their inputs others.
 """
 
 from collections import defaultdict

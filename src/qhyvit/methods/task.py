@@ -25,8 +25,8 @@ T = TypeVar("T")
 class CalibrationImages:
     """Calibration images, for methods that need further passes over them, and the settings with which rows were sampled.
 
-    ``read_more`` returns a draw of another size [N, C, H, W], at most so many, of which the smaller is the start of the larger; None: the
-    first of the batches.
+    ``read_more(count)`` returns at most ``count`` images [N, C, H, W]; a smaller draw is the start of a larger one. None: the first images
+    of the batches are used.
     """
 
     read_batches: Callable[[], list[Tensor]]

@@ -20,10 +20,14 @@ def download(source: HubSource, path: Path) -> None:
         cached = hf_hub_download(source.hub, "model.safetensors")
     except Exception as error:  # of any kind: the client does not catch those of its HTTP library
         said = " ".join(str(error).split())
-        raise InputError(f"{path}: {source.hub} could not be downloaded ({said}); connect, or put the file there by hand") from error
+        raise InputError(
+            f"{path}: {source.hub} could not be downloaded ({said}); check the network connection, or put the file there by hand"
+        ) from error
     blob = Path(cached).resolve()  # in the hub's cache, its name is the sha256 that the hub states; the client compares sizes alone
     if re.fullmatch(r"[0-9a-f]{64}", blob.name) and file_sha256(blob) != blob.name:
-        raise InputError(f"{path}: {source.hub} was downloaded to {blob} with another sha256 than that; remove that file, and try again")
+        raise InputError(
+            f"{path}: {source.hub} was downloaded to {blob} with another sha256 than its name states; remove that file, and try again"
+        )
     with atomic_write(path) as temporary:
         shutil.copyfile(cached, temporary)
 

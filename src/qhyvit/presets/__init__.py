@@ -16,7 +16,7 @@ def load_preset(name: str) -> Method:
 
 
 def methods_for(target: TargetName) -> list[str]:
-    """Return the names of the methods that find quantizers for ``target``, without those that tune what another one finds."""
+    """Return the names of the methods that find quantizers for ``target``, without those that correct or tune them afterwards."""
     methods = {
         name: method
         for name, method in _read_presets().items()

@@ -59,8 +59,9 @@ DEPLOYMENT = (
     "Networks that were exported and run as integers by the engine of their format, on one thread. Other tools quantized the same"
     " networks from the same calibration images. Top-1 is in percent, and its drop from the FP32 network in points, with the 95 %"
     " paired interval over images. KL is the Kullback-Leibler divergence from it in nats. Agreement is with"
-    " the simulation: the share of images with equal top-1 in percent, and differences of logits relative to the largest one. Those of"
-    " noise are of the simulation and itself, with activations off by 3e-7 of the largest, on 500 images. The largest of a site is the"
+    " the simulation: the share of images with equal top-1 in percent, and differences of logits relative to the largest one. The"
+    " noise columns compare the simulation with itself under noise of up to 3e-7 of the largest activation, on 500 images. The largest of"
+    " a site is the"
     " difference at a site with the simulation's inputs. `int8` is the share of multiply-accumulates in int8 kernels of the compiled"
     " model, in percent; MiB is the size of the files."
 )

@@ -21,7 +21,7 @@ TERMS = {
     "site": "a convolution, linear layer or matrix product whose two operands are quantized.",
     "first and second operand": "input and weight of a layer, or the two activations of a product.",
     "rescaled per-channel": "a scale per input channel, by which the weights were multiplied before they were quantized.",
-    "relative error": "the squared error at the output of a site, weighted by Fisher gradients, over the energy of the output.",
+    "relative error": "the squared error of the product at a site over the energy of that product, both weighted by Fisher gradients.",
     "conversion, exchange": "bridge blocks: layers from a map of pixels to tokens, and layers between a map and other tokens.",
 }
 

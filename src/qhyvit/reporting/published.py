@@ -74,7 +74,7 @@ def _read(path: Path, kind: type[_Number]) -> pd.DataFrame:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give a file of resources/published") from error
     except ValueError as error:
-        raise InputError(f"{path}: not CSV ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path}: not CSV ({' '.join(str(error).split())}); give a file of resources/published") from error
     numbers = [_checked(row, kind, where=f"{path}: line {line}") for line, row in enumerate(rows, start=2)]
     table = pd.DataFrame([number.model_dump() for number in numbers], columns=list(kind.model_fields))
     if table.duplicated(CELL).any():

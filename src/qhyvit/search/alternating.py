@@ -12,9 +12,9 @@ from qhyvit.search.candidates import Candidates
 from qhyvit.search.site_problem import SiteProblem
 
 ORDER = ("weight", "input", "left", "right")  # in which operands are searched: as in PTQ4ViT's code
-COMPARE_RATIO = 1.25  # families with a loss of more times the least on some rows are not compared on all rows
-RESAMPLE_RATIO = 1.5  # families with a loss of more times that on some rows are searched again on all rows
-DROP_FAMILY_RATIO = 1.1  # families with a loss of more times the least on all rows are not tried in further rounds
+COMPARE_RATIO = 1.25  # a family is compared on all rows only if its loss on some rows is at most this multiple of the least
+RESAMPLE_RATIO = 1.5  # a family is searched again on all rows if its loss there exceeds this multiple of its loss on some rows
+DROP_FAMILY_RATIO = 1.1  # a family is dropped from further rounds if its loss on all rows exceeds this multiple of the least
 LEAST_GAIN = 0.01  # share of the loss that a round must have removed for another one to follow
 
 

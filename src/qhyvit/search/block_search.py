@@ -46,8 +46,8 @@ class QuantizedBlock:
 def search_block(problem: QuantizedBlock, start: Quantizers, options: dict[tuple[str, str], list[Quantizer]], rounds: int) -> Quantizers:
     """Improve the quantizers ``start`` of a block's sites by the ``options`` for each site and operand.
 
-    Sites are searched in order of execution, the second operand (the weight of a layer) before the first, until no operand has a better
-    option.
+    Sites are searched in order of execution, the second operand (the weight of a layer) before the first. The search ends when no operand
+    has a better option, or after ``rounds`` rounds.
     """
     best = {site.name: dict(start[site.name]) for site in problem.block.sites}
     least = problem.error(best)

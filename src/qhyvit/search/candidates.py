@@ -116,9 +116,9 @@ class Candidates(ABC):
 class UniformCandidates(Candidates):
     """Uniform quantizers of one granularity and scheme that cover ``scale_multipliers`` [n] times the range of each quantization unit.
 
-    If ``cross_validated``, the grid for a batch of images is no wider than the range of all other batches, as later images will have no
-    influence on the ranges either: channels whose ranges vary between images lose. And a channel that is all zero on the calibration set
-    (e.g. after ReLU) gets the per-tensor range.
+    If ``cross_validated``, the grid for a batch of images is clipped to the range of all other batches, times a multiplier above 1. Later
+    images do not influence ranges either, so this penalizes channels whose ranges vary between images. A channel that is all zero on the
+    calibration set (e.g. after ReLU) gets the per-tensor range.
     """
 
     bits: int

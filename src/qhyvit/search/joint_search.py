@@ -32,7 +32,7 @@ def improvements(
     """Yield the quantizers and the error of the block: those of ``start``, and after each operand that has a better quantizer.
 
     Sites are searched in order of execution, the second operand (the weight of a layer) before the first. The search ends after a round
-    without a change.
+    without a change, or after ``rounds`` rounds.
     """
     best: Quantizers = {site.name: dict(start[site.name]) for site in problem.block.sites}
     sample = problem.sampled(best)

@@ -1,4 +1,4 @@
-"""Checkpoint of a tuning: a run that was stopped continues from there, to the bytes of one that was not."""
+"""Checkpoint of a tuning: an interrupted run resumes from it and gives the same bytes as an uninterrupted one."""
 
 import json
 from dataclasses import dataclass, field

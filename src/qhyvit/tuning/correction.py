@@ -42,9 +42,9 @@ class Pair:
 def correct(task: Task, start: Quantizers, settings: CorrectionSettings) -> tuple[Quantizers, Parameters]:
     """Return the quantizers with corrected scales of weights, and the corrected biases and weights; integers stay, up to ties of rounding.
 
-    The start is returned if the correction raises the KL divergence from the logits of FP32, on as many other images or, where there are
-    none, on the same. Layers without a bias, and those with a parameter that another operator reads too, stay as they are; slopes need a
-    scale per output channel.
+    The start is returned unless the correction lowers the KL divergence from the logits of FP32. It is measured on as many other images or,
+    where there are none, on the same. Layers without a bias, and those with a parameter that another operator reads too, stay as they are.
+    Slopes need a scale per output channel.
     """
     corrector = _Corrector(task.model.graph_module, task.model.sites, start, settings)
     images = task.calibration.read(2 * settings.images)

@@ -127,7 +127,7 @@ def _optimizer(network: LearntNetwork, rates: Sequence[float], steps: int) -> tu
 
 
 def _batches(count: int, size: int, steps: int, generator: torch.Generator) -> list[Tensor]:
-    """Return the numbers of the images of each step: a draw of all, less what is left of whole batches, comes before the next."""
+    """Return the image numbers of each step: permutations of all images, each without its last incomplete batch."""
     size = min(size, count)
     batches: list[Tensor] = []
     while len(batches) < steps:

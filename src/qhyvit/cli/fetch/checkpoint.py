@@ -13,8 +13,8 @@ def fetch_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="PyTorch checkpoint that holds a state dict.")],
     output: options.Output,
 ) -> None:
-    """Convert a PyTorch checkpoint to safetensors; only tensors are unpickled.
+    """Convert a PyTorch checkpoint to safetensors; its pickle is read with weights_only=True.
 
-    Of averaged weights (EMA) and others, the averaged ones are taken.
+    If the checkpoint has averaged weights (EMA), these are converted.
     """
     typer.echo(f"{output}: {convert_checkpoint(checkpoint, output)}")
