@@ -63,10 +63,9 @@ def calibrate(module: nn.Module, images: Images, *, seed: int = 0) -> Calibratio
     [B, classes], is not changed; it is run as in eval mode, on its device. ``seed`` also draws the sampled labels and positions (Q-HyViT,
     arXiv 2303.12557, Section IV, with labels sampled from the softmax of the module).
 
-    Raises InputError for a ``seed`` that is no integer from 0 to 2^63 - 1, and for images that are missing, damaged, of several sizes or
-    not finite. So it does for a module without finite weights on one device, one that cannot be copied, one that torch.export cannot
-    trace, one without sites, and one that returns no logits. It also does for activations or gradients that are not finite, and for a
-    full disk.
+    Raises InputError for a ``seed`` that is no integer from 0 to 2^63 - 1; for images that are missing, damaged, of several sizes or not
+    finite; for a module that has no finite weights on one device, cannot be copied or traced, has no sites, or returns no logits; for
+    activations or gradients that are not finite; and for a full disk.
     """
     seed = _checked_seed(seed)
     device = device_of(module)
@@ -89,8 +88,8 @@ def inspect(module: nn.Module, images: Images) -> dict[str, Any]:
 
     ``images``, as in `calibrate`, give the input size; no more of them are read than the first, or its batch. Shapes and
     multiply-accumulates are those of one image. The key ``unquantized_products`` lists each product that no method quantizes, with its
-    operator and the reason. Raises InputError for images that are missing, damaged or not finite. It also does for a module that is not
-    on one device, or that cannot be copied or traced.
+    operator and the reason. Raises InputError for images that are missing, damaged or not finite, and for a module that is not on one
+    device, or that cannot be copied or traced.
     """
     device_of(module)
     return describe(copy_on_cpu(module), example(first_image(images, module)))

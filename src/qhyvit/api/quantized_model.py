@@ -152,8 +152,8 @@ class QuantizedModel(nn.Module):
 
         The file takes one image at a time, [1, C, H, W], transformed as those of the calibration were. Each site is checked against this
         simulation, and the result says how they differ. The sites ``keep`` stay FP32. Raises InputError for another ending, a missing
-        package of the extra `deploy`, an unknown site in ``keep``, and a path that cannot be written. It also does, with the first site
-        and the reason, for quantizers that the engine cannot execute.
+        package of the extra `deploy`, an unknown site in ``keep``, a path that cannot be written, and quantizers that the engine cannot
+        execute, with the first site and the reason.
         """
         kept = [keep] if isinstance(keep, str) else [*keep]
         model = copy_to(self.traced, "cpu").with_parameters(parameters_on_device(self.changed, "cpu"))
