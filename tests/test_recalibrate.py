@@ -3,8 +3,12 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 from conftest import REPOSITORY, TINY_EXPERIMENT, write_images
+from safetensors import safe_open
+from safetensors.torch import load_file
 from small_network import small_network
 
 from qhyvit.calibration.losses import kl_loss
@@ -113,13 +117,45 @@ def test_tuning_that_was_stopped_continues_and_leaves_no_checkpoint(project):
     assert not Path(".stopped.tuning").exists()
 
 
-def test_tuning_at_other_bits_does_not_continue_one_that_was_stopped(project):
+@pytest.mark.parametrize("changed", [{4: "w4a8"}, {6: Path("other.safetensors")}], ids=["other bits", "other calibration"])
+def test_tuning_does_not_continue_another_one_that_was_stopped(project, changed):
     run = (CONFIG, MODEL, "qhyvit-tuned", *RUN[3:])
-    others = (*run[:4], "w4a8", *run[5:])
-    quantize(*others, Path("fresh"), Path("errors.csv"))
+    other = tuple(changed.get(position, value) for position, value in enumerate(run))
+    quantize(*other, Path("fresh"), Path("errors.csv"))
+    Path("reused").unlink(missing_ok=True)
     stop_tuning(run, Path("reused"))
-    quantize(*others, Path("reused"), Path("errors.csv"))
+    quantize(*other, Path("reused"), Path("errors.csv"))
     assert Path("reused").read_bytes() == Path("fresh").read_bytes()
+
+
+@pytest.mark.parametrize("method", ["minmax", "qhyvit-tuned"])
+def test_labels_of_calibration_images_change_nothing(project, method):
+    labels = Path("data/tiny/calibration/labels.csv")
+    true = labels.read_text()
+    table = pd.read_csv(labels)
+    table.assign(label=1 - table.label[::-1].to_numpy()).iloc[::-1].to_csv(labels, index=False)
+    try:
+        write_manifest(load_config(CONFIG).experiment.dataset, Path("wrong.csv"))
+        calibrate.calibrate(CONFIG, MODEL, 0, Path("wrong.csv"), Path("wrong"))
+        quantize(CONFIG, MODEL, method, *RUN[3:5], Path("wrong.csv"), Path("wrong"), Path("by wrong"), Path("wrong errors"))
+    finally:
+        labels.write_text(true)
+    quantize(CONFIG, MODEL, method, *RUN[3:], Path("by true"), Path("errors"))
+    expected, found = load_file("by true"), load_file("by wrong")
+    assert Path("errors").read_bytes() == Path("wrong errors").read_bytes()
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, found[name]), name
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_calibrations_by_equally_many_threads_have_equal_bytes(project, threads):
+    first, second = Path("first"), Path("second")
+    for output in (first, second):
+        calibrate.calibrate(CONFIG, MODEL, 0, IMAGES, output, threads=threads)
+    assert first.read_bytes() == second.read_bytes()
+    with safe_open(first, framework="pt") as file:
+        assert json.loads(file.metadata()["header"])["provenance"]["threads"] == threads
 
 
 @pytest.mark.parametrize(

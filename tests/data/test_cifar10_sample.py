@@ -82,6 +82,16 @@ def test_files_are_named_by_index_and_hold_its_pixels_and_label(splits, tmp_path
             assert row.label == labels[index]
 
 
+def test_sets_written_again_take_the_place_of_those_that_are_there(splits, tmp_path, monkeypatch):
+    for constant, count in {"EVALUATION_PER_CLASS": 1, "CALIBRATION_IMAGES": 4, "TUNING_IMAGES": 6}.items():
+        monkeypatch.setattr(cifar10_sample, constant, count)
+    write_sample(*splits, tmp_path)
+    first = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    (tmp_path / "cifar10-final/stale.png").touch()
+    write_sample(*splits, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == first
+
+
 def stored(md5: str) -> bytes:
     return (STORE / md5[:2] / md5[2:]).read_bytes()
 

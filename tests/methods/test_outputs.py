@@ -74,14 +74,14 @@ def check_covers(quantizer, low, high):
 
 
 @pytest.mark.parametrize("percentile", [100, 99.9])
-def test_range(percentile):
+def test_minmax_covers_the_range_or_the_percentile(percentile):
     values, quantizers = quantized("minmax", percentile)
     assert quantizers.keys() == values.keys()
     for name, exact in values.items():
         check_covers(quantizers[name], *np.percentile(exact, [100 - percentile, percentile]))
 
 
-def test_squared_error():
+def test_mse_takes_the_factor_of_least_squared_error():
     values, quantizers = quantized("mse")
     assert quantizers.keys() == values.keys()
     factors = []
@@ -97,7 +97,7 @@ def test_squared_error():
     assert len(set(factors)) > 1
 
 
-def test_power_of_two():
+def test_ptf_takes_the_power_of_two_of_least_error_per_channel():
     values, quantizers = quantized("ptf")
     assert quantizers.keys() == values.keys()
     softmax = quantizers["softmax"]

@@ -1,8 +1,10 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import REPOSITORY
 from PIL import Image
 from torch import nn
 
@@ -77,6 +79,15 @@ def test_finished_training_leaves_no_checkpoint_of_its_own(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.safetensors", "network.cycle1.checkpoint"]
 
 
+@pytest.mark.parametrize("content", [b"", b"x", b"PK\3\4 no archive", pickle.dumps(Path())], ids=["empty", "text", "archive", "pickle"])
+def test_damaged_checkpoint_is_refused_by_name(tmp_path, content):
+    checkpoint = tmp_path / "net.cycle1.checkpoint"
+    checkpoint.write_bytes(content)
+    with pytest.raises(InputError, match=r"net\.cycle1\.checkpoint: not a checkpoint of training, or damaged \(.*\); delete it, and"):
+        training.train_cycle(small_network(), *bright_or_dark(), SETTINGS, CYCLE, checkpoint, torch.device("cpu"))
+    assert checkpoint.read_bytes() == content
+
+
 @pytest.mark.parametrize("changed", ["cycle", "weights"])
 def test_checkpoint_of_other_settings_or_weights_counts_as_none(tmp_path, changed):
     images, labels = bright_or_dark()
@@ -95,7 +106,7 @@ def test_checkpoint_of_other_settings_or_weights_counts_as_none(tmp_path, change
 
 
 def test_network_whose_parameters_depend_on_the_image_size_is_refused_before_its_first_epoch(tmp_path):
-    config = load_config(Path("config/config.yaml"))
+    config = load_config(REPOSITORY / "config/config.yaml")
     model, dataset = config.models["efficientformer_l1"], config.experiment.dataset
     cycle = CYCLE.model_copy(update={"phases": [Phase(size=64, epochs=1), Phase(size=96, epochs=1)]})
     images, labels = bright_or_dark(8)

@@ -1,6 +1,8 @@
+import multiprocessing
 import socket
 import threading
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from huggingface_hub.utils import get_session
 from safetensors.torch import load_file, save_file
 
 from qhyvit.config.models import HubSource
+from qhyvit.data.locks import locked
 from qhyvit.errors import InputError
 from qhyvit.models import weights
 
@@ -56,7 +59,7 @@ def test_an_unreachable_hub_is_named(tmp_path, monkeypatch):
 
 
 def test_a_repository_that_cannot_be_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"net\.safetensors: \.\./\.\. could not be downloaded \(.*\); check the network"):
+    with pytest.raises(InputError, match=r"net\.safetensors: \.\./\.\. could not be downloaded \(Repo id must .*\); check the network"):
         weights.download(HubSource(hub="../.."), tmp_path / "net.safetensors")
 
 
@@ -79,3 +82,21 @@ def test_weights_with_another_hash_than_recorded_are_refused(tmp_path):
     path.write_bytes(b"abd")
     with pytest.raises(InputError, match=rf"net\.safetensors: sha256 .* is not {SHA256_OF_ABC}"):
         weights.pin_hash(path, stated, lock)
+
+
+def test_pins_of_two_processes_are_both_kept(tmp_path):
+    """One waits for the lock that the other holds while it reads and writes the pins."""
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+    lock = tmp_path / "weights.lock.yaml"
+    pin = partial(weights.pin_hash, tmp_path / "two", Path("two"), lock)
+    with locked(lock.with_suffix(".guard")):
+        other = multiprocessing.get_context("fork").Process(target=pin)
+        other.start()
+        other.join(1)
+        assert other.is_alive()
+        assert not lock.exists()
+    other.join()
+    assert other.exitcode == 0
+    weights.pin_hash(tmp_path / "one", Path("one"), lock)
+    assert yaml.safe_load(lock.read_text()).keys() == {"one", "two"}

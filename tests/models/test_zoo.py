@@ -1,3 +1,4 @@
+import copy
 import pickle
 
 import pytest
@@ -10,7 +11,8 @@ from qhyvit.config.dataset import Dataset
 from qhyvit.config.loading import read_yaml
 from qhyvit.config.models import MODELS, Model
 from qhyvit.errors import InputError
-from qhyvit.models.zoo import build, data_config, load_weights
+from qhyvit.models import zoo
+from qhyvit.models.zoo import build, data_config, load_published_weights, load_weights
 
 SPEC = Model(family="MobileViTv1", constructor="mobilevit_xxs")
 
@@ -18,6 +20,26 @@ SPEC = Model(family="MobileViTv1", constructor="mobilevit_xxs")
 @pytest.fixture(scope="module")
 def model():
     return build(SPEC, classes=3)
+
+
+def test_published_weights_are_those_that_timm_has(model, monkeypatch):
+    published = build(SPEC, classes=3)
+    asked = []
+    monkeypatch.setattr(zoo.timm, "create_model", lambda name, **options: asked.append((name, options)) or published)
+    own = copy.deepcopy(model)
+    load_published_weights(own, SPEC)
+    assert asked == [("mobilevit_xxs", {"pretrained": True})]
+    for name, tensor in published.state_dict().items():
+        assert torch.equal(own.state_dict()[name], tensor), name
+
+
+def test_published_weights_that_cannot_be_had_are_one_line(model, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr(zoo.timm, "create_model", fail)
+    with pytest.raises(InputError, match=r"^mobilevit_xxs: no published weights could be loaded \(no route to host\); give a file of"):
+        load_published_weights(model, SPEC)
 
 
 def test_half_precision_weights_are_loaded_as_float32(model, tmp_path):

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -196,11 +197,19 @@ def _save(
 def _resume(
     path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
 ) -> int:
-    """Load the checkpoint and return the number of its finished epochs; 0 without a checkpoint of this ``key``."""
+    """Load the checkpoint and return the number of its finished epochs; 0 without a checkpoint of this ``key``.
+
+    Raises InputError for a file that cannot be read as a checkpoint.
+    """
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True, map_location="cpu")  # it may be of a GPU that is not here
-    if state.get("key") != key:
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")  # it may be of a GPU that is not here
+        own = state["key"] == key
+    except Exception as error:  # of several kinds, by PyTorch and its formats
+        said = shorten(str(error), 200)
+        raise InputError(f"{path}: not a checkpoint of training, or damaged ({said}); delete it, and train anew") from error
+    if not own:
         return 0
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
