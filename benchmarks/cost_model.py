@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
+from qhyvit.config.dataset import IMAGENET_CLASSES, IMAGENET_VALIDATION_IMAGES
 from qhyvit.config.loading import Config
 from workflow.scripts.snakemake_log import Job
 
-EMBEDDED_IMAGES, TARGET_IMAGES, CLASSES = 2000, 50000, 1000
+EMBEDDED_IMAGES, TARGET_IMAGES = 2000, IMAGENET_VALIDATION_IMAGES
 GPU_THROUGHPUT = Path("resources/measured/h100-throughput.csv")
 NETWORK_RULES = {"calibrate", "recalibrate", "challenges", "quantize_baseline", "reconstruct", "predict", "evaluate", "evaluate_fp32"}
 SHORTEST = 0.5  # seconds that a job is taken to last of which the log says 0: it has whole seconds
@@ -75,7 +76,7 @@ class CostModel:
             case "quantize_baseline" | "reconstruct":
                 return line(self.cpu.get(job.wildcards["method"], self.cpu["qhyvit"]), self._size(job, "parameters"))
             case "fetch_images":
-                return (TARGET_IMAGES + CLASSES) * self.parts.decode
+                return (TARGET_IMAGES + IMAGENET_CLASSES) * self.parts.decode
             case "aggregate":
                 return self.cpu["aggregate"][0] + len(job.input) * self.parts.interval
             case rule:

@@ -8,18 +8,17 @@ import typer
 
 import qhyvit
 from benchmarks.common import IMAGES, MANIFEST, SEED, TARGET, load_experiment
+from qhyvit.config.dataset import IMAGENET_CLASSES
 from qhyvit.config.loading import load_config
 from qhyvit.data.calibration_set import calibration_entries, load_batches
 from qhyvit.models.zoo import build, make_transform
-
-CLASSES = 1000
 
 
 def main(model: str, images: int = IMAGES, threads: int = 2) -> None:
     """Quantize ``model`` to W8A8 by `qhyvit` in mode partial and save it."""
     torch.set_num_threads(threads)
     torch.manual_seed(SEED)
-    network = build(load_config(TARGET, allow_unset_env=True).models[model], CLASSES).eval()
+    network = build(load_config(TARGET, allow_unset_env=True).models[model], IMAGENET_CLASSES).eval()
     experiment = load_experiment(None, images).experiment
     batches = load_batches(experiment, calibration_entries(experiment, MANIFEST, SEED), make_transform(network, experiment.dataset))
     quantized = qhyvit.quantize(network, batches, method="qhyvit", bits="w8a8", seed=SEED)

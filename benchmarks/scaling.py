@@ -16,7 +16,6 @@ from scipy.stats import gmean
 
 from benchmarks.common import TARGET, restart_as_jobs_start, write_report
 from benchmarks.cost_model import (
-    CLASSES,
     GPU_BATCH,
     GPU_THROUGHPUT,
     TARGET_IMAGES,
@@ -30,6 +29,7 @@ from benchmarks.cost_model import (
 )
 from benchmarks.costs import decode_seconds, forward_seconds, interval_seconds, merge_seconds, network_sizes, read_seconds, start_seconds
 from benchmarks.list_schedule import Dependencies, critical_path, dependencies, makespan
+from qhyvit.config.dataset import IMAGENET_CLASSES
 from qhyvit.config.loading import Config, load_config
 from qhyvit.reporting.write import to_markdown
 from workflow.scripts.snakemake_log import Job, read_jobs
@@ -71,7 +71,12 @@ def main(
     checked = check_networks(cpu, sizes, target)
     slowdown = float(gmean(checked.measured / checked.modelled))
     parts = Parts(
-        start_seconds(), decode_seconds(target), read_seconds(target), merge_seconds(CLASSES), interval_seconds(TARGET_IMAGES), slowdown
+        start_seconds(),
+        decode_seconds(target),
+        read_seconds(target),
+        merge_seconds(IMAGENET_CLASSES),
+        interval_seconds(TARGET_IMAGES),
+        slowdown,
     )
     costs = CostModel(cpu, fit_gpu(sizes), parts, sizes, target)
     schedules = {gpu: schedule(jobs, costs, gpu) for gpu in (False, True)}

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.common import REPORTS, write_report
 from benchmarks.limited import run_limited
 from benchmarks.timm_plan import LARGEST, LARGEST_SIDE, planned
+from qhyvit.config.dataset import IMAGENET_CLASSES
 from qhyvit.config.models import Model
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
@@ -25,7 +26,6 @@ from qhyvit.graph.describe import describe
 from qhyvit.models.zoo import build, input_shape
 
 TABLE = REPORTS / "timm_sweep.csv"
-CLASSES = 1000
 SECONDS, GIB = 240, 12  # limits of a network
 TRACED, REFUSED, FAILED, LEFT_OUT = "traced", "refused", "failed", "left_out"
 COLUMNS = ["model", "family", "size", "parameters", "first", "outcome", "reason", "sites", "macs", "site_share", "reported_share"]
@@ -77,7 +77,7 @@ def inspected(name: str) -> dict[str, Any]:
     The shares of sites and of reported products are parts of that count.
     """
     torch.manual_seed(0)
-    network = build(Model(family="", constructor=name), CLASSES).eval()
+    network = build(Model(family="", constructor=name), IMAGENET_CLASSES).eval()
     shape = input_shape(network)
     description = describe(network, torch.zeros(2, *shape))
     total = counted(network, shape)

@@ -17,11 +17,11 @@ from qhyvit.errors import InputError
 
 MODEL, CONFIG, IMAGES, CALIBRATION = "tiny_hybrid", Path("config.yaml"), Path("images.csv"), Path("calibration.safetensors")
 QUANTIZED, OUT = Path("quantized.safetensors"), Path("sites.csv")
-OF_THE_CORRECTION = 64
+OF_THE_CORRECTION = 2 * 64  # to fit, and to judge it on
 
 
 def quantized_network(calibration_images: int) -> None:
-    """Calibrate with 4 images, and correct with 64 or all that there are."""
+    """Calibrate with 4 images, and correct with OF_THE_CORRECTION or all that there are."""
     write_data(Path())
     write_weights(Path("data/weights/tiny_hybrid.safetensors"), 2, **TINY_MODEL)
     Path("models.yaml").write_text(yaml.safe_dump({MODEL: TINY_MODEL}))

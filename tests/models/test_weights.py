@@ -39,6 +39,24 @@ def test_download_with_another_hash_than_the_hub_states_is_refused(tmp_path, mon
     assert (tmp_path / "net.safetensors").exists() == accepted
 
 
+def test_published_weights_with_another_hash_than_the_hub_states_are_refused(tmp_path, monkeypatch):
+    blob = tmp_path / SHA256_OF_ABC
+    blob.write_bytes(b"abd")
+    asked = []
+    monkeypatch.setattr(weights, "hf_hub_download", lambda *names: asked.append(names) or str(blob))
+    with pytest.raises(InputError, match=rf"^mobilevit_xxs: timm/mobilevit_xxs\.cvnets_in1k was downloaded to .*{SHA256_OF_ABC} with"):
+        weights.check_published("mobilevit_xxs")
+    blob.write_bytes(b"abc")
+    weights.check_published("mobilevit_xxs")
+    assert asked == 2 * [("timm/mobilevit_xxs.cvnets_in1k", "model.safetensors")]
+
+
+@pytest.mark.parametrize("constructor", ["gcvit_tiny", "mobile_former_26m"])
+def test_published_weights_whose_hash_nobody_states_are_refused(constructor):
+    with pytest.raises(InputError, match=f"^{constructor}: timm publishes no weights on the hub, whose hash could be checked; give a file"):
+        weights.check_published(constructor)
+
+
 def test_connection_that_breaks_is_one_line(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()  # without an answer

@@ -207,6 +207,14 @@ def test_subset_with_the_name_of_another_experiment_is_refused(first):
     assert not (first.root / "imagenet" / NAME).exists()
 
 
+def test_subset_drawn_anew_with_other_classes_does_not_keep_the_former_experiment(pushed):
+    shutil.rmtree(pushed.root / "imagenet" / NAME)
+    (pushed.root / f"imagenet/{NAME}.dvc").unlink()
+    line = refusal(make_subset(pushed, "CLASSES=2", check=False))
+    assert f"{EXPERIMENT}: is an experiment on 3 classes, not 2; remove it, or give the subset another name" in line
+    assert not (pushed.root / "imagenet" / NAME).exists()
+
+
 def test_project_pushes_nothing_private_to_its_own_store(pushed):
     before = sorted((pushed.root / "dvc-store").rglob("*"))
     pushed.run("-m", "dvc", "pull", "--quiet")

@@ -85,7 +85,8 @@ def test_result_is_fetched_to_another_disk(tmp_path, monkeypatch):
 def test_only_files_of_runs_are_shared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     of_runs = {"results/tiny/net/seed0/a.json", "results/tiny/images.csv", "results/benchmarks/tiny/calibrate/net.tsv"}
-    for name in (*of_runs, "results/decoded/a.csv", "results/benchmarks/images.csv", "results/tiny/.a.csv", "results/tiny/a.safetensors"):
+    others = ("results/decoded/a.csv", "results/cifar10-sample/cifar10/labels.csv", "results/benchmarks/images.csv")
+    for name in (*of_runs, *others, "results/tiny/.a.csv", "results/tiny/a.safetensors"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
     assert set(map(str, files_shared())) == of_runs

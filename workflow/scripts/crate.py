@@ -12,6 +12,7 @@ from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
 from qhyvit.config.loading import Config, load_config
+from qhyvit.config.reports import MARKER
 from qhyvit.data.dvc import tracked_hash
 from qhyvit.reporting.registry import FIGURES, RESULTS, TABLES
 
@@ -94,7 +95,7 @@ def _add_workflow(crate: ROCrate) -> Entity:
 
 def _add_run(crate: ROCrate, workflow: Entity, inputs: list[Entity], folder: Path) -> Entity:
     """Add the action that has written a folder of reports: with all inputs if the project holds its images."""
-    path = (folder / "experiment.txt").read_text(encoding="utf-8").strip()
+    path = (folder / MARKER).read_text(encoding="utf-8").strip()
     config, runs = load_config(Path(path), allow_unset_env=True), pd.read_csv(folder / RUNS, dtype=str)
     embedded = tracked_hash(config.experiment.dataset.calibration) is not None
     used = [_add_input(crate, path, "Configuration of the experiment."), *(inputs if embedded else inputs[-1:])]
@@ -110,7 +111,7 @@ def _add_setting(crate: ROCrate, folder: Path, values: pd.Series) -> Entity:
 
 
 def _add_outputs(crate: ROCrate, folder: Path, titles: dict[Path, str]) -> list[Entity]:
-    others = {file.parent for file in folder.glob("*/experiment.txt")} | {REPORTS / name for name in NO_RUN}
+    others = {file.parent for file in folder.glob(f"*/{MARKER}")} | {REPORTS / name for name in NO_RUN}
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not others & {path, *path.parents})
     names = {path: titles.get(path.relative_to(folder).with_suffix(""), path.name) for path in paths}
     return [_add_file(crate, str(path), name=name, exampleOfWork={"@id": "#reports"}) for path, name in names.items()]

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import typer
 
+from qhyvit.config.base import NO_DATASETS
 from qhyvit.data.dvc import DVC_FILE, dvc_file, pull, run_dvc, said
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
@@ -23,7 +24,7 @@ from qhyvit.files import atomic_write
 ARCHIVE = Path("reports/runs.tar.xz")
 RESULTS, RECORDS = Path("results"), Path(".snakemake/metadata")
 SHARED = ["*.json", "*.csv", "*.tsv", "fp32.safetensors"]
-NOT_SHARED = {"decoded", "training"}  # folders of results that no result depends on
+NOT_SHARED = {*NO_DATASETS} - {"benchmarks"}  # folders of results that no result depends on
 OF_MACHINE = ["*.tsv", "*.stamp.csv", "*.stamps.csv"]  # seconds and time stamps
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)

@@ -12,9 +12,8 @@ from statistics import fmean
 
 import pandas as pd
 
+from workflow.scripts.run import LOCK
 from workflow.scripts.snakemake_log import Job, planned, read_jobs
-
-LOCK = Path(".snakemake/run.lock")
 
 
 def main() -> None:

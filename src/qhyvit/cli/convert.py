@@ -30,6 +30,7 @@ from qhyvit.evaluation.networks import compare_networks
 from qhyvit.files import atomic_folder
 from qhyvit.graph.describe import describe
 from qhyvit.graph.unquantized_products import unquantized_sentence
+from qhyvit.models.weights import check_published
 from qhyvit.models.zoo import build, load_published_weights, load_weights
 from qhyvit.presets import load_preset
 from qhyvit.processor import processor
@@ -128,6 +129,7 @@ def _load(name: str, checkpoint: Path | None, classes: int, size: int | None) ->
     spec = find_model(name, read_yaml(MODELS_FILE, MODELS) if MODELS_FILE.exists() else {}, MODELS_FILE)
     network = build(spec, classes, size)
     if checkpoint is None:
+        check_published(spec.constructor)
         load_published_weights(network, spec)
     else:
         load_weights(network, checkpoint)

@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from qhyvit.analysis.sensitivity import COSTS
 from qhyvit.cli import options
 from qhyvit.cli.console import wide_console
+from qhyvit.config.dataset import IMAGENET_CLASSES
 from qhyvit.config.loading import read_yaml
 from qhyvit.config.models import MODELS, find_model
 from qhyvit.errors import InputError
@@ -24,7 +25,6 @@ from qhyvit.reporting.figures.site_graph import plot_site_graph
 from qhyvit.reporting.read import read_table
 
 MODELS_FILE = Path("config/models.yaml")
-CLASSES = 1000
 
 
 def inspect(
@@ -37,7 +37,7 @@ def inspect(
     """Show the quantization sites, bridge blocks and norms of a network, and the products that stay FP32."""
     source = models or MODELS_FILE
     known = read_yaml(source, MODELS) if models or source.exists() else {}
-    network = build(find_model(model, known, source), CLASSES)
+    network = build(find_model(model, known, source), IMAGENET_CLASSES)
     try:
         description = {"model": model} | describe(network, torch.zeros(2, *input_shape(network)))
     except InputError as error:

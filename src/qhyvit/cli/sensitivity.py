@@ -40,8 +40,8 @@ def sensitivity(
     with written_by(quantized, "`qhyvit quantize`"):
         mode, calibrated = record["settings"]["mode"], record["calibrated"]
         seed, drawn = (calibrated["settings"][name] for name in ("seed", "images"))
-        steps = [record["settings"][name] for name in ("correction", "tuning") if name in record["settings"]]
-        count = max(len(drawn), *(step["images"] for step in steps), 1)
+        changes = {name: record["settings"].get(name, {"images": 0})["images"] for name in ("correction", "tuning")}
+        count = max(len(drawn), 2 * changes["correction"], changes["tuning"], 1)  # a correction is judged on as many others
         require(type(seed) is int and type(count) is int, "it has no seed or number of images")
     if mode != "partial":
         raise InputError(f"{quantized}: quantized in mode {mode!r}; give a network quantized in mode 'partial'")

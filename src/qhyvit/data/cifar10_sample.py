@@ -84,4 +84,5 @@ def _write_folder(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray, fo
             Image.fromarray(images[index]).save(temporary / filename, optimize=True)
             rows.append((filename, labels[index]))
         pd.DataFrame(rows, columns=["filename", "label"]).to_csv(temporary / LABELS, index=False)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(folder)

@@ -14,12 +14,12 @@ from qhyvit.config.loading import Config, load_config
 from qhyvit.data.dvc import tracked_hash
 from qhyvit.data.private_remote import PRIVATE
 from qhyvit.data.sharing import require_private_remote
-from qhyvit.data.subset import write_subset
+from qhyvit.data.subset import RECORD, write_subset
 from qhyvit.errors import InputError
 from qhyvit.files import atomic_write
 
 BASE, EXPERIMENTS = Path("config/experiments/imagenet.yaml"), Path("config/experiments")
-HEADER = "# Images per class: {evaluation} to evaluate, {calibration} to calibrate; drawn with seed {seed} (docs/imagenet-subsets.md)\n"
+HEADER = "# Made by `qhyvit fetch subset` (docs/imagenet-subsets.md); {record} has the images per class and the seed\n"
 
 
 def fetch_subset(
@@ -43,7 +43,7 @@ def fetch_subset(
     settings = load_config(base, allow_unset_env=True)
     folder, experiment = PRIVATE / name, EXPERIMENTS / f"{name}.yaml"
     if experiment.exists():
-        _require_subset(experiment, folder)
+        _require_subset(experiment, folder, classes)
     dataset = Dataset(
         name=name,
         layout="imagenet",
@@ -67,11 +67,15 @@ def _refused_as(option: str) -> Iterator[None]:
         raise InputError(f"{option} {error}") from error
 
 
-def _require_subset(path: Path, folder: Path) -> None:
-    """Raise InputError if the experiment ``path`` is on other images than those of ``folder``."""
+def _require_subset(path: Path, folder: Path, classes: int) -> None:
+    """Raise InputError if the experiment ``path`` is on other images than those of ``folder``, or of another number of classes."""
     dataset = load_config(path, allow_unset_env=True).experiment.dataset
     if (dataset.calibration, dataset.evaluation) != (folder / "calibration", folder / "evaluation"):
         raise InputError(f"{path}: is an experiment on other images than those of {folder}; give the subset another name")
+    if dataset.classes != classes:
+        raise InputError(
+            f"{path}: is an experiment on {dataset.classes} classes, not {classes}; remove it, or give the subset another name"
+        )
 
 
 def _write_experiment(path: Path, folder: Path, dataset: Dataset, base: Path, settings: Config) -> None:
@@ -84,7 +88,7 @@ def _write_experiment(path: Path, folder: Path, dataset: Dataset, base: Path, se
         "models": [name for name in settings.experiment.models if _obtainable(settings, name)] or settings.experiment.models,
     }
     with atomic_write(path) as temporary:
-        temporary.write_text(HEADER.format(**dataset.subset.model_dump()) + yaml.safe_dump(content, sort_keys=False))
+        temporary.write_text(HEADER.format(record=folder / RECORD) + yaml.safe_dump(content, sort_keys=False))
 
 
 def _obtainable(settings: Config, model: str) -> bool:
