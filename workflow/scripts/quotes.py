@@ -13,6 +13,7 @@ A number is a CSV file and a query of `qhyvit.reporting.queries`. That of a text
 
 Files are read from git's index, so that what a run has written since the last `git add` changes nothing.
 ``python workflow/scripts/quotes.py`` names the pages that differ; ``--write`` brings them up to date.
+Both refuse decimals that quote nothing.
 """
 
 import io
@@ -93,6 +94,8 @@ def main() -> None:
             new = refreshed(text)
         except LookupError as error:
             sys.exit(f"{page.relative_to(ROOT)}: {error}")
+        if typed := typed_numbers(new):
+            sys.exit(f"{page.relative_to(ROOT)}: {', '.join(typed)}: quote no report; quote one, or leave the numbers out")
         if new != text and sys.argv[1:] == ["--write"]:
             page.write_text(new)
         elif new != text:
