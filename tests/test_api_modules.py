@@ -117,6 +117,15 @@ def test_type_of_a_quantized_model_stays(images, change):
         assert torch.equal(same(images), expected)
 
 
+def test_model_with_logits_of_double_precision_is_read_back(images, tmp_path):
+    module = Net(torch.Tensor.double)
+    model = quantized(module, images)
+    model.save(tmp_path / "model.safetensors")
+    found = qhyvit.load(tmp_path / "model.safetensors", module)(images)
+    assert found.dtype == torch.float64
+    assert torch.equal(found, model(images))
+
+
 def test_default_type_of_the_caller_changes_nothing(images, tmp_path):
     module = Net()
     expected = quantized(module, images)

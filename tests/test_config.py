@@ -90,6 +90,7 @@ def test_published_methods_have_one_method_each():
         ("percentile", {"published_as": "omse"}, "published_as: omse is stated for two methods"),
         ("easyquant", {"weights": {"granularity": ["per_channel"], "scheme": ["symmetric"]}}, ".*cosine compares whole tokens.*per_tensor"),
         ("minmax", {"ablation_of": "qhyvit-x"}, r"minmax\.ablation_of: there is no method 'qhyvit-x'"),
+        ("minmax", {"ablation_of": "omse"}, r"ablation_of: omse, qhyvit are stated; the steps of one file are those of one method"),
         ("minmax", {"percentile": 50}, r"minmax\.percentile: .* \(found 50\); correct it"),
         ("minmax", {"algorithm": "hyq"}, r"minmax\.steps: missing; add this key; minmax\.learning_rate: missing"),
         ("minmax", {"algorithm": "magic"}, r"minmax: algorithm: unknown 'magic'; choose one of 'minmax', 'fqvit'"),

@@ -58,6 +58,14 @@ def test_network_and_image_of_logits_that_are_not_finite_are_named(config, quant
     assert "\n" not in str(error.value)
 
 
+def test_image_of_a_shard_is_named(config, monkeypatch):
+    monkeypatch.setattr(evaluation_set, "BATCH_SIZE", 4)
+    Path("config.yaml").write_text(json.dumps(TINY_EXPERIMENT | SETTINGS_FILES | {"evaluation": {"shards": 3}}))
+    sharded = load_config(Path("config.yaml"))
+    with pytest.raises(InputError, match=f"the logits of 1 of 4 images are not finite, first of {BLACK}; "):
+        predict_images(sharded, MODEL, Path("images.csv"), [], shard=2)
+
+
 def test_finite_logits_pass(config):
     Image.new("RGB", (16, 16), "gray").save(BLACK)
     write_manifest(config.experiment.dataset, Path("images.csv"))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nncf
 import openvino
 import pytest
 import torch
@@ -39,6 +40,28 @@ def test_peer_writes_an_int8_model_near_the_fp32_network(network, tmp_path, peer
     assert 0 < error < 0.05
     assert load_engine(path).int8_share() > 0.3
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.graph_module.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("peer", "stated"),
+    [
+        ("nncf", {}),
+        ("nncf-avx2", {"overflow_fix": nncf.OverflowFix.ENABLE}),
+        ("nncf-mixed", {"preset": nncf.QuantizationPreset.MIXED, "fast_bias_correction": False}),
+        ("nncf-transformer", {"model_type": nncf.ModelType.TRANSFORMER}),
+    ],
+)
+def test_variants_of_nncf_state_their_settings(network, tmp_path, monkeypatch, peer, stated):
+    asked = {}
+
+    def quantize(model, _, **settings):
+        asked.update(settings, overflow_fix=settings["advanced_parameters"].overflow_fix)
+        return model
+
+    monkeypatch.setattr(nncf, "quantize", quantize)
+    PEERS[peer](network, torch.rand(3, 3, 16, 16), tmp_path / "model.xml")
+    defaults = {"preset": None, "model_type": None, "fast_bias_correction": True, "overflow_fix": None, "subset_size": 3}
+    assert {name: asked[name] for name in defaults} == defaults | stated
 
 
 @pytest.mark.parametrize("peer", ["nncf", "onnxruntime"])

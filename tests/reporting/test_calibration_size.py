@@ -43,3 +43,9 @@ def test_equal_drops_are_drawn():
 def test_figure_has_a_row_per_bit_width_and_a_point_per_size():
     upper, lower = size_figure(by_size(RESULTS, CATALOG), CATALOG).axes
     assert [len(axes.lines[0].get_xdata()) for axes in (upper, lower)] == [2, 1]
+
+
+def test_figure_shows_the_first_mode_alone():
+    table = by_size(RESULTS, CATALOG)
+    upper, lower = size_figure(pd.concat([table, table.assign(mode="full", drop=99)]), CATALOG).axes
+    assert [axes.lines[0].get_ydata().tolist() for axes in (upper, lower)] == [[10, 2.5], [20]]

@@ -27,5 +27,6 @@ def test_published_drop_lies_in_the_line_of_its_network_and_method():
     assert drop == 30
     (mark,) = [container for container in axes.containers if container.get_label() == "PTQ4ViT"]
     assert place in mark.lines[0].get_ydata()
+    assert mark.lines[0].get_xdata().tolist() == [2, 2]
     assert round(place) == 1
     assert "Min-max" not in {container.get_label() for container in axes.containers}

@@ -74,6 +74,24 @@ def test_figure_has_a_line_per_method_and_engine_with_its_drop_and_latency():
     assert marks.get_xdata() == pytest.approx([np.nan, 0.5, 1.5], nan_ok=True)
 
 
+def test_figure_shows_the_smallest_seed_alone():
+    rows = deployment(RESULTS, METHODS)
+    rows = pd.concat([rows, rows.assign(seed=1, drop=99)])
+    drops, _ = deployment_figure(rows, pd.DataFrame(columns=["model", "method", "engine", "relative"]), METHODS).axes
+    assert drops.containers[0].lines[0].get_xdata().tolist() == [50, 25, 50]
+
+
+def test_figure_of_a_network_with_the_name_of_a_number_has_its_latencies(tmp_path):
+    rows = deployment(RESULTS, METHODS).assign(model="007")
+    latencies = rows[rows.engine == "openvino"][["model", "method", "engine"]].assign(relative=[0.5, 1.5])
+    paths = {"deployment": tmp_path / "deployment.csv", "latency": tmp_path / "latency.csv"}
+    for name, table in (("deployment", rows), ("latency", latencies)):
+        table.to_csv(paths[name], index=False)
+    _, times = make(Sources(METHODS, {name: [path] for name, path in paths.items()})).axes
+    (marks,) = [line for line in times.lines if line.get_marker() != "None"]
+    assert marks.get_xdata() == pytest.approx([np.nan, 0.5, 1.5], nan_ok=True)
+
+
 def test_figure_without_latencies_keeps_its_drops(tmp_path):
     table = tmp_path / "deployment.csv"
     deployment(RESULTS, METHODS).to_csv(table, index=False)

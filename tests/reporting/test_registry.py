@@ -74,6 +74,11 @@ def test_each_setting_brings_its_tables_and_figures(experiment):
     assert {"figures/calibration_size", "figures/sensitivity-mobilevit_xxs-minmax-w4a4"} <= figures
 
 
+def test_joint_search_brings_its_table(experiment):
+    assert "joint" in names(experiment(methods=["qhyvit-scheme", "qhyvit", "qhyvit-joint"]))[0]
+    assert "joint" not in names(experiment(methods=["qhyvit-scheme", "qhyvit"]))[0]
+
+
 def test_deployment_brings_its_tables_and_figure(experiment):
     tables, figures = names(experiment())
     assert not [path for path in {*tables, *figures} if "deployment" in path]

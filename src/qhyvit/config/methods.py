@@ -189,6 +189,9 @@ def _check_names(methods: dict[str, Method]) -> dict[str, Method]:
             raise ValueError(f"{name}: results have this name for networks that no method here quantized; give the method another name")
         if method.ablation_of not in (None, *methods):
             raise ValueError(f"{name}.ablation_of: there is no method {method.ablation_of!r}; name one of this file")
+    wholes = dict.fromkeys(method.ablation_of for method in methods.values() if method.ablation_of)
+    if len(wholes) > 1:
+        raise ValueError(f"ablation_of: {', '.join(wholes)} are stated; the steps of one file are those of one method")
     return methods
 
 

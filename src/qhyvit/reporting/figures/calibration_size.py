@@ -6,13 +6,14 @@ from matplotlib.figure import Figure
 
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.figures.style import PAGE, STYLE, add_legend, error_bars, method_styles
+from qhyvit.reporting.read import read_table
 from qhyvit.reporting.runs import bit_widths, bits_shown
 from qhyvit.reporting.sources import Sources
 
 
 def make(sources: Sources) -> Figure:
     """Make the figure from calibration_size.csv."""
-    return size_figure(pd.read_csv(sources.one("calibration_size")), sources.methods)
+    return size_figure(read_table(sources.one("calibration_size")), sources.methods)
 
 
 def size_figure(table: pd.DataFrame, methods: MethodCatalog) -> Figure:

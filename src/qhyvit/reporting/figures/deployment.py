@@ -9,6 +9,7 @@ from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.figures.drop_axis import drop_label, scale_drops
 from qhyvit.reporting.figures.line_panels import line_panels
 from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, network_styles
+from qhyvit.reporting.read import read_table
 from qhyvit.reporting.sources import Sources
 
 RUN = ["model", "method", "engine"]
@@ -17,8 +18,8 @@ LATENCY = "latency relative to FP32 in OpenVINO"
 
 def make(sources: Sources) -> Figure:
     """Make the figure from deployment.csv, and from latency.csv if it is given."""
-    latencies = pd.read_csv(sources.one("latency")) if sources.paths.get("latency") else pd.DataFrame(columns=[*RUN, "relative"])
-    return deployment_figure(pd.read_csv(sources.one("deployment")), latencies, sources.methods)
+    latencies = read_table(sources.one("latency")) if sources.paths.get("latency") else pd.DataFrame(columns=[*RUN, "relative"])
+    return deployment_figure(read_table(sources.one("deployment")), latencies, sources.methods)
 
 
 def deployment_figure(rows: pd.DataFrame, latencies: pd.DataFrame, methods: MethodCatalog) -> Figure:

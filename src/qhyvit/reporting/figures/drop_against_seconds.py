@@ -8,13 +8,14 @@ from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.figures.drop_axis import drop_label, scale_drops
 from qhyvit.reporting.figures.style import STYLE, add_legend, legend_height, method_styles, panel_grid
 from qhyvit.reporting.figures.ticks import scale_logarithmic
+from qhyvit.reporting.read import read_table
 from qhyvit.reporting.runs import CELL, bit_widths, bits_shown, quantized_runs, read_results, seed_means
 from qhyvit.reporting.sources import Sources
 
 
 def make(sources: Sources) -> Figure:
     """Make the figure from results.csv and timings.csv."""
-    return timing_figure(read_results(sources.one("results")), pd.read_csv(sources.one("timings")), sources.mode, sources.methods)
+    return timing_figure(read_results(sources.one("results")), read_table(sources.one("timings")), sources.mode, sources.methods)
 
 
 def timing_figure(results: pd.DataFrame, timings: pd.DataFrame, mode: str, methods: MethodCatalog) -> Figure:

@@ -4,6 +4,7 @@ import pandas as pd
 
 from qhyvit.reporting.catalog import MethodCatalog
 from qhyvit.reporting.published import read_means, under_our_names
+from qhyvit.reporting.read import read_table
 from qhyvit.reporting.runs import bit_widths, bits_shown, in_order
 from qhyvit.reporting.sources import Sources
 from qhyvit.reporting.write import Table, decimals
@@ -14,7 +15,7 @@ MEAN = "mean"
 
 def make(sources: Sources) -> Table:
     """Make the table from timings.csv and the paper's Fig. 9."""
-    rows = running_time(pd.read_csv(sources.one("timings")), read_means(sources.one("published/fig_9")), sources.methods)
+    rows = running_time(read_table(sources.one("timings")), read_means(sources.one("published/fig_9")), sources.methods)
     return Table(rows, running_time_shown(rows))
 
 
