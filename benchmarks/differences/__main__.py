@@ -82,7 +82,7 @@ def _row(network: Network, difference: Difference, method: Measured, source: Mea
         "w_bits": weight_bits,
         "a_bits": activation_bits,
         "seed": SEED,
-        "images": len(network.evaluation),
+        "images": len(method.correct),
         "drop_method": network.fp32_top1 - method.top1,
         "drop_source": network.fp32_top1 - source.top1,
         "cost": lost,

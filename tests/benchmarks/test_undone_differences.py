@@ -1,12 +1,15 @@
 """Parts of the sources, as the benchmark of differences has them, against loops and closed forms."""
 
 from math import exp, floor, log, log2
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from benchmarks.differences import sources
+from benchmarks.differences.__main__ import _row
+from benchmarks.differences.network import Measured
 from benchmarks.differences.table import DIFFERENCES
 from qhyvit.graph.operators import aten
 from qhyvit.quantizers.logarithmic import LogQuantizer
@@ -64,3 +67,11 @@ def test_differences_have_names_that_a_page_can_quote():
     names = [(difference.method, difference.name) for difference in DIFFERENCES]
     assert len(set(names)) == len(names)
     assert not any(" " in name for _, name in names)
+
+
+def test_row_has_the_number_of_images_and_the_losses_of_both_forms():
+    network = SimpleNamespace(model="net", fp32_top1=90.0, change=lambda before, after: (before.top1 - after.top1, 0.0, 1.0))
+    method, source = (Measured(torch.arange(40) < hits, kl) for hits, kl in ((30, 0.1), (32, 0.2)))
+    row = _row(network, DIFFERENCES[0], method, source)
+    assert (row["images"], row["drop_method"], row["drop_source"], row["cost"]) == (40, 15, 10, 5)
+    assert (row["kl_method"], row["kl_source"]) == (0.1, 0.2)
