@@ -21,7 +21,7 @@ from qhyvit.graph.interpreter import FakeQuantInterpreter
 from qhyvit.graph.nodes import rearranges, tensor_of
 from qhyvit.graph.operators import SOFTMAX, aten
 from qhyvit.graph.output_sites import OutputSite
-from qhyvit.graph.sites import Site, find_sites, site_weight
+from qhyvit.graph.sites import Site, site_weight
 from qhyvit.graph.walks import readers
 from qhyvit.methods import ptq4vit, repqvit, scale_search
 from qhyvit.methods.recalibration import default_quantizers
@@ -244,14 +244,14 @@ def with_rounded_results(network: GraphModule, task: Task, quantizers: Quantizer
 def with_bias_of_fp32_weight(network: GraphModule, task: Task, quantizers: Quantizers) -> None:
     """Let the bias that absorbs the zero points of a norm be computed from the FP32 weight (RepQ-ViT's code)."""
     absorbed = {site.name for layers in repqvit.absorbed_layers(task.model.sites) for site in layers}
-    exact = {site.name: site_weight(task.model.graph_module, site) for site in task.model.sites}
-    for site in find_sites(network):
+    nodes = {node.name: node for node in network.graph.nodes}
+    for site in task.model.sites:
         if site.name in absorbed:
-            weight, inputs = exact[site.name], quantizers[site.name]["input"]
+            weight, inputs = site_weight(task.model.graph_module, site), quantizers[site.name]["input"]
             assert weight is not None
             assert isinstance(inputs, UniformQuantizer)
             shift = inputs.scale * (inputs.zero_point - inputs.zero_point.mean().round())
-            bias = tensor_of(network, site.node.args[2])
+            bias = tensor_of(network, nodes[site.node.name].args[2])
             assert bias is not None
             bias.data += F.linear(shift, quantizers[site.name]["weight"].fake_quantize(weight) - weight)
 
