@@ -188,7 +188,7 @@ def _assumptions(costs: CostModel) -> str:
     return (
         f"The model. A job that runs networks takes {start / 1000:.1f} s, {image:.2f} ms for each image and network, and {macs:.1f} ms more"
         " for each billion MACs. It is fitted to the evaluations of that run, whose jobs share processes. Each predicted job has one of its"
-        f" own, which takes {parts.start:.1f} s more to import, load and trace a network and to decode its calibration images. Also"
+        f" own, which takes {parts.start:.1f} s to import, load and trace a network and to decode its calibration images. Also"
         f" measured here: {decode:.1f} ms to decode a photograph, {read:.2f} ms to read a decoded one, {merge:.2f} ms to compare its logits"
         f" with FP32's. It takes {parts.interval:.1f} s for the bootstrap interval of one result on {TARGET_IMAGES:,} images. Methods that"
         " the run does not have"
