@@ -2,12 +2,12 @@ import hashlib
 import io
 import json
 import subprocess
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tar_archives import packed
 
 from qhyvit.data import cifar10
 from qhyvit.errors import InputError
@@ -23,16 +23,6 @@ def splits():
     images = {batch: generator.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8) for batch in BATCHES}
     labels = {batch: generator.integers(0, 10, 2) for batch in BATCHES}
     return images, labels
-
-
-def packed(files):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def npm_package(images, labels):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ilsvrc import read_entries, write_archives
 from mutations import bounded, fuzz, listed, mutated_bytes, result_or_refusal
 from PIL import Image
+from tar_archives import packed
 
 from qhyvit.data import cifar10, imagenet
 from qhyvit.data.imagenet import DEVKIT, TRAIN, VALIDATION, place
@@ -142,16 +143,6 @@ def records() -> dict[str, bytes]:
 
 
 BROKEN_PNG = sheets()["package/test_batch.png"].replace(b"\x1cIDAT", b"\x14IDAT")  # on which Pillow raises SyntaxError
-
-
-def packed(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("source", ["npm", "home page"])
