@@ -58,4 +58,6 @@ def test_costs_equal_those_of_networks_with_quantizers(monkeypatch, bias):
         without = costs(model, graph_module, images, labels, {name: grid for name, grid in GRIDS.items() if name != site})
         got = table.loc[site, ["alone_kl", "alone_drop", "without_kl", "without_drop"]].tolist()
         assert got == pytest.approx([*alone, *without], rel=1e-4, abs=1e-7)
+    (everything,) = table.all_kl.unique()
+    assert everything == pytest.approx(costs(model, graph_module, images, labels, GRIDS)[0], rel=1e-4)
     assert table.alone_drop.max() > 0

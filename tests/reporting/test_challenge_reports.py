@@ -53,6 +53,9 @@ def test_bars_are_the_shares_of_overflowing_channels():
     assert [bar.get_height() for bar in bars] == [0, 25, 50]
     assert figure.axes[0].get_title(loc="left") == "net: 2 of 8 channels overflow at bridge sites, 5 of 14 at others"
     assert figure.axes[0].get_ylim() == (0, 50)
+    none = overflow_figure(ACTIVATIONS.assign(bridge=False))
+    assert none.axes[0].get_title(loc="left") == "net: 7 of 22 channels overflow"
+    assert [text.get_text() for text in none.legends[0].get_texts()] == ["other site"]
 
 
 def test_networks_without_overflow_are_named_in_a_note():
@@ -78,12 +81,26 @@ def test_channel_ranges_are_in_order_of_execution(tmp_path):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["stem", "fc"]
     span, middle = axes.collections[:2]
     assert [segment[:, 1].tolist() for segment in span.get_segments()] == [[1, 10], [1, 10]]  # the constant channel is left out
+    assert axes.get_title() == "net: 6 of 8 channels at 2 sites"
     assert [segment[:, 1].tolist() for segment in middle.get_segments()] == [[2, 6.5], [2, 6.5]]
     assert axes.collections[2].get_offsets()[:, 1].tolist() == [3, 3]
     assert [to_hex(colour).upper() for colour in span.get_colors()] == [BRIDGE, OTHER]
     for name in ("a", "b"):
         save_figure(channel_range_figure(channels), tmp_path / f"{name}.svg", tmp_path / f"{name}.png")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_site_of_constant_channels_keeps_its_place():
+    rows = [("stem", 0, 2), ("constant", 3, 3), ("fc", 0, 5)]
+    channels = pd.DataFrame(
+        [(site, "input", False, low, high) for site, low, high in rows], columns=["site", "operand", "bridge", "low", "high"]
+    )
+    figure = channel_range_figure(channels.assign(model="net"))
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["stem", "constant", "fc"]
+    places = axes.collections[2].get_offsets()
+    assert places[~np.ma.getmaskarray(places).any(axis=1)].tolist() == [[0, 2], [2, 5]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["other site"]
 
 
 def test_bridge_sites_are_set_against_others():
@@ -93,7 +110,7 @@ def test_bridge_sites_are_set_against_others():
     constant = ("net", "stem", "input", False, 3, 3)
     channels = pd.DataFrame([*rows, constant], columns=["model", "site", "operand", "bridge", "low", "high"])
     ranges, shares = bridge_figure(channels, ACTIVATIONS).axes
-    (violin, _) = ranges.collections  # and the bar of its middle half
+    (violin, *_) = ranges.collections  # and the bar of its middle half, with its outline
     densest = violin.get_paths()[0].vertices
     assert densest[:, 0].min() == pytest.approx(np.log10(1 / 50.5))
     assert densest[:, 0].max() == pytest.approx(np.log10(100 / 50.5))

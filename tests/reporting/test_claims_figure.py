@@ -12,9 +12,9 @@ def run(model, method, drop):
     return row | {"images": 10, "top1": 90 - drop, "top1_fp32": 90.0, "drop": drop, "drop_low": drop - 1, "drop_high": drop + 1}
 
 
-def crosses(axes):
+def strokes(axes):
     """Return the finite points [N, 2] of the published drops."""
-    points = np.concatenate([line.get_xydata() for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())])
+    points = np.concatenate([line.get_xydata() for line in axes.lines if line.get_marker() == "|" and len(line.get_xdata())])
     return points[np.isfinite(points).all(axis=1)]
 
 
@@ -23,7 +23,7 @@ def test_published_drop_lies_in_the_line_of_its_network_and_method():
     published = pd.DataFrame([{"model": "b", "method": "ptq4vit", "w_bits": 8, "a_bits": 8, "drop": 30.0}])
     axes = claims_figure(results, published, METHODS).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
-    ((drop, place),) = crosses(axes)
+    ((drop, place),) = strokes(axes)
     assert drop == 30
     (mark,) = [container for container in axes.containers if container.get_label() == "PTQ4ViT"]
     assert place in mark.lines[0].get_ydata()

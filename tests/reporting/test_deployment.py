@@ -72,6 +72,7 @@ def test_figure_has_a_line_per_method_and_engine_with_its_drop_and_latency():
     (marks,) = [line for line in times.lines if line.get_marker() != "None"]
     assert marks.get_ydata().tolist() == [0, 1, 2]
     assert marks.get_xdata() == pytest.approx([np.nan, 0.5, 1.5], nan_ok=True)
+    assert [(text.get_text(), text.get_position()[1]) for text in times.texts] == [("not measured", 0)]
 
 
 def test_figure_shows_the_smallest_seed_alone():

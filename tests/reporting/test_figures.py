@@ -85,7 +85,10 @@ def looks(figure):
         (container.get_label(), mark) for axes in figure.axes for container, mark in zip(axes.containers, marks, strict=False)
     ]
     names = set(CATALOG.labels.values())
-    return {label: (line.get_color(), line.get_marker(), line.get_markerfacecolor()) for label, line in labelled if label in names}
+    opened = {"white", "none"}
+    return {
+        label: (line.get_color(), line.get_marker(), line.get_markerfacecolor() in opened) for label, line in labelled if label in names
+    }
 
 
 def test_method_of_two_experiments_looks_the_same():
@@ -160,23 +163,25 @@ def test_seed_is_drawn_relative_to_the_mean():
     table = results(*(run(top1=top1, seed=seed) for seed, top1 in enumerate((80.0, 81.0, 85.0))))
     marks = seed_figure(table, "partial", CATALOG).axes[0].lines[0]
     assert marks.get_xdata() == pytest.approx([-2, -1, 3])
+    assert len(set(marks.get_ydata())) == 3  # equal seeds do not hide each other
     assert seed_figure(results(run(), run(seed=1)), "partial", CATALOG).axes[0].get_xlim() == (-1, 1)  # equal seeds
 
 
 def test_ablation_steps_are_in_the_order_of_the_file():
-    drops = {"qhyvit-scale": [9, 11], "qhyvit-granularity": [6], "qhyvit-scheme": [4], "qhyvit": [2], "qhyvit-cv": [1]}
-    table = results(*(run(method, 90.0 - drop, seed=seed) for method, each in drops.items() for seed, drop in enumerate(each)))
+    drops = {"qhyvit-scale": 10, "qhyvit-granularity": 6, "qhyvit-scheme": 4, "qhyvit": 2, "qhyvit-cv": 1}
+    table = results(*(run(method, 90.0 - drop) for method, drop in drops.items()))
     axes = ablation_figure(table, "partial", CATALOG).axes[0]
     steps = ["scale", "+ granularity", "+ scheme", "+ bridge blocks", "+ cross-validation"]
     assert [label.get_text() for label in axes.get_xticklabels()] == steps
     marks, bars = points(axes.containers[0])
     assert marks == [[0, 10], [1, 6], [2, 4], [3, 2], [4, 1]]
-    assert bars[0] == [[0, 9], [0, 11]]
+    assert bars[0] == [[0, 5], [0, 15]]
 
 
 def test_mean_of_equal_drops_has_no_bar():
-    table = results(*(run(method, seed=seed, drop=0.1) for method in STEPS for seed in range(3)))
-    marks, bars = points(ablation_figure(table, "partial", CATALOG).axes[0].containers[0])  # the mean is above 0.1 by rounding
+    mean = sum(3 * [0.1]) / 3  # above 0.1 by rounding
+    table = results(*(run(method, drop=mean, drop_low=0.1, drop_high=0.1) for method in STEPS))
+    marks, bars = points(ablation_figure(table, "partial", CATALOG).axes[0].containers[0])
     assert marks[0] == pytest.approx([0, 0.1])
     assert bars[0][0] == pytest.approx([0, 0.1])
     assert bars[0][1] == pytest.approx([0, 0.1])
@@ -230,7 +235,9 @@ def test_site_errors_in_order_of_execution():
             for site, error in zip(("stem", "head"), errors, strict=True)
         ]
     )
-    *panels, _ = site_error_figure(errors, CATALOG).axes
+    figure = site_error_figure(errors, CATALOG, "net")
+    *panels, _ = figure.axes
+    assert figure.get_suptitle() == "net"
     assert [axes.get_title(loc="left") for axes in panels] == ["W8A8", "W4A4"]
     assert [label.get_text() for label in panels[0].get_yticklabels()] == ["Min-max", "Q-HyViT"]
     image = panels[0].images[0]
@@ -275,7 +282,7 @@ def test_powers_of_ten_on_an_axis_stay_formulas(tmp_path):
 def test_figure_fits_a_page(many, draw, methods):
     """Nothing leaves the page, and the legend, the panels and the labels of the whole figure are clear of each other."""
     table = many[many.method.isin(["fp32", *methods]) & ((many.w_bits > 4) | (methods is METHODS))]
-    table = table[table.seed == 0] if draw is drop_figure else table
+    table = table[table.seed == 0] if draw in (drop_figure, ablation_figure) else table
     figure = draw(table, seconds_of(table), "partial", CATALOG) if draw is timing_figure else draw(table, "partial", CATALOG)
     FigureCanvasAgg(figure).draw()
     assert (figure.get_figwidth(), figure.get_figheight() < 10.5) == (PAGE, True)

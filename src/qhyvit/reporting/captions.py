@@ -14,6 +14,8 @@ _PAIRED_TEST = (
     f" Asterisks mark differences beyond chance. {_DRAWS} All rows of the table are one family of tests: the probability that any is marked"
     " wrongly is at most 5 % (Holm)."
 )
+_FIRST_SEED = "It is of the first seed."
+_SOME_SITES = "Of more than 50 sites, only every second or further one has its name below."
 _COMPARED = (
     "One row per cell of ours, next to the published cell of the same network where it is known. Accuracies are in percent, drops in points"
     f" with their 95 % paired interval. {_DRAWS} Differences, ours minus the paper's, are given only on all 50,000 images of ImageNet's"
@@ -108,45 +110,56 @@ DROPS = (
 )
 CLAIMS = (
     "Drop of top-1 from FP32 by network, in points: one panel per bit-width, one mark per method with the 95 % paired interval of its drop."
-    " Crosses are the drops that the paper publishes, on ImageNet's whole validation set; dotted lines lead to them from ours. The axis is"
-    f" linear up to 2 points and logarithmic beyond. {_DRAWS}"
+    " Vertical strokes are the published drops that are known (resources/published), on ImageNet's whole validation set; dotted lines lead"
+    f" to them from ours. The axis is linear up to 2 points and logarithmic beyond. {_DRAWS}"
 )
 SEEDS_FIGURE = (
     "Top-1 of each seed minus the mean over seeds, in points, by method: one panel per bit-width, each with its own scale, one mark per"
-    " network and seed. A seed draws the calibration images, their sampled labels and positions."
+    " network and seed. Seeds of one network are slightly apart. A seed draws the calibration images, their sampled labels and positions."
 )
 ABLATION_FIGURE = (
     "Drop of top-1 from FP32, in points, as the search takes on more: scale, granularity, scheme, the layers of each bridge block jointly,"
     " and cross-validated activation ranges, which are not in the paper. One panel per bit-width, each with its own scale, one line per"
-    " network. Means over seeds; bars span the extremes."
+    " network. Bars are the 95 % intervals of the drops. Steps share images, so intervals of their differences are narrower: the table of"
+    f" gains has them. The axis is linear up to 2 points and logarithmic beyond. {_DRAWS}"
+)
+CALIBRATION_SIZE_FIGURE = (
+    "Drop of top-1 from FP32 by number of calibration images, in points: means over seeds; bars span the extremes. One row of panels per"
+    " bit-width, each with its own scale, one column per network. Methods are slightly apart. The evaluation images are the same."
 )
 SITE_ERRORS = (
     "Quantization error at each site of {model}, in order of execution: the Fisher-weighted squared error of the site's output relative to"
     " its Fisher-weighted energy, on the sampled calibration rows. Dark is a large error; white is none, as where no gradient of a sampled"
-    " row reaches a site. Colours are logarithmic."
+    " row reaches a site. Colours are logarithmic. The bias is no part of the error. Weights that correction or tuning changed are compared"
+    " with the original ones, so their rows contain what was changed on purpose. Full mode quantizes other outputs as well, which have no"
+    f" column. {_SOME_SITES} {_FIRST_SEED}"
 )
 SENSITIVITY = (
     "Sites of {model} that cost most when they alone are quantized by {method} to {bits}: the KL divergence of the predictions from those"
     " of the FP32 network, on calibration images that the calibration did not draw. Next to it the remaining divergence when all sites"
-    " except this one are quantized: the lower, the more this site costs together with the others. Both axes are logarithmic."
+    " except this one are quantized: the lower, the more this site costs together with the others. The vertical line is the divergence with"
+    f" all sites quantized. Both axes are logarithmic. {_FIRST_SEED}"
 )
 CHANNEL_RANGES = (
     "Ranges of the channels at the input of each layer of {model}, in order of execution (logarithmic). The thin line spans all channels,"
-    " the thick one the middle half; the dot is the median. Constant channels are left out. Orange sites belong to a bridge block."
+    " the thick one the middle half; the dot is the median. Constant channels are left out, so that a site of constant channels only has no"
+    f" mark. Orange sites belong to a bridge block. {_SOME_SITES} {_FIRST_SEED}"
 )
 ZERO_POINT_OVERFLOW = (
     "Share of the channels at the input of each layer whose 8-bit zero point would overflow if it were chosen per channel, in order of"
-    " execution. Shaded sites belong to a bridge block. Networks where fewer than 1 % of the channels of each site overflow have no panel;"
-    " the note below names them."
+    " execution. One panel per network, each with its own scale. Shaded sites belong to a bridge block. Networks where fewer than 1 % of"
+    f" the channels of each site overflow have no panel; the note below names them. {_FIRST_SEED}"
 )
 BRIDGE_SITES = (
     "Inputs of convolutions and linear layers in bridge blocks (hatched, above) and at other sites (below). Left: ranges (high - low) of"
-    " the channels relative to the median one of their site; the bar spans the middle half. Right: share of the channels whose 8-bit zero"
-    " point would overflow, over all channels (bar) and at each site (dots)."
+    " the channels relative to the median one of their site, both without constant channels. The shape is their density, of the same height"
+    " for all; the bar spans the middle half and the white dot is the median. Right: share of the channels whose 8-bit zero point would"
+    f" overflow, over all channels (bar) and at each site (dots, in order of execution). {_FIRST_SEED}"
 )
 DROP_AGAINST_SECONDS = (
     "Drop of top-1 from FP32, in points, against the wall-clock seconds of calibration and quantization: one panel per bit-width. Small"
-    " marks are networks, large ones their means. Times are of this run on this machine, on one thread and next to other jobs."
+    " marks are networks, means over seeds; large ones are means over networks. The axis of seconds is logarithmic; that of drops is linear"
+    " up to 2 points and logarithmic beyond. Times are of this run on this machine, on one thread and next to other jobs."
 )
 DEPLOYMENT_FIGURE = (
     "Exported networks at W8A8, with one draw of the calibration images: one line per method and engine, one mark per network. Left: drop"

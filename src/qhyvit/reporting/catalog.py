@@ -13,7 +13,7 @@ FP32 = "fp32"  # the method of an unquantized network's results
 
 @dataclass(frozen=True)
 class MethodCatalog:
-    """Order, labels and relations of methods: the same in every table and figure of every experiment.
+    """Order, labels and relations of methods: the same in every table and figure of the experiments that share the methods file.
 
     ``labels`` maps each method to its label in figures, in the order of the methods file; ``published_as`` maps methods to the names of
     their published cells; ``steps`` maps the steps of the ablation, in order, to their labels.

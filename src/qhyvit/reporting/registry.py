@@ -196,7 +196,7 @@ FIGURES = _by_name(
     ),
     FigureEntry(
         name="claims",
-        title="drops next to the published ones",
+        title="drops by network, next to published ones where known",
         caption=captions.CLAIMS,
         inputs=("results", "correct", "published/table_ii"),
         available=lambda config, _: {*CLAIMED} <= {*config.methods} and _has_published_bits(config, "partial"),
@@ -213,7 +213,7 @@ FIGURES = _by_name(
         name="ablation",
         title="drop after each step of the search, {mode} quantization",
         caption=captions.ABLATION_FIGURE,
-        inputs=("results",),
+        inputs=("results", "correct"),
         per=("mode",),
         available=lambda config, instance: _has_ablation(config, instance["mode"]),
     ),
@@ -223,6 +223,7 @@ FIGURES = _by_name(
         caption=captions.SITE_ERRORS,
         inputs=("site_errors",),
         per=("model",),
+        heading="{model}",
     ),
     FigureEntry(
         name="sensitivity",
@@ -235,7 +236,7 @@ FIGURES = _by_name(
     FigureEntry(
         name="calibration_size",
         title="drop by number of calibration images",
-        caption=captions.CALIBRATION_SIZE,
+        caption=captions.CALIBRATION_SIZE_FIGURE,
         inputs=("calibration_size",),
         available=lambda config, _: _has_sizes(config),
     ),

@@ -47,7 +47,7 @@ def bridge_figure(channels: pd.DataFrame, activations: pd.DataFrame) -> Figure:
         shares.set_xlabel("channels whose zero point overflows (%)")
         for axes in (ranges, shares):
             axes.grid(visible=False, axis="y")
-        _add_legend(figure)
+        _add_legend(figure, activations.bridge)
     return figure
 
 
@@ -67,7 +67,8 @@ def _draw_violin(axes: Axes, spreads: "pd.Series[float]", place: int, *, bridge:
     body.set(facecolor=BRIDGE if bridge else OTHER, edgecolor="black", linewidth=0.5, alpha=1, hatch=HATCH if bridge else None)
     quartiles = np.quantile(spreads, [0.25, 0.5, 0.75])
     height = place + (-0.1 if bridge else 0.1)
-    axes.hlines(height, quartiles[0], quartiles[2], color="black", linewidth=2.5)
+    for colour, width in ("white", 4), ("black", 2.5):  # an outline, since hatches are black too
+        axes.hlines(height, quartiles[0], quartiles[2], color=colour, linewidth=width)
     axes.plot(quartiles[1], height, color="white", marker="o", markersize=3, markeredgecolor="black", markeredgewidth=0.5)
 
 
@@ -83,9 +84,9 @@ def _draw_shares(axes: Axes, rows: pd.DataFrame, place: int, *, bridge: bool) ->
     axes.scatter(100 * rows.overflowing_channels / rows.channels, heights, s=5, color="black", linewidth=0, alpha=0.6)
 
 
-def _add_legend(figure: Figure) -> None:
-    patches = [
-        Patch(facecolor=BRIDGE, edgecolor="black", linewidth=0.5, hatch=HATCH, label="bridge blocks"),
-        Patch(facecolor=OTHER, edgecolor="black", linewidth=0.5, label="other sites"),
-    ]
-    figure.legend(handles=patches, loc="outside upper center", ncols=2)
+def _add_legend(figure: Figure, bridge: "pd.Series[bool]") -> None:
+    patches = {
+        True: Patch(facecolor=BRIDGE, edgecolor="black", linewidth=0.5, hatch=HATCH, label="bridge blocks"),
+        False: Patch(facecolor=OTHER, edgecolor="black", linewidth=0.5, label="other sites"),
+    }
+    figure.legend(handles=[patch for kind, patch in patches.items() if kind in set(bridge)], loc="outside upper center", ncols=2)

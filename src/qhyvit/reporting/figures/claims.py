@@ -17,7 +17,7 @@ from qhyvit.reporting.runs import bit_widths, bits_shown, quantized_runs
 from qhyvit.reporting.sources import Sources
 from qhyvit.reporting.tables.headline import CLAIMED
 
-PUBLISHED: dict[str, Any] = {"marker": "x", "markersize": 6, "markeredgewidth": 1.4}
+PUBLISHED: dict[str, Any] = {"marker": "|", "markersize": 10, "markeredgewidth": 1.8, "zorder": 4}
 
 
 def make(sources: Sources) -> Figure:
@@ -29,8 +29,8 @@ def make(sources: Sources) -> Figure:
 def claims_figure(averaged: pd.DataFrame, published: pd.DataFrame, methods: MethodCatalog) -> Figure:
     """Draw the drop of top-1: one panel per bit-width, one line per network, one mark per method with its interval.
 
-    ``averaged`` has one row per cell, with the columns of `qhyvit.reporting.averaged`. Crosses are the drops of ``published`` cells; dotted
-    lines lead to them from ours.
+    ``averaged`` has one row per cell, with the columns of `qhyvit.reporting.averaged`. Vertical strokes are the drops of ``published``
+    cells; dotted lines lead to them from ours.
     """
     ours = quantized_runs(averaged, "partial")
     ours = ours[ours.method.isin(CLAIMED)]
@@ -52,7 +52,7 @@ def claims_figure(averaged: pd.DataFrame, published: pd.DataFrame, methods: Meth
             scale_drops(axes.xaxis, (ours["drop"].min(), LARGEST), (ours.drop_low.min(), LARGEST))
             axes.axvline(0, color="black", linewidth=0.8)
         if published.model.isin(networks).any():
-            panels[0].plot([], [], color="0.3", linestyle="none", label="published drop, on ImageNet", **PUBLISHED)
+            panels[0].plot([], [], color="0.3", linestyle="none", label="published drop where known, on ImageNet", **PUBLISHED)
         figure.supxlabel(drop_label(ours.images.max()))
         add_legend(figure, panels[0])
     return figure

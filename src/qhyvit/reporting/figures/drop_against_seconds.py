@@ -1,5 +1,7 @@
 """Drop against running time."""
 
+from typing import Any
+
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
@@ -35,11 +37,9 @@ def timing_figure(results: pd.DataFrame, timings: pd.DataFrame, mode: str, metho
         for axes, width in zip(panels, bits, strict=True):
             for method, style in styles.items():
                 networks = rows[(rows.bits == width) & (rows.method == method) & rows.seconds.notna()]
-                small = style | {"markersize": 2, "alpha": 0.5, "label": "_nolegend_"}
-                axes.plot(networks.seconds, networks["drop"], **small, linestyle="none")
-                axes.plot(
-                    networks.seconds.mean(), networks["drop"].mean(), **style | {"markersize": style["markersize"] + 2}, linestyle="none"
-                )
+                small, large = _mark(style, 0.8) | {"markeredgewidth": 0.4, "label": "_nolegend_"}, _mark(style, 1.5)
+                axes.plot(networks.seconds, networks["drop"], **small, zorder=2)
+                axes.plot(networks.seconds.mean(), networks["drop"].mean(), **large, zorder=3)
             axes.axhline(0, color="black", linewidth=0.8)
             axes.set_title(width, loc="left")
         if rows.seconds.notna().any():  # a logarithmic axis without data cannot be saved
@@ -47,6 +47,14 @@ def timing_figure(results: pd.DataFrame, timings: pd.DataFrame, mode: str, metho
         extremes = rows["drop"].min(), rows["drop"].max()
         scale_drops(panels[0].yaxis, marks=extremes, bars=extremes)
         figure.supxlabel("calibration and quantization (seconds)")
-        figure.supylabel(drop_label(runs.images.max(), "\n"))
+        for axes in panels[::2]:
+            axes.set_ylabel(drop_label(runs.images.max(), "\n"))
         add_legend(figure, panels[0])
     return figure
+
+
+def _mark(style: dict[str, Any], size: float) -> dict[str, Any]:
+    """Return a mark of ``size`` times that of its style, which does not hide marks below it."""
+    filled = style["markerfacecolor"] != "white"
+    seen_through = {"alpha": 0.8} if filled else {"markerfacecolor": "none"}
+    return style | {"markersize": size * style["markersize"], "linestyle": "none"} | seen_through

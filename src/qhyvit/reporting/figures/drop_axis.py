@@ -1,5 +1,6 @@
 """Axis of drops of top-1: linear near 0 and logarithmic beyond, so that small drops show next to collapsed networks."""
 
+import pandas as pd
 from matplotlib.axis import Axis, XAxis
 from matplotlib.ticker import NullLocator
 
@@ -19,6 +20,11 @@ def scale_drops(axis: Axis, marks: tuple[float, float], bars: tuple[float, float
     axis.set_minor_locator(NullLocator())
     limits = -_limit(-marks[0], -bars[0], 1), _limit(marks[1], bars[1], LINEAR)
     (axis.axes.set_xlim if across else axis.axes.set_ylim)(*limits)
+
+
+def drop_limits(cells: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the extremes of the drops of ``cells`` and those of their intervals, as `scale_drops` takes them."""
+    return (cells["drop"].min(), cells["drop"].max()), (cells.drop_low.min(), cells.drop_high.max())
 
 
 def drop_label(images: float, separator: str = " ") -> str:

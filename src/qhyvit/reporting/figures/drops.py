@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from qhyvit.reporting.averaged import read_averaged
 from qhyvit.reporting.catalog import MethodCatalog
-from qhyvit.reporting.figures.drop_axis import LARGEST, drop_label, scale_drops
+from qhyvit.reporting.figures.drop_axis import drop_label, drop_limits, scale_drops
 from qhyvit.reporting.figures.line_panels import method_panels
 from qhyvit.reporting.figures.style import STYLE, add_legend, dodge, error_bars, network_styles
 from qhyvit.reporting.runs import quantized_runs
@@ -33,7 +33,7 @@ def drop_figure(averaged: pd.DataFrame, mode: str, methods: MethodCatalog) -> Fi
                 cell = shown[(shown.bits == width) & (shown.model == network)].set_index("method").reindex(order)
                 bars = error_bars(cell.drop_low, cell["drop"], cell.drop_high)
                 axes.errorbar(cell["drop"], np.arange(len(order)) + shift, xerr=bars, **style, linestyle="none", elinewidth=0.8)
-            scale_drops(axes.xaxis, (shown["drop"].min(), LARGEST), (shown.drop_low.min(), LARGEST))
+            scale_drops(axes.xaxis, *drop_limits(shown))
             axes.axvline(0, color="black", linewidth=0.8)
         figure.supxlabel(drop_label(shown.images.max()))
         add_legend(figure, next(iter(panels)))

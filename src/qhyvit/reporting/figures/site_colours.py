@@ -12,7 +12,8 @@ def site_colours(bridge: "pd.Series[bool]") -> list[str]:
     return [BRIDGE if is_bridge else OTHER for is_bridge in bridge]
 
 
-def add_site_legend(figure: Figure) -> None:
-    """Add the legend of the two colours above all panels."""
-    patches = [Patch(color=BRIDGE, label="bridge block"), Patch(color=OTHER, label="other site")]
-    figure.legend(handles=patches, loc="outside upper center", ncols=2)
+def add_site_legend(figure: Figure, bridge: "pd.Series[bool]", *more: Patch) -> None:
+    """Add the legend of the colours that occur, and of ``more`` patches, above all panels."""
+    kinds = {BRIDGE: "bridge block", OTHER: "other site"}
+    patches = [Patch(color=colour, label=label) for colour, label in kinds.items() if colour in site_colours(bridge)]
+    figure.legend(handles=[*patches, *more], loc="outside upper center", ncols=3)

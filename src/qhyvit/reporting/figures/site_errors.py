@@ -18,10 +18,11 @@ LINE = 0.12  # inches of a method, whose name is 0.1 high
 
 def make(sources: Sources) -> Figure:
     """Make the figure from the site errors of runs of one network, files named ``<method>-<mode>-<bits>.sites.csv``."""
-    return site_error_figure(pd.concat([_read(path) for path in sources.all("site_errors")], ignore_index=True), sources.methods)
+    errors = pd.concat([_read(path) for path in sources.all("site_errors")], ignore_index=True)
+    return site_error_figure(errors, sources.methods, sources.title)
 
 
-def site_error_figure(errors: pd.DataFrame, methods: MethodCatalog) -> Figure:
+def site_error_figure(errors: pd.DataFrame, methods: MethodCatalog, title: str = "") -> Figure:
     """Draw the relative error of every site of one network, in order of execution: one panel per bit-width, one line per method.
 
     Dark is a large error, white none. ``errors`` has the columns bits, method, site and relative_error; full mode has the errors of
@@ -42,7 +43,8 @@ def site_error_figure(errors: pd.DataFrame, methods: MethodCatalog) -> Figure:
             axes.set_yticks(range(len(order)), [methods.label(name) for name in order], fontsize=7)
             axes.set_title(width.upper(), loc="left")
         label_sites(panels[-1], sites)
-        label = "Fisher-weighted squared error / output energy"
+        figure.suptitle(title)
+        label = "Fisher-weighted: squared error / energy of the output"
         figure.colorbar(image, ax=panels, label=label, location="top", shrink=0.6, aspect=40, pad=0.01)
     return figure
 

@@ -61,7 +61,8 @@ def network_styles(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
 def method_styles(names: Iterable[str], methods: MethodCatalog) -> dict[str, dict[str, Any]]:
     """Return colour, marker and label of each of ``names``, in the order of the methods file.
 
-    They depend on the place in that file alone, so that a method looks the same in every figure; unknown methods follow its last.
+    They depend on the place in that file alone, so that a method looks the same in all figures of experiments that share the file;
+    unknown methods follow its last.
     """
     known = list(methods.labels)
     order = methods.order(names)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from qhyvit.reporting.figures.site_colours import add_site_legend, site_colours
 from qhyvit.reporting.figures.style import BRIDGE, PAGE, STYLE
@@ -15,6 +16,7 @@ from qhyvit.reporting.sources import Sources
 
 VISIBLE = 1  # percent of a site's channels: a network in which no site has as many has no panel
 LINE = 100  # characters of the note
+SHADE = 0.25  # opacity
 
 
 def make(sources: Sources) -> Figure:
@@ -39,18 +41,25 @@ def overflow_figure(activations: pd.DataFrame) -> Figure:
             _draw_network(figure.add_subplot(len(drawn), 1, place), networks[model].reset_index(drop=True), model)
         figure.supxlabel("\n".join(filter(None, ["input of each layer, in order of execution" if drawn else "", note])))
         if drawn:
-            figure.supylabel("channels that overflow (%)")
-            add_site_legend(figure)
+            figure.supylabel("channels whose zero point overflows (%)")
+            bridge = pd.concat([networks[model].bridge for model in drawn])
+            add_site_legend(
+                figure, bridge, *([Patch(color=BRIDGE, alpha=SHADE, label="place of a site of a bridge block")] if bridge.any() else [])
+            )
     return figure
 
 
 def _draw_network(axes: Axes, rows: pd.DataFrame, model: str) -> None:
     for position in rows.index[rows.bridge]:
-        axes.axvspan(position - 0.5, position + 0.5, color=BRIDGE, alpha=0.25, linewidth=0)
+        axes.axvspan(position - 0.5, position + 0.5, color=BRIDGE, alpha=SHADE, linewidth=0)
     axes.bar(rows.index, rows.share, color=site_colours(rows.bridge))
-    axes.set_title(
-        f"{model}: {_count(rows[rows.bridge])} channels overflow at bridge sites, {_count(rows[~rows.bridge])} at others", loc="left"
+    bridge, other = rows[rows.bridge], rows[~rows.bridge]
+    counts = (
+        f"{_count(bridge)} channels overflow at bridge sites, {_count(other)} at others"
+        if len(bridge)
+        else f"{_count(other)} channels overflow"
     )
+    axes.set_title(f"{model}: {counts}", loc="left")
     axes.grid(visible=False, axis="x")
     axes.set_xlim(-1, len(rows))
     axes.set_ylim(0, 10 * np.ceil(rows.share.max() / 10))
