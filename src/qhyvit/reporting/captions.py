@@ -11,8 +11,9 @@ _DRAWS = (
 _PAIRED_TEST = (
     "on the same images. Columns are networks, and their mean; brackets hold 95 % intervals (Student's t). None is narrower than what N"
     " images cannot exclude where none differs: 100 (1 - 0.05^(1/N)) points to either side. That is about 300 / N, the rule of three."
-    f" Asterisks mark differences beyond chance. {_DRAWS} All rows of the table are one family of tests: the probability that any is marked"
-    " wrongly is at most 5 % (Holm)."
+    f" Asterisks mark differences beyond chance. {_DRAWS} All rows of the table are one family of tests (Holm). With one seed, the"
+    " probability that any is marked wrongly is at most 5 %. With several it may be larger: p-values of few draws are too small if the"
+    " draws happen to agree."
 )
 _FIRST_SEED = "It is of the first seed."
 _SOME_SITES = "Of more than 50 sites, only every second or further one has its name below."
