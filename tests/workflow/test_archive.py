@@ -133,7 +133,7 @@ def test_action_has_its_settings_inputs_and_files(crate):
     assert (settings["bits"], settings["seed"]) == ("w8a8, w6a6", "0")
     assert settings["model"].split(", ")[0] == "mobilevit_xxs"
     assert re.fullmatch(r"[0-9a-f]{40}(, [0-9a-f]{40})*", settings["commit"])
-    assert crate["reports/all-methods/figures/claims.svg"]["name"] == "drops next to the published ones"
+    assert crate["reports/all-methods/figures/claims.svg"]["name"] == "drops by network, next to published ones where known"
     assert crate["reports/all-methods/results.csv"]["encodingFormat"] == "text/csv"
     assert all(name.startswith("reports/all-methods/") for name in written)
 
