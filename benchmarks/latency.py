@@ -46,8 +46,8 @@ class Timed(Protocol):
         """Return the logits of images."""
 
 
-def main(rounds: int = ROUNDS) -> None:
-    """Write reports/benchmarks/latency.{csv,md}."""
+def main(rounds: int = ROUNDS, name: str = "latency") -> None:
+    """Write reports/benchmarks/NAME.{csv,md}: another name keeps the report of another processor."""
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):  # the tools do not let one choose the threads of their calibration
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -56,7 +56,7 @@ def main(rounds: int = ROUNDS) -> None:
     for model in track(models, "exporting"):
         prepare(model)
     table = pd.concat([_measure_model(model, rounds) for model in track(models, "measuring")], ignore_index=True)
-    write_report("latency", with_means(table), _summary(with_means(table)), _notes(rounds))
+    write_report(name, with_means(table), _summary(with_means(table)), _notes(rounds))
     shutil.rmtree(FOLDER)
 
 
