@@ -98,10 +98,15 @@ def write_report(
     name: str, table: pd.DataFrame, summary: pd.DataFrame, notes: str, packages: Sequence[str] = PACKAGES, threads: str = "one thread"
 ) -> None:
     """Write ``table`` as CSV, and ``summary``, whose cells are text, as Markdown with the ``notes`` and the machine below it."""
+    write_tables(name, table, summary, f"{notes}\n\n{describe_machine(packages, threads)}")
+
+
+def write_tables(name: str, table: pd.DataFrame, summary: pd.DataFrame, notes: str) -> None:
+    """Write ``table`` as CSV, and ``summary``, whose cells are text, as Markdown with the ``notes`` below it."""
     with atomic_write(REPORTS / f"{name}.csv") as path:
         table.to_csv(path, index=False, float_format="%.6g")
     with atomic_write(REPORTS / f"{name}.md") as path:
-        path.write_text(f"{to_markdown(summary)}\n{notes}\n\n{describe_machine(packages, threads)}\n")
+        path.write_text(f"{to_markdown(summary)}\n{notes}\n")
 
 
 def describe_machine(packages: Sequence[str], threads: str = "one thread") -> str:

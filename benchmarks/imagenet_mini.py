@@ -12,10 +12,9 @@ from typing import Any, cast
 import pandas as pd
 import typer
 
-from benchmarks.common import REPORTS
+from benchmarks.common import write_tables
 from benchmarks.folds import pooled
 from qhyvit.config.loading import load_config
-from qhyvit.files import atomic_write
 from qhyvit.reporting.captions import PAIRED, run_note
 from qhyvit.reporting.catalog import FP32, MethodCatalog, read_catalog
 from qhyvit.reporting.correctness import COLUMNS, decode, encode, read_correct
@@ -23,7 +22,6 @@ from qhyvit.reporting.runs import KEY, correct_images, read_results, tabulate
 from qhyvit.reporting.tables.accuracy import accuracy_table
 from qhyvit.reporting.tables.gains import gains, gains_shown
 from qhyvit.reporting.tables.paired import headline_pairs
-from qhyvit.reporting.write import to_markdown
 
 EXPERIMENTS = {"imagenet_mini": "imagenet-mini", "imagenet_mini_tuning": "imagenet-mini-tuning"}  # by the file they are pooled in
 NOTES = (
@@ -52,9 +50,9 @@ def pool(file: str, folds: list[Path]) -> None:
     results = pooled([result for fold in folds for result in fold_results(_reports(fold))])
     table = tabulate(results, methods)
     shown = accuracy_table(table[table.method != FP32], methods).drop(columns="mode")
-    _write(file, table, shown, NOTES.format(images=table.images.max()))
+    write_tables(file, table.drop(columns="dataset"), shown, NOTES.format(images=table.images.max()))
     gained = pooled_gains(results, methods)
-    _write(f"{file}_paired", gained, gains_shown(gained).drop(columns="mode"), f"{PAIRED} {run_note(gained)}")
+    write_tables(f"{file}_paired", gained.drop(columns="dataset"), gains_shown(gained).drop(columns="mode"), f"{PAIRED} {run_note(gained)}")
 
 
 def pooled_gains(results: list[dict[str, Any]], methods: MethodCatalog) -> pd.DataFrame:
@@ -63,13 +61,6 @@ def pooled_gains(results: list[dict[str, Any]], methods: MethodCatalog) -> pd.Da
     rows = [result | {"images_hash": same_images, "correct": encode(correct_images(result))} for result in results]
     correct = pd.DataFrame(rows, columns=COLUMNS)
     return gains(correct, headline_pairs(set(correct.method), methods), methods)
-
-
-def _write(name: str, rows: pd.DataFrame, shown: pd.DataFrame, notes: str) -> None:
-    with atomic_write(REPORTS / f"{name}.csv") as path:
-        rows.drop(columns="dataset").to_csv(path, index=False, float_format="%.6g")
-    with atomic_write(REPORTS / f"{name}.md") as path:
-        path.write_text(f"{to_markdown(shown)}\n{notes}\n")
 
 
 def _reports(fold: Path) -> Path:
