@@ -1,5 +1,6 @@
 """Quantized module, its report, and its files."""
 
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -16,6 +17,7 @@ from qhyvit.api.copying import copy_on_cpu
 from qhyvit.api.modes import plain_modes, without_autocast
 from qhyvit.api.module import device_of, state_hash
 from qhyvit.api.placement import copy_to, place, place_operators
+from qhyvit.deploy.amx import amx_remarks
 from qhyvit.deploy.exporting import Exported, export
 from qhyvit.errors import InputError
 from qhyvit.graph.fake_quant import FakeQuantize
@@ -151,13 +153,16 @@ class QuantizedModel(nn.Module):
         """Write the model for an inference engine: OpenVINO for an ending in .xml, with its .bin next to it, ONNX for one in .onnx.
 
         The file takes one image at a time, [1, C, H, W], transformed as those of the calibration were. Each site is checked against this
-        simulation, and the result says how they differ. The sites ``keep`` stay FP32. Raises InputError for another ending, a missing
-        package of the extra `deploy`, an unknown site in ``keep``, a path that cannot be written, and quantizers that the engine cannot
-        execute, with the first site and the reason.
+        simulation, and the result says how they differ. The sites ``keep`` stay FP32. Warns of sites that OpenVINO computes wrongly on
+        processors with AMX (`amx_remarks`). Raises InputError for another ending, a missing package of the extra `deploy`, an unknown site
+        in ``keep``, a path that cannot be written, and quantizers that the engine cannot execute, with the first site and the reason.
         """
         kept = [keep] if isinstance(keep, str) else [*keep]
         model = copy_to(self.traced, "cpu").with_parameters(parameters_on_device(self.changed, "cpu"))
-        return export(model, on_device(self.quantizers, "cpu"), self._image.cpu(), Path(path), kept)
+        exported = export(model, on_device(self.quantizers, "cpu"), self._image.cpu(), Path(path), kept)
+        for remark in amx_remarks(exported, self.traced.sites):
+            warnings.warn(remark, stacklevel=3)  # the caller's line: the decorator is a frame
+        return exported
 
     @plain_modes()
     def save(self, path: Path | str) -> None:

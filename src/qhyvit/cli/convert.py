@@ -23,6 +23,7 @@ from qhyvit.config.loading import read_yaml
 from qhyvit.config.models import MODELS, find_model
 from qhyvit.data.entries import pixel_hash, read_image
 from qhyvit.data.unlabelled_folder import class_labels, draw, list_images, missing_labels
+from qhyvit.deploy.amx import amx_remarks
 from qhyvit.deploy.engines import load_engine
 from qhyvit.deploy.exporting import export
 from qhyvit.errors import InputError, UnwritableError
@@ -138,7 +139,10 @@ def _load(name: str, checkpoint: Path | None, classes: int, size: int | None) ->
 
 def _export(quantized: QuantizedModel, folder: Path) -> list[str]:
     """Write the files for both engines, ONNX only if it can be, and return remarks on them."""
-    remarks = [f"model.xml: {remark}" for remark in quantized.export(folder / "model.xml").remarks]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="On processors with AMX")  # it is among the remarks
+        exported = quantized.export(folder / "model.xml")
+    remarks = [f"model.xml: {remark}" for remark in [*exported.remarks, *amx_remarks(exported, quantized.traced.sites)]]
     try:
         return remarks + [f"model.onnx: {remark}" for remark in quantized.export(folder / "model.onnx").remarks]
     except UnwritableError:
