@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import qhyvit
+from qhyvit.cli.convert import _export
 from qhyvit.deploy.engines import load_engine
 from qhyvit.processor import adds_in_16_bits
 
@@ -37,6 +38,17 @@ def test_site_that_amx_computes_wrongly_is_right_on_this_processor_and_named_if_
     assert all("computes grouped wrongly" in message for message in named)
     found, simulated = load_engine(exported.path).logits(IMAGES), quantized(IMAGES)
     assert (found - simulated).abs().max() < 0.02 * simulated.abs().max()
+
+
+def test_convert_has_the_warning_among_its_remarks(tmp_path):
+    quantized = qhyvit.quantize(Grouped(72).eval(), IMAGES, method="qhyvit-integer", bits="w8a8")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*AMX")
+        remarks = _export(quantized, tmp_path)
+    named = [remark for remark in remarks if "Multiplied in floating point" in remark or "On processors with AMX" in remark]
+    assert len(named) == 1
+    assert named[0].startswith("model.xml: ")
+    assert "grouped" in named[0]
 
 
 @pytest.mark.parametrize(
