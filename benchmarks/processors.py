@@ -1,6 +1,6 @@
-"""One experiment on two kinds of processors: the changes of each run's top-1, and which significant gains are significant on both.
+"""One experiment on two processors: how much the top-1 of each run changes, and which gains are significant on one of them alone.
 
-The reports that this compares are written by `make reproduce` with each of EXPERIMENTS, on a machine of each kind.
+The reports that this compares are written by `make reproduce` with each of COMPARED, on a machine of each kind.
 """
 
 import sys
@@ -20,27 +20,29 @@ from qhyvit.reporting.runs import bits_shown
 from qhyvit.reporting.tables.gains import SETTING, gains, gains_shown
 from qhyvit.reporting.write import interval_shown
 
-EXPERIMENTS = (EXPERIMENT, Path("config/experiments/all-methods-xeon.yaml"))
+COMPARED = (EXPERIMENT, Path("config/experiments/all-methods-xeon.yaml"))
 GAIN = ["gain", "low", "high", "p"]
 SIDES = ("_first", "_second")
 CHANGES = (
     "Points of top-1 that each run gains on {second} over the same run on {first}, with the 95 % paired interval over images; an asterisk"
-    " marks p < 0.05 after Holm's correction over all cells."
+    " marks p < 0.05 after Holm's correction over all cells in which an image differs."
 )
 GAINS = (
     "Gains over other methods that are significant on one of the processors alone, in points of top-1 with their 95 % paired intervals over"
-    " images, as `paired` of each report has them. Of {rows} gains, {both} are significant on both processors, {first} on {names[0]} alone"
-    " and {second} on {names[1]} alone. Of those significant on both, {opposite} have the opposite sign."
+    " images, as `paired` of each report has them. Of {rows} gains in both reports, {both} are significant on both processors,"
+    " {first} on {names[0]} alone and {second} on {names[1]} alone. Of those significant on both, {opposite} have the opposite sign."
 )
 
 
 def main() -> None:
     """Write processors and processors_gains in reports/benchmarks, of the reports of both experiments."""
-    first, second = reports = [load_config(path).experiment.reports for path in EXPERIMENTS]
-    if missing := [path for path, report in zip(EXPERIMENTS, reports, strict=True) if not (report / "correct.csv").exists()]:
+    first, second = reports = [load_config(path).experiment.reports for path in COMPARED]
+    if missing := [path for path, report in zip(COMPARED, reports, strict=True) if not (report / "correct.csv").exists()]:
         sys.exit("\n".join(f"no report of {path}: run `make reproduce CONFIG={path}` on a processor of its kind" for path in missing))
     methods = read_catalog(load_config(EXPERIMENT).experiment.methods_file)
     names = processor_of(first), processor_of(second)
+    if names[0] == names[1]:
+        sys.exit(f"{first} and {second}: both of {names[0]}; run one of the experiments on another processor")
     changes = processor_changes(read_correct(first / "correct.csv"), read_correct(second / "correct.csv"), methods)
     notes = f"{CHANGES.format(first=names[0], second=names[1])} {run_note(changes)}"
     write_tables(

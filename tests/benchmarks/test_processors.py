@@ -52,7 +52,7 @@ def test_gains_significant_on_one_processor_alone_are_shown_and_all_are_counted(
         ["3.00 [2.00, 4.00]", "4.00 [3.00, 5.00]*"],
     ]
     note = both_note(rows, NAMES)
-    assert "Of 5 gains, 2 are significant on both processors, 1 on Old alone and 1 on New alone." in note
+    assert "Of 5 gains in both reports, 2 are significant on both processors, 1 on Old alone and 1 on New alone." in note
     assert "Of those significant on both, 1 have the opposite sign." in note
 
 

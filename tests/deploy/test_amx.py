@@ -35,7 +35,7 @@ def test_site_that_amx_computes_wrongly_is_right_on_this_processor_and_named_if_
         exported = quantized.export(tmp_path / "model.xml")
     named = [str(warning.message) for warning in warned if "AMX" in str(warning.message)]
     assert len(named) == (0 if "grouped" in exported.in_floating_point else 1)
-    assert all("computes grouped wrongly" in message for message in named)
+    assert all("may compute grouped wrongly" in message for message in named)
     found, simulated = load_engine(exported.path).logits(IMAGES), quantized(IMAGES)
     assert (found - simulated).abs().max() < 0.02 * simulated.abs().max()
 

@@ -64,7 +64,7 @@ def test_losses_equal_a_float64_loop_over_tokens_with_bias(name, granularity, si
         if granularity == "per_tensor":
             expected = [by_head.sum() for by_head in expected]
         found = all_losses(make_candidates(problem, operand, bits, granularity, "symmetric", FACTORS, "cosine"), fixed)
-        np.testing.assert_allclose(found.numpy(), np.array(expected), rtol=1e-4)
+        np.testing.assert_allclose(found.numpy(), np.array(expected), rtol=1e-4, atol=1e-12)
 
 
 def token_problems(layer, x, positions, seeds):

@@ -153,9 +153,9 @@ class QuantizedModel(nn.Module):
         """Write the model for an inference engine: OpenVINO for an ending in .xml, with its .bin next to it, ONNX for one in .onnx.
 
         The file takes one image at a time, [1, C, H, W], transformed as those of the calibration were. Each site is checked against this
-        simulation, and the result says how they differ. The sites ``keep`` stay FP32. Warns of sites that OpenVINO computes wrongly on
-        processors with AMX (`amx_remarks`). Raises InputError for another ending, a missing package of the extra `deploy`, an unknown site
-        in ``keep``, a path that cannot be written, and quantizers that the engine cannot execute, with the first site and the reason.
+        simulation, and the result says how they differ. The sites ``keep`` stay FP32. Warns of sites that OpenVINO may compute wrongly
+        on processors with AMX (`amx_remarks`). Raises InputError for another ending, a missing package of the extra `deploy`, an unknown
+        site in ``keep``, a path that cannot be written, and quantizers that the engine cannot execute, with the first site and the reason.
         """
         kept = [keep] if isinstance(keep, str) else [*keep]
         model = copy_to(self.traced, "cpu").with_parameters(parameters_on_device(self.changed, "cpu"))

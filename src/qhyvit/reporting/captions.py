@@ -165,8 +165,8 @@ DROP_AGAINST_SECONDS = (
 DEPLOYMENT_FIGURE = (
     "Exported networks at W8A8, with one draw of the calibration images: one line per method and engine, one mark per network. Left: drop"
     " of top-1 from FP32, in points, with its 95 % paired interval over images. Right: latency relative to FP32 in OpenVINO"
-    " (reports/benchmarks/latency.csv, at the networks' own image sizes, on the processor that latency.md names). Lines without marks there"
-    " were not measured."
+    " (reports/benchmarks/latency.csv, at the networks' own image sizes); its processor, which latency.md names, may be another than"
+    " that of the left panel. Lines without marks there were not measured."
 )
 
 
