@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -92,6 +92,14 @@ def restart_as_jobs_start(benchmark: str) -> None:
     """Start this process again with the environment of the workflow's jobs, unless it has it: only a new process takes it."""
     if not os.environ.keys() >= ENVIRONMENT.keys():
         os.execve(sys.executable, [sys.executable, "-m", f"benchmarks.{benchmark}", *sys.argv[1:]], os.environ | ENVIRONMENT)
+
+
+def reports_of(experiments: Iterable[Path]) -> list[Path]:
+    """Return the folders of the reports of experiments. Exits with one line for each experiment that has none."""
+    reports = {path: load_config(path).experiment.reports for path in experiments}
+    if missing := [path for path, report in reports.items() if not (report / "correct.csv").exists()]:
+        sys.exit("\n".join(f"no report of {path}: run `make reproduce CONFIG={path}`" for path in missing))
+    return list(reports.values())
 
 
 def write_report(

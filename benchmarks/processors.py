@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import typer
 
-from benchmarks.common import EXPERIMENT, write_tables
+from benchmarks.common import EXPERIMENT, reports_of, write_tables
 from qhyvit.config.loading import load_config
 from qhyvit.evaluation.statistics import CONFIDENCE
 from qhyvit.reporting.captions import run_note
@@ -36,9 +36,7 @@ GAINS = (
 
 def main() -> None:
     """Write processors and processors_gains in reports/benchmarks, of the reports of both experiments."""
-    first, second = reports = [load_config(path).experiment.reports for path in COMPARED]
-    if missing := [path for path, report in zip(COMPARED, reports, strict=True) if not (report / "correct.csv").exists()]:
-        sys.exit("\n".join(f"no report of {path}: run `make reproduce CONFIG={path}` on a processor of its kind" for path in missing))
+    first, second = reports = reports_of(COMPARED)
     methods = read_catalog(load_config(EXPERIMENT).experiment.methods_file)
     names = processor_of(first), processor_of(second)
     if names[0] == names[1]:
